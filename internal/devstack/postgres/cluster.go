@@ -1,0 +1,225 @@
+// Package postgres runs a real Postgres cluster in a temporary folder, for the demo and the tests.
+// It works as root (the server then runs as another user, because initdb refuses root) and as an ordinary user.
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Superuser is the name of the cluster's bootstrap role.
+const Superuser = "postgres"
+
+// startTimeout bounds initdb's and the server's start; a cold, loaded two-core machine needs about 4 s.
+const startTimeout = 60 * time.Second
+
+// Options of a cluster; the zero value is right for the demo.
+type Options struct {
+	// Port to listen on. Defaults to a free one.
+	Port int
+	// Settings for postgresql.conf, for example {"fsync": "off"}. Defaults to none.
+	Settings map[string]string
+}
+
+// Cluster is a running server. Its password is random, so a leak of it can be searched for.
+type Cluster struct {
+	Port     int
+	Password string
+
+	root string // temporary folder that holds the data folder and the log
+	cmd  *exec.Cmd
+	done chan struct{} // closed once the server has ended
+}
+
+// Start makes a cluster in a new temporary folder and waits until it answers.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	bin, err := Binaries()
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.MkdirTemp("", "contraflow-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Port: o.Port, Password: rand.Text(), root: root, done: make(chan struct{})}
+	if err := c.start(ctx, bin, o); err != nil {
+		c.Stop()
+		return nil, fmt.Errorf("start Postgres from %s: %w", bin, err)
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if c.Port == 0 {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		c.Port = port
+	}
+	pwfile := filepath.Join(c.root, "password")
+	if err := os.WriteFile(pwfile, []byte(c.Password), 0o600); err != nil {
+		return err
+	}
+	attr, err := c.processAttributes(pwfile)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(c.root, "cluster")
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", dir, "-U", Superuser,
+		"-A", "scram-sha-256", "--pwfile", pwfile, "--no-sync", "-E", "UTF8", "--no-locale")
+	initdb.Dir, initdb.SysProcAttr = c.root, attr
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	args := []string{"-D", dir, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + c.root}
+	for name, value := range o.Settings {
+		args = append(args, "-c", name+"="+value)
+	}
+	log, err := os.Create(filepath.Join(c.root, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c.cmd = exec.Command(filepath.Join(bin, "postgres"), args...)
+	c.cmd.Dir, c.cmd.SysProcAttr, c.cmd.Stdout, c.cmd.Stderr = c.root, attr, log, log
+	if err := c.cmd.Start(); err != nil {
+		c.cmd = nil
+		return err
+	}
+	go func() {
+		_ = c.cmd.Wait() // how it ended is in the log
+		close(c.done)
+	}()
+	return c.waitReady(ctx)
+}
+
+// processAttributes makes the server die with us, and, when we are root, run as another user who owns the folder.
+func (c *Cluster) processAttributes(owned ...string) (*syscall.SysProcAttr, error) {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+	if os.Geteuid() != 0 {
+		return attr, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.Atoi(u.Uid)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := strconv.Atoi(u.Gid)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range append(owned, c.root) {
+			if err := os.Chown(path, uid, gid); err != nil {
+				return nil, err
+			}
+		}
+		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		return attr, nil
+	}
+	return nil, errors.New("initdb refuses to run as root and there is no user postgres or nobody to run it as")
+}
+
+func (c *Cluster) waitReady(ctx context.Context) error {
+	for {
+		conn, err := pgx.Connect(ctx, c.DSN(Superuser, "postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-c.done:
+			return fmt.Errorf("the server ended at once:\n%s", c.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("no answer: %w\n%s", err, c.Log())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// DSN is the connection string of a role for a database; every role of the cluster has the same password.
+func (c *Cluster) DSN(role, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, c.Password),
+		Host: "127.0.0.1:" + strconv.Itoa(c.Port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// CreateRole makes an ordinary role: it may log in and nothing else.
+func (c *Cluster) CreateRole(ctx context.Context, role string) error {
+	return c.exec(ctx, "postgres", "create role "+pgx.Identifier{role}.Sanitize()+" login password '"+c.Password+"'")
+}
+
+// CreateDatabase makes a database that role owns.
+func (c *Cluster) CreateDatabase(ctx context.Context, name, role string) error {
+	return c.exec(ctx, "postgres", "create database "+pgx.Identifier{name}.Sanitize()+" owner "+pgx.Identifier{role}.Sanitize())
+}
+
+// DropDatabase removes a database and whoever is still connected to it.
+func (c *Cluster) DropDatabase(ctx context.Context, name string) error {
+	return c.exec(ctx, "postgres", "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
+}
+
+func (c *Cluster) exec(ctx context.Context, database, sql string) error {
+	conn, err := pgx.Connect(ctx, c.DSN(Superuser, database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+// Pid of the postmaster.
+func (c *Cluster) Pid() int { return c.cmd.Process.Pid }
+
+// Log is what the server has logged so far.
+func (c *Cluster) Log() string {
+	out, err := os.ReadFile(filepath.Join(c.root, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(bytes.ToValidUTF8(out, nil)))
+}
+
+// Stop ends the server (fast shutdown; SIGQUIT after five seconds) and removes its folder. It may be called twice.
+func (c *Cluster) Stop() {
+	if c.cmd != nil {
+		_ = c.cmd.Process.Signal(syscall.SIGINT) // an error means that it has ended already
+		select {
+		case <-c.done:
+		case <-time.After(5 * time.Second):
+			_ = c.cmd.Process.Signal(syscall.SIGQUIT)
+			<-c.done
+		}
+	}
+	_ = os.RemoveAll(c.root) // left-overs of a temporary folder hurt nobody
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}

@@ -1,0 +1,87 @@
+package pg
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sort"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Schema is where contraflow keeps its own tables in the target database.
+const Schema = "contraflow"
+
+//go:embed schema/*.sql
+var schemaFiles embed.FS
+
+// schemaLock serializes installers; an arbitrary constant of ours ("contraflo" folded to 63 bits).
+const schemaLock = 7165065861944472
+
+// ErrNewerSchema says that a newer contraflow has already worked on this database.
+var ErrNewerSchema = errors.New("the tables of schema contraflow were written by a newer contraflow: upgrade this worker")
+
+// EnsureSchema creates or upgrades the tables of schema contraflow: the files of internal/pg/schema in the order of
+// their names, each once, all in one transaction. It is cheap when there is nothing to do.
+func EnsureSchema(ctx context.Context, pool *pgxpool.Pool) error {
+	files, err := schemaNames()
+	if err != nil {
+		return err
+	}
+	have, err := schemaVersion(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("read the version of schema contraflow: %w", err)
+	}
+	if have == len(files) {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(schemaLock)); err != nil {
+			return err
+		}
+		have, err := schemaVersion(ctx, tx) // again, now that nobody else installs
+		if err != nil {
+			return err
+		}
+		if have > len(files) {
+			return ErrNewerSchema
+		}
+		for _, name := range files[have:] {
+			sql, err := schemaFiles.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, string(sql)); err != nil {
+				return fmt.Errorf("create the tables of schema contraflow (%s): %w", name, err)
+			}
+			if _, err := tx.Exec(ctx, "insert into contraflow.schema_version (version) values ($1)", have+1); err != nil {
+				return err
+			}
+			have++
+		}
+		return nil
+	})
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func schemaVersion(ctx context.Context, q querier) (int, error) {
+	var exists bool
+	if err := q.QueryRow(ctx, "select to_regclass('contraflow.schema_version') is not null").Scan(&exists); err != nil || !exists {
+		return 0, err
+	}
+	var version int
+	err := q.QueryRow(ctx, "select coalesce(max(version), 0) from contraflow.schema_version").Scan(&version)
+	return version, err
+}
+
+func schemaNames() ([]string, error) {
+	names, err := fs.Glob(schemaFiles, "schema/*.sql")
+	sort.Strings(names)
+	return names, err
+}
