@@ -1,0 +1,164 @@
+package plan
+
+import "github.com/goccy/go-yaml/ast"
+
+type reader = func(path string, n ast.Node)
+type fields = map[string]func(path string, n ast.Node)
+
+// One function for each type of the plan: these maps are the whole list of keys.
+
+func (d *decoder) plan(n ast.Node, p *Plan) {
+	d.object("", n, fields{
+		"name":        text(d, &p.Name),
+		"description": text(d, &p.Description),
+		"owner":       text(d, &p.Owner),
+		"database":    text(d, &p.Database),
+		"migrations":  text(d, &p.Migrations),
+		"flags": func(path string, n ast.Node) {
+			p.Flags = &FlagScope{}
+			d.object(path, n, fields{
+				"project":     text(d, &p.Flags.Project),
+				"environment": text(d, &p.Flags.Environment),
+			})
+		},
+		"guard": func(path string, n ast.Node) {
+			p.Guard = &Guard{}
+			d.object(path, n, fields{
+				"interval": duration(d, &p.Guard.Interval),
+				"checks": func(path string, n ast.Node) {
+					d.list(path, n, func(path string, n ast.Node) {
+						p.Guard.Checks = append(p.Guard.Checks, d.check(path, n))
+					})
+				},
+			})
+		},
+		"steps": func(path string, n ast.Node) {
+			d.list(path, n, func(path string, n ast.Node) {
+				p.Steps = append(p.Steps, d.step(path, n))
+			})
+		},
+	})
+}
+
+func (d *decoder) check(path string, n ast.Node) Check {
+	var c Check
+	var failures, errors int
+	d.object(path, n, fields{
+		"name":         text(d, &c.Name),
+		"from":         text(d, &c.From),
+		"interval":     duration(d, &c.Interval),
+		"initialDelay": duration(d, &c.InitialDelay),
+		"dryRun":       boolean(d, &c.DryRun),
+		"failureLimit": func(path string, n ast.Node) {
+			integer(d, &failures)(path, n)
+			c.FailureLimit = &failures
+		},
+		"consecutiveErrorLimit": func(path string, n ast.Node) {
+			integer(d, &errors)(path, n)
+			c.ConsecutiveErrorLimit = &errors
+		},
+		"sql": func(path string, n ast.Node) {
+			c.SQL = &SQLProbe{}
+			d.object(path, n, bounds(d, &c.SQL.Query, &c.SQL.Max, &c.SQL.Min))
+		},
+		"http": func(path string, n ast.Node) {
+			c.HTTP = &HTTPProbe{}
+			d.object(path, n, fields{
+				"url":     text(d, &c.HTTP.URL),
+				"status":  integer(d, &c.HTTP.Status),
+				"timeout": duration(d, &c.HTTP.Timeout),
+			})
+		},
+	})
+	return c
+}
+
+// bounds are the keys of a query for one number.
+func bounds(d *decoder, query *string, maximum, minimum **float64) fields {
+	return fields{"query": text(d, query), "max": number(d, maximum), "min": number(d, minimum)}
+}
+
+func (d *decoder) step(path string, n ast.Node) Step {
+	var s Step
+	d.object(path, n, fields{
+		"name":    text(d, &s.Name),
+		"timeout": duration(d, &s.Timeout),
+		"migrate": func(path string, n ast.Node) {
+			s.Migrate = &Migrate{}
+			d.object(path, n, fields{
+				"to":           integer(d, &s.Migrate.To),
+				"irreversible": boolean(d, &s.Migrate.Irreversible),
+			})
+		},
+		"flag": func(path string, n ast.Node) {
+			s.Flag = &Flag{}
+			d.object(path, n, fields{
+				"key":         text(d, &s.Flag.Key),
+				"contextKind": text(d, &s.Flag.ContextKind),
+				"soak":        duration(d, &s.Flag.Soak),
+				"rollout": func(path string, n ast.Node) {
+					s.Flag.Rollout = []int{}
+					d.list(path, n, func(path string, n ast.Node) {
+						var percent int
+						integer(d, &percent)(path, n)
+						s.Flag.Rollout = append(s.Flag.Rollout, percent)
+					})
+				},
+			})
+		},
+		"backfill": func(path string, n ast.Node) {
+			s.Backfill = &Backfill{}
+			d.object(path, n, fields{
+				"table":         text(d, &s.Backfill.Table),
+				"key":           texts(d, &s.Backfill.Key),
+				"where":         text(d, &s.Backfill.Where),
+				"lanes":         integer(d, &s.Backfill.Lanes),
+				"chunkTime":     duration(d, &s.Backfill.ChunkTime),
+				"rowsPerSecond": integer(d, &s.Backfill.RowsPerSecond),
+				"set":           d.assignments(s.Backfill),
+			})
+		},
+		"verify": func(path string, n ast.Node) {
+			s.Verify = &Verify{}
+			d.object(path, n, bounds(d, &s.Verify.Query, &s.Verify.Max, &s.Verify.Min))
+		},
+		"approve": func(path string, n ast.Node) {
+			s.Approve = &Approve{}
+			d.object(path, n, fields{
+				"by":     texts(d, &s.Approve.By),
+				"quorum": integer(d, &s.Approve.Quorum),
+				"within": duration(d, &s.Approve.Within),
+			})
+		},
+		"soak": func(path string, n ast.Node) {
+			s.Soak = new(Duration)
+			duration(d, s.Soak)(path, n)
+		},
+		"retire": func(path string, n ast.Node) {
+			s.Retire = &Retire{}
+			d.object(path, n, fields{"flags": texts(d, &s.Retire.Flags)})
+		},
+	})
+	return s
+}
+
+// assignments reads backfill.set: columns of the reader's own naming to SQL expressions.
+func (d *decoder) assignments(b *Backfill) reader {
+	return func(path string, n ast.Node) {
+		pairs, ok := d.pairs(path, n)
+		if !ok {
+			return
+		}
+		b.Set = map[string]string{}
+		for _, kv := range pairs {
+			var expression string
+			switch kv.value.(type) {
+			case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+				expression = kv.value.GetToken().Value // a constant is an expression too
+			default:
+				text(d, &expression)(kv.path, kv.value)
+			}
+			b.Set[kv.key] = expression
+		}
+	}
+}

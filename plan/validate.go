@@ -1,0 +1,275 @@
+package plan
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// name of plans and steps: they appear in workflow ids, URLs and command lines.
+var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+const nameRule = "use lower-case letters, digits and hyphens, 63 at most"
+
+func (d *decoder) validate(p *Plan) {
+	if d.isBroken("") {
+		return
+	}
+	d.name("name", p.Name)
+	d.required("database", p.Database, "name the database as the worker's configuration calls it")
+	if strings.Contains(p.Database, "://") || strings.Contains(p.Database, "=") {
+		d.report("database", "must be a name in the worker's configuration, never a connection string")
+	}
+	if p.Migrations != "" && (path.IsAbs(p.Migrations) || !inside(p.Migrations)) {
+		d.report("migrations", "must be a folder beside the plan, without .. and not absolute")
+	}
+	if p.Flags != nil {
+		d.required("flags.project", p.Flags.Project, "name the flag service's project")
+		d.required("flags.environment", p.Flags.Environment, "name the flag service's environment")
+	}
+	if len(p.Steps) == 0 && !d.isBroken("steps") {
+		d.report("steps", "a plan needs at least one step")
+	}
+	d.steps(p)
+	if p.Guard != nil {
+		d.guard(p)
+	}
+}
+
+func inside(folder string) bool {
+	clean := path.Clean(folder)
+	return clean != ".." && !strings.HasPrefix(clean, "../")
+}
+
+func (d *decoder) steps(p *Plan) {
+	first := map[string]int{}
+	var version uint
+	verified, approved := false, false
+	for i, s := range p.Steps {
+		at := "steps[" + strconv.Itoa(i) + "]"
+		if d.isBroken(at) {
+			continue
+		}
+		d.name(at+".name", s.Name)
+		if j, twice := first[s.Name]; twice && s.Name != "" {
+			d.report(at+".name", "step %q is there already as steps[%d]: give each step a name of its own", s.Name, j)
+		} else {
+			first[s.Name] = i
+		}
+		if n := d.verbs(at); n != 1 {
+			d.report(at, "a step has exactly one verb of migrate, flag, backfill, verify, approve, soak, retire; this one has %d", n)
+			continue
+		}
+		verb := at + "." + string(s.Verb())
+		if d.isBroken(verb) {
+			continue
+		}
+		switch s.Verb() {
+		case VerbMigrate:
+			d.migrate(verb, p, s.Migrate, version)
+			version = max(version, s.Migrate.To)
+			if s.Migrate.Irreversible && (!verified || !approved) {
+				d.report(verb+".irreversible", "an irreversible step must stand behind a verify step and an approve step: %s", missing(verified, approved))
+			}
+		case VerbFlag:
+			d.flag(verb, p, s.Flag)
+		case VerbBackfill:
+			d.backfill(verb, s.Backfill)
+		case VerbVerify:
+			d.bounds(verb, s.Verify.Query, s.Verify.Max, s.Verify.Min)
+			verified = true
+		case VerbApprove:
+			d.approve(verb, s.Approve)
+			approved = true
+		case VerbSoak:
+			if *s.Soak <= 0 {
+				d.report(verb, "must be longer than zero")
+			}
+		case VerbRetire:
+			d.retire(verb, p, s.Retire)
+		}
+	}
+}
+
+func missing(verified, approved bool) string {
+	switch {
+	case !verified && !approved:
+		return "put both before it"
+	case !verified:
+		return "put a verify before it"
+	default:
+		return "put an approve before it"
+	}
+}
+
+// verbs counts the verb keys that stand in the document at a step.
+func (d *decoder) verbs(at string) int {
+	n := 0
+	for _, v := range []Verb{VerbMigrate, VerbFlag, VerbBackfill, VerbVerify, VerbApprove, VerbSoak, VerbRetire} {
+		if _, ok := d.places[at+"."+string(v)]; ok {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *decoder) migrate(at string, p *Plan, m *Migrate, reached uint) {
+	if d.isBroken(at + ".to") {
+		return
+	}
+	switch {
+	case m.To == 0:
+		d.report(at+".to", "name the schema version to go to, 1 or more")
+	case m.To <= reached:
+		d.report(at+".to", "version %d is reached by an earlier step: versions only rise", m.To)
+	}
+	if p.Migrations == "" {
+		d.report(at, "the plan has no migrations folder: add `migrations: FOLDER` at the top")
+	}
+}
+
+func (d *decoder) flag(at string, p *Plan, f *Flag) {
+	d.required(at+".key", f.Key, "name the flag")
+	if p.Flags == nil {
+		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
+	}
+	if f.Rollout != nil && len(f.Rollout) == 0 && !d.isBroken(at+".rollout") {
+		d.report(at+".rollout", "is empty: give at least one percentage, or remove it for 100")
+	}
+	before := 0
+	for i, percent := range f.Rollout {
+		stage := at + ".rollout[" + strconv.Itoa(i) + "]"
+		switch {
+		case d.isBroken(stage):
+		case percent < 1 || percent > 100:
+			d.report(stage, "must be a percentage from 1 to 100")
+		case percent <= before:
+			d.report(stage, "percentages rise: %d does not come after %d", percent, before)
+		}
+		before = percent
+	}
+}
+
+func (d *decoder) backfill(at string, b *Backfill) {
+	d.required(at+".table", b.Table, "name the table")
+	if len(b.Set) == 0 && !d.isBroken(at+".set") {
+		d.report(at+".set", "is missing: give at least one column and the SQL expression of its new value")
+	}
+	for _, column := range sortedKeys(b.Set) {
+		d.required(at+".set."+column, b.Set[column], "give the SQL expression of the new value")
+	}
+	d.distinct(at+".key", b.Key, "column")
+}
+
+func (d *decoder) bounds(at, query string, maximum, minimum *float64) {
+	d.required(at+".query", query, "give a query that returns one number")
+	if maximum == nil && minimum == nil && !d.isBroken(at+".max") && !d.isBroken(at+".min") {
+		d.report(at, "says nothing of the number: give max, min or both")
+	}
+	if maximum != nil && minimum != nil && *minimum > *maximum {
+		d.report(at+".min", "is above max: no number fits")
+	}
+}
+
+func (d *decoder) approve(at string, a *Approve) {
+	if len(a.By) == 0 && !d.isBroken(at+".by") {
+		d.report(at+".by", "is empty: list who may decide")
+	}
+	d.distinct(at+".by", a.By, "person")
+	if a.Quorum > len(a.By) && len(a.By) > 0 {
+		d.report(at+".quorum", "%d people must approve but only %d are listed in by", a.Quorum, len(a.By))
+	}
+	if _, given := d.places[at+".quorum"]; given && a.Quorum == 0 && !d.isBroken(at+".quorum") {
+		d.report(at+".quorum", "must be 1 or more")
+	}
+}
+
+func (d *decoder) retire(at string, p *Plan, r *Retire) {
+	if len(r.Flags) == 0 && !d.isBroken(at+".flags") {
+		d.report(at+".flags", "is empty: list the flags to retire")
+	}
+	d.distinct(at+".flags", r.Flags, "flag")
+	if p.Flags == nil {
+		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
+	}
+}
+
+func (d *decoder) guard(p *Plan) {
+	if len(p.Guard.Checks) == 0 && !d.isBroken("guard") && !d.isBroken("guard.checks") {
+		d.report("guard.checks", "a guard needs at least one check: list one, or remove the guard")
+	}
+	seen := map[string]bool{}
+	for i, c := range p.Guard.Checks {
+		at := "guard.checks[" + strconv.Itoa(i) + "]"
+		if d.isBroken(at) {
+			continue
+		}
+		d.required(at+".name", c.Name, "name the check as it shall be reported")
+		if seen[c.Name] && c.Name != "" {
+			d.report(at+".name", "check %q is there already: give each check a name of its own", c.Name)
+		}
+		seen[c.Name] = true
+		if c.From != "" && p.StepIndex(c.From) < 0 {
+			d.report(at+".from", "there is no step %q", c.From)
+		}
+		if (c.SQL == nil) == (c.HTTP == nil) {
+			d.report(at, "a check has exactly one probe: sql or http")
+			continue
+		}
+		if c.SQL != nil && !d.isBroken(at+".sql") {
+			d.bounds(at+".sql", c.SQL.Query, c.SQL.Max, c.SQL.Min)
+		}
+		if c.HTTP != nil && !d.isBroken(at+".http") {
+			d.http(at+".http", c.HTTP)
+		}
+	}
+}
+
+func (d *decoder) http(at string, h *HTTPProbe) {
+	if u, err := url.Parse(h.URL); (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") && !d.isBroken(at+".url") {
+		d.report(at+".url", "must be a URL such as http://127.0.0.1:8080/healthz")
+	} else if u != nil && u.User != nil {
+		d.report(at+".url", "must not hold a user or password: plans are stored in Temporal and shown to people")
+	}
+	if h.Status != 0 && (h.Status < 100 || h.Status > 599) {
+		d.report(at+".status", "must be an HTTP status from 100 to 599")
+	}
+}
+
+func (d *decoder) name(at, value string) {
+	if d.isBroken(at) {
+		return
+	}
+	if value == "" {
+		d.report(at, "is missing: %s", nameRule)
+	} else if !name.MatchString(value) {
+		d.report(at, "%q is no good name: %s", value, nameRule)
+	}
+}
+
+func (d *decoder) required(at, value, todo string) {
+	if strings.TrimSpace(value) == "" && !d.isBroken(at) {
+		d.report(at, "is missing: %s", todo)
+	}
+}
+
+func (d *decoder) distinct(at string, values []string, what string) {
+	for i, v := range values {
+		item := at + "[" + strconv.Itoa(i) + "]"
+		if strings.TrimSpace(v) == "" && !d.isBroken(item) {
+			d.report(item, "is empty: name a %s", what)
+		} else if slices.Contains(values[:i], v) {
+			d.report(item, "%s %q is listed twice", what, v)
+		}
+	}
+}
+
+// isBroken tells whether this path, or something it lies in, is reported already.
+func (d *decoder) isBroken(path string) bool {
+	return slices.ContainsFunc(d.broken, func(b string) bool {
+		return b == "" || path == b || strings.HasPrefix(path, b+".") || strings.HasPrefix(path, b+"[")
+	})
+}
