@@ -1,0 +1,151 @@
+package signals
+
+import "time"
+
+// State of a migration.
+type State string
+
+// States of a migration. The last three are final.
+const (
+	Running     State = "running"
+	Waiting     State = "waiting" // for people
+	Paused      State = "paused"
+	RollingBack State = "rolling_back"
+	Stuck       State = "stuck" // needs retry or skip
+	Completed   State = "completed"
+	RolledBack  State = "rolled_back"
+	Failed      State = "failed" // ended without having changed anything, or behind the point of no return
+)
+
+// Final tells that nothing more will happen.
+func (s State) Final() bool { return s == Completed || s == RolledBack || s == Failed }
+
+// StepState of one step.
+type StepState string
+
+// States of a step.
+const (
+	StepPending      StepState = "pending"
+	StepRunning      StepState = "running"
+	StepWaiting      StepState = "waiting"
+	StepDone         StepState = "done"
+	StepFailed       StepState = "failed"
+	StepCompensating StepState = "compensating"
+	StepCompensated  StepState = "compensated"
+	StepSkipped      StepState = "skipped" // its compensation was given up by a person
+)
+
+// Status is everything the migration tells about itself.
+type Status struct {
+	Plan     string `json:"plan"`
+	PlanHash string `json:"planHash"`
+	Database string `json:"database"`
+	State    State  `json:"state"`
+	// Needs says in words what the migration waits for; "" when it works.
+	Needs string `json:"needs,omitempty"`
+	// Cause of a rollback or failure.
+	Cause     string       `json:"cause,omitempty"`
+	StartedBy string       `json:"startedBy,omitempty"`
+	Started   time.Time    `json:"started"`
+	Ended     time.Time    `json:"ended,omitzero"`
+	Steps     []StepStatus `json:"steps"`
+	Guard     *GuardStatus `json:"guard,omitempty"`
+	// Approval is the one that is waited for, or nil.
+	Approval *ApprovalStatus `json:"approval,omitempty"`
+	// Notices are refused decisions and other things a person should know, oldest first, bounded.
+	Notices []Notice `json:"notices,omitempty"`
+}
+
+// StepStatus is one line of the table.
+type StepStatus struct {
+	Name    string    `json:"name"`
+	Verb    string    `json:"verb"`
+	State   StepState `json:"state"`
+	Detail  string    `json:"detail,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
+	// Percent a flag step has reached.
+	Percent int `json:"percent,omitempty"`
+	// Rows changed by a finished backfill.
+	Rows int64 `json:"rows,omitempty"`
+}
+
+// GuardStatus tells which checks are watched.
+type GuardStatus struct {
+	Watching []string `json:"watching,omitempty"`
+	// Verdict so far: healthy, failed or inconclusive.
+	Verdict string `json:"verdict"`
+	Reading string `json:"reading,omitempty"`
+}
+
+// ApprovalStatus is a step waiting for people.
+type ApprovalStatus struct {
+	Step      string     `json:"step"`
+	By        []string   `json:"by"`
+	Quorum    int        `json:"quorum"`
+	Deadline  time.Time  `json:"deadline"`
+	Decisions []Decision `json:"decisions,omitempty"`
+}
+
+// Notice is something that happened beside the steps.
+type Notice struct {
+	At   time.Time `json:"at"`
+	Text string    `json:"text"`
+}
+
+// Progress is the heartbeat of a lane: never a key, never a value.
+type Progress struct {
+	Step string `json:"step"`
+	Lane int    `json:"lane"`
+	// Rows changed so far by all attempts of the lane, and the estimated total of the whole backfill.
+	Rows          int64   `json:"rows"`
+	Total         int64   `json:"total"`
+	RowsPerSecond float64 `json:"rowsPerSecond"`
+	ChunkRows     int     `json:"chunkRows"`
+	// Holding names what the lane waits for; "" when it works.
+	Holding string `json:"holding,omitempty"`
+}
+
+// Reading is one check's standing in the heartbeat of the guard.
+type Reading struct {
+	Check   string    `json:"check"`
+	Outcome string    `json:"outcome"` // pass, fail, error
+	Reading string    `json:"reading,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Blocked is the heartbeat of a schema change that waits for a lock.
+type Blocked struct {
+	Step string `json:"step"`
+	Text string `json:"text"`
+}
+
+// Result of a completed migration.
+type Result struct {
+	Plan     string    `json:"plan"`
+	PlanHash string    `json:"planHash"`
+	Outcome  State     `json:"outcome"`
+	Rows     int64     `json:"rows"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+}
+
+// RolledBackType is the Temporal error type of a migration that was rolled back; its details are a RollbackReport.
+const RolledBackType = "RolledBack"
+
+// RollbackReport tells why and what was undone.
+type RollbackReport struct {
+	Plan     string `json:"plan"`
+	PlanHash string `json:"planHash"`
+	Cause    string `json:"cause"`
+	// Compensations in the order in which they ran.
+	Compensations []Compensated `json:"compensations"`
+}
+
+// Compensated is one line of the compensation log.
+type Compensated struct {
+	Step string `json:"step"`
+	// Outcome: compensated or skipped.
+	Outcome StepState `json:"outcome"`
+	Detail  string    `json:"detail,omitempty"`
+}
