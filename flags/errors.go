@@ -1,0 +1,56 @@
+package flags
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// What can go wrong with a flag. All but ErrConflict stay wrong until a person acts.
+var (
+	ErrNotFound         = errors.New("flag not found")
+	ErrUnauthorized     = errors.New("not authorized")
+	ErrApprovalRequired = errors.New("approval required")
+	ErrConflict         = errors.New("conflicting change under way")
+	ErrNotBoolean       = errors.New("not a boolean flag")
+	ErrArchived         = errors.New("flag is archived")
+	ErrNotRestorable    = errors.New("configuration could not be put back")
+	ErrInvalid          = errors.New("invalid request")
+	ErrStranger         = errors.New("changed by someone else")
+)
+
+// RateLimited says that the service refuses requests until a moment.
+type RateLimited struct{ Until time.Time }
+
+func (e *RateLimited) Error() string {
+	return "rate limited until " + e.Until.UTC().Format(time.RFC3339Nano)
+}
+
+// Stranger is the refusal to overwrite a change that someone else made. It matches ErrStranger.
+type Stranger struct {
+	Key string
+	// Differs names, in words and never with a target's key, what differs from the state this migration left.
+	Differs []string
+}
+
+func (e *Stranger) Error() string {
+	return fmt.Sprintf("flag %q was changed by someone else (%s): put it in the wanted state by hand, then skip or retry",
+		e.Key, strings.Join(e.Differs, ", "))
+}
+
+// Is makes errors.Is(err, ErrStranger) true.
+func (e *Stranger) Is(target error) bool { return target == ErrStranger }
+
+// Permanent reports whether a retry of the same call cannot help.
+func Permanent(err error) bool {
+	for _, permanent := range []error{
+		ErrNotFound, ErrUnauthorized, ErrApprovalRequired, ErrNotBoolean,
+		ErrArchived, ErrNotRestorable, ErrInvalid, ErrStranger,
+	} {
+		if errors.Is(err, permanent) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,107 @@
+// Package flags changes feature flags and puts them back. A Provider speaks to one flag service; it knows nothing of
+// migrations, and whoever uses it decides when a change is due.
+package flags
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"regexp"
+	"time"
+)
+
+// Provider changes the flags of one environment. Every method may be called again after a crash at any point: it
+// first looks at the flag and does only what is missing. Implementations are safe for concurrent use.
+//
+// Errors are those of this package, wrapped with the flag and the way out; Permanent tells which are worth a retry.
+type Provider interface {
+	// Get returns the flag's state as the service holds it.
+	Get(ctx context.Context, key string) (State, error)
+	// Preview returns the state Apply would leave, and changes nothing. A caller records it before Apply, so that
+	// after a crash it can still tell its own change from a stranger's.
+	Preview(ctx context.Context, key string, c Change) (State, error)
+	// Apply makes the flag serve what c asks for and returns the state after, but only once the new configuration was
+	// seen where applications read it. The note goes into the service's audit log.
+	Apply(ctx context.Context, key string, c Change, note string) (State, error)
+	// Restore puts exactly the configuration of before back and returns the state after. It does nothing if the flag
+	// is already there, and fails with a Stranger if the flag's state is neither before nor ours.
+	Restore(ctx context.Context, key string, before, ours State, note string) (State, error)
+	// Archive retires the flag: applications are served the fallback value in their own code from then on.
+	Archive(ctx context.Context, key, note string) error
+	// Status tells whether applications still ask for the flag.
+	Status(ctx context.Context, key string) (Status, error)
+	// Close releases connections. The provider must not be used afterwards.
+	Close() error
+}
+
+// State is what a provider knows of one flag in one environment. It is plain JSON. Config may name people (individual
+// targets): keep it in the database it belongs to, and show only Summary.
+type State struct {
+	Provider string `json:"provider"` // "launchdarkly", "flagfile"
+	Key      string `json:"key"`
+	Version  int    `json:"version"` // rises with every change of the environment's configuration
+	Archived bool   `json:"archived,omitempty"`
+	On       bool   `json:"on"`
+	// Percent of contexts, 0 to 100, that the default rule serves true; 0 when the flag is off.
+	Percent float64 `json:"percent"`
+	// Summary is for people: "off", "on: 25 % true", "on: 100 % true, 2 rules".
+	Summary string `json:"summary"`
+	// Config is all that Restore needs, in a normal form without ids, versions and dates.
+	Config json.RawMessage `json:"config"`
+}
+
+// Equal reports whether both are the same configuration of the same flag, whatever their versions.
+func (s State) Equal(other State) bool {
+	if s.Provider != other.Provider || s.Key != other.Key || s.Archived != other.Archived {
+		return false
+	}
+	var a, b any
+	if json.Unmarshal(s.Config, &a) != nil || json.Unmarshal(other.Config, &b) != nil {
+		return false
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// DefaultContextKind is the kind LaunchDarkly gives to a context that names none.
+const DefaultContextKind = "user"
+
+// Change is what a boolean flag shall serve.
+type Change struct {
+	// Percent of contexts served true by the default rule. 0 turns the flag off, 100 turns it on for everybody,
+	// anything between is a percentage rollout.
+	Percent int `json:"percent"`
+	// ContextKind whose keys a percentage rollout distributes. Defaults to "user".
+	ContextKind string `json:"contextKind,omitempty"`
+}
+
+var contextKind = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// Validate returns an ErrInvalid that says what to write instead.
+func (c Change) Validate() error {
+	if c.Percent < 0 || c.Percent > 100 {
+		return fmt.Errorf("percent is %d, write a whole number from 0 (off) to 100 (everybody): %w", c.Percent, ErrInvalid)
+	}
+	if c.ContextKind != "" && (!contextKind.MatchString(c.ContextKind) || c.ContextKind == "kind" || c.ContextKind == "multi") {
+		return fmt.Errorf("context kind %q: write letters, digits, '.', '_' or '-', and neither \"kind\" nor \"multi\": %w",
+			c.ContextKind, ErrInvalid)
+	}
+	return nil
+}
+
+// Activity says whether applications ask for a flag, in LaunchDarkly's words.
+type Activity string
+
+const (
+	New      Activity = "new"      // never asked for, and young
+	Active   Activity = "active"   // asked for
+	Launched Activity = "launched" // asked for, and one value for everybody
+	Inactive Activity = "inactive" // not asked for lately
+	Unknown  Activity = "unknown"  // the provider hears nothing from its readers
+)
+
+// Status of a flag.
+type Status struct {
+	Activity      Activity  `json:"activity"`
+	LastRequested time.Time `json:"lastRequested,omitzero"` // zero: never, or unknown
+}

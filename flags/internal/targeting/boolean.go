@@ -1,0 +1,118 @@
+package targeting
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// Boolean holds the indexes of a boolean flag's variations.
+type Boolean struct{ True, False int }
+
+// NewBoolean finds the two variations. Anything but exactly one true and one false is flags.ErrNotBoolean.
+func NewBoolean(key string, variations []any) (Boolean, error) {
+	b := Boolean{True: -1, False: -1}
+	for i, value := range variations {
+		switch value {
+		case true:
+			b.True = i
+		case false:
+			b.False = i
+		}
+	}
+	if len(variations) != 2 || b.True < 0 || b.False < 0 {
+		return Boolean{}, fmt.Errorf("flag %q has %d variations: give a migration a flag with exactly true and false: %w",
+			key, len(variations), flags.ErrNotBoolean)
+	}
+	return b, nil
+}
+
+// Want returns the targeting in which c is served. It refuses what could not be put back afterwards.
+func (b Boolean) Want(key string, current Targeting, c flags.Change) (Targeting, error) {
+	if err := c.Validate(); err != nil {
+		return Targeting{}, fmt.Errorf("flag %q: %w", key, err)
+	}
+	want := current
+	if c.Percent == 0 {
+		if current.OffVariation == nil {
+			return Targeting{}, fmt.Errorf("flag %q serves no variation when off: give it an off variation first: %w",
+				key, flags.ErrNotRestorable)
+		}
+		want.On, want.OffVariation = false, &b.False
+		return want, nil
+	}
+	if r := current.Fallthrough.Rollout; r != nil && (r.Kind != "" || r.Seed != nil) {
+		return Targeting{}, fmt.Errorf("flag %q runs an experiment on its default rule: stop the experiment first: %w",
+			key, flags.ErrNotRestorable)
+	}
+	want.On = true
+	if c.Percent == 100 {
+		want.Fallthrough = Serve{Variation: &b.True}
+		return want, nil
+	}
+	// In the order of their indexes, as LaunchDarkly keeps them: contexts once served true then stay so as it grows.
+	weights := make([]Weight, 2)
+	weights[b.True] = Weight{Variation: b.True, Weight: c.Percent * fullWeight / 100}
+	weights[b.False] = Weight{Variation: b.False, Weight: fullWeight - weights[b.True].Weight}
+	want.Fallthrough = Serve{Rollout: &Rollout{
+		ContextKind: cmp.Or(c.ContextKind, flags.DefaultContextKind), Variations: weights,
+	}}
+	return want, nil
+}
+
+// State describes t.
+func (b Boolean) State(provider, key string, version int, archived bool, t Targeting) (flags.State, error) {
+	config, err := t.Encode()
+	if err != nil {
+		return flags.State{}, fmt.Errorf("encode the configuration of flag %q: %w", key, err)
+	}
+	state := flags.State{
+		Provider: provider, Key: key, Version: version, Archived: archived, On: t.On, Summary: "off", Config: config,
+	}
+	if t.On {
+		state.Percent = b.percent(t.Fallthrough)
+		state.Summary = "on: " + strconv.FormatFloat(state.Percent, 'f', -1, 64) + " % true" + exceptions(t)
+	}
+	if archived {
+		state.Summary = "archived"
+	}
+	return state, nil
+}
+
+func (b Boolean) percent(s Serve) float64 {
+	if s.Rollout == nil {
+		if s.Variation != nil && *s.Variation == b.True {
+			return 100
+		}
+		return 0
+	}
+	weight := 0
+	for _, w := range s.Rollout.Variations {
+		if w.Variation == b.True {
+			weight += w.Weight
+		}
+	}
+	return float64(weight) * 100 / fullWeight
+}
+
+// exceptions counts what comes before the default rule.
+func exceptions(t Targeting) string {
+	targets := 0
+	for _, target := range append(append([]Target{}, t.Targets...), t.ContextTargets...) {
+		targets += len(target.Values)
+	}
+	return count(targets, "target") + count(len(t.Rules), "rule") + count(len(t.Prerequisites), "prerequisite")
+}
+
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 " + what
+	default:
+		return fmt.Sprintf(", %d %ss", n, what)
+	}
+}

@@ -1,0 +1,201 @@
+// Package targeting is the part of a flag's environment that decides who is served what, in the JSON shape which
+// LaunchDarkly's REST API, its SDK's stream and the SDK's file source have in common.
+package targeting
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// fullWeight is 100 % in the thousandths of a percent that rollout weights are counted in.
+const fullWeight = 100_000
+
+// Targeting of one flag in one environment, without ids, versions and dates.
+type Targeting struct {
+	On             bool           `json:"on"`
+	OffVariation   *int           `json:"offVariation"`
+	Fallthrough    Serve          `json:"fallthrough"`
+	Targets        []Target       `json:"targets"`
+	ContextTargets []Target       `json:"contextTargets"`
+	Rules          []Rule         `json:"rules"`
+	Prerequisites  []Prerequisite `json:"prerequisites"`
+}
+
+// Serve is either one variation or a rollout.
+type Serve struct {
+	Variation *int     `json:"variation,omitempty"`
+	Rollout   *Rollout `json:"rollout,omitempty"`
+}
+
+// Rollout distributes contexts by the hash of an attribute; the order of Variations decides who gets which.
+type Rollout struct {
+	Kind        string   `json:"kind,omitempty"` // empty: rollout; or experiment
+	ContextKind string   `json:"contextKind"`
+	BucketBy    string   `json:"bucketBy,omitempty"` // empty: the context's key
+	Seed        *int64   `json:"seed,omitempty"`
+	Variations  []Weight `json:"variations"`
+}
+
+// Weight of one variation, in thousandths of a percent.
+type Weight struct {
+	Variation int  `json:"variation"`
+	Weight    int  `json:"weight"`
+	Untracked bool `json:"untracked,omitempty"`
+}
+
+// Target serves one variation to named contexts.
+type Target struct {
+	ContextKind string   `json:"contextKind"`
+	Variation   int      `json:"variation"`
+	Values      []string `json:"values"`
+}
+
+// Rule serves contexts that match all of its clauses.
+type Rule struct {
+	Serve
+	Description string   `json:"description,omitempty"`
+	Clauses     []Clause `json:"clauses"`
+	TrackEvents bool     `json:"trackEvents"`
+}
+
+// Clause is one test of a rule.
+type Clause struct {
+	ContextKind string `json:"contextKind"`
+	Attribute   string `json:"attribute"`
+	Op          string `json:"op"`
+	Values      []any  `json:"values"`
+	Negate      bool   `json:"negate"`
+}
+
+// Prerequisite is another flag that must serve a variation.
+type Prerequisite struct {
+	Key       string `json:"key"`
+	Variation int    `json:"variation"`
+}
+
+// Decode reads any of the three shapes into the normal form.
+func Decode(raw []byte) (Targeting, error) {
+	var t Targeting
+	if err := json.Unmarshal(raw, &t); err != nil {
+		return Targeting{}, fmt.Errorf("the flag's targeting is not of LaunchDarkly's shape: %w", shapeOnly(err))
+	}
+	t.normalize()
+	return t, nil
+}
+
+// shapeOnly keeps a decoding error's place and drops the text around it, which may be a target's key.
+func shapeOnly(err error) error {
+	if wrong, ok := err.(*json.UnmarshalTypeError); ok {
+		return fmt.Errorf("field %s has the wrong type", wrong.Field)
+	}
+	return fmt.Errorf("malformed JSON")
+}
+
+func (t *Targeting) normalize() {
+	t.Fallthrough.normalize()
+	t.Targets = normalTargets(t.Targets)
+	t.ContextTargets = normalTargets(t.ContextTargets)
+	t.Rules = append([]Rule{}, t.Rules...)
+	for i := range t.Rules {
+		rule := &t.Rules[i]
+		rule.normalize()
+		rule.Clauses = append([]Clause{}, rule.Clauses...)
+		for j := range rule.Clauses {
+			rule.Clauses[j].ContextKind = cmp.Or(rule.Clauses[j].ContextKind, flags.DefaultContextKind)
+			rule.Clauses[j].Values = append([]any{}, rule.Clauses[j].Values...)
+		}
+	}
+	t.Prerequisites = append([]Prerequisite{}, t.Prerequisites...)
+	slices.SortFunc(t.Prerequisites, func(a, b Prerequisite) int { return cmp.Compare(a.Key, b.Key) })
+}
+
+func (s *Serve) normalize() {
+	if s.Rollout == nil {
+		return
+	}
+	rollout := *s.Rollout
+	rollout.ContextKind = cmp.Or(rollout.ContextKind, flags.DefaultContextKind)
+	if rollout.Kind == "rollout" {
+		rollout.Kind = ""
+	}
+	if rollout.BucketBy == "key" {
+		rollout.BucketBy = ""
+	}
+	rollout.Variations = append([]Weight{}, rollout.Variations...)
+	s.Rollout = &rollout
+}
+
+// normalTargets drops the empty placeholders LaunchDarkly keeps for every variation; order means nothing there.
+func normalTargets(targets []Target) []Target {
+	out := []Target{}
+	for _, target := range targets {
+		if len(target.Values) == 0 {
+			continue
+		}
+		target.ContextKind = cmp.Or(target.ContextKind, flags.DefaultContextKind)
+		target.Values = slices.Sorted(slices.Values(target.Values))
+		out = append(out, target)
+	}
+	slices.SortFunc(out, func(a, b Target) int {
+		return cmp.Or(cmp.Compare(a.ContextKind, b.ContextKind), cmp.Compare(a.Variation, b.Variation))
+	})
+	return out
+}
+
+// Equal compares normal forms.
+func (t Targeting) Equal(other Targeting) bool { return reflect.DeepEqual(t, other) }
+
+// Encode returns the JSON of the normal form.
+func (t Targeting) Encode() (json.RawMessage, error) { return json.Marshal(t) }
+
+// SameEffect compares what an SDK is told with what the REST API says, as far as both say it alike: rules are told
+// without descriptions and with other ids, so only their number counts.
+func (t Targeting) SameEffect(sdk Targeting) bool {
+	return t.On == sdk.On &&
+		reflect.DeepEqual(t.OffVariation, sdk.OffVariation) &&
+		reflect.DeepEqual(t.Fallthrough.weights(), sdk.Fallthrough.weights()) &&
+		reflect.DeepEqual(t.Targets, sdk.Targets) &&
+		reflect.DeepEqual(t.ContextTargets, sdk.ContextTargets) &&
+		len(t.Rules) == len(sdk.Rules) &&
+		reflect.DeepEqual(t.Prerequisites, sdk.Prerequisites)
+}
+
+// weights leaves out what has no effect on who is served what.
+func (s Serve) weights() Serve {
+	if s.Rollout == nil {
+		return s
+	}
+	rollout := *s.Rollout
+	rollout.Variations = nil
+	for _, w := range s.Rollout.Variations {
+		if w.Weight > 0 {
+			rollout.Variations = append(rollout.Variations, Weight{Variation: w.Variation, Weight: w.Weight})
+		}
+	}
+	return Serve{Rollout: &rollout}
+}
+
+// Differences names in words what differs between two normal forms, never a target's key.
+func Differences(ours, current Targeting) []string {
+	var out []string
+	differ := func(what string, a, b any) {
+		if !reflect.DeepEqual(a, b) {
+			out = append(out, what)
+		}
+	}
+	if ours.On != current.On {
+		out = append(out, map[bool]string{true: "it was turned on", false: "it was turned off"}[current.On])
+	}
+	differ("the default rule serves something else", ours.Fallthrough, current.Fallthrough)
+	differ("the off variation is another", ours.OffVariation, current.OffVariation)
+	differ("the individual targets are others", [2][]Target{ours.Targets, ours.ContextTargets},
+		[2][]Target{current.Targets, current.ContextTargets})
+	differ("the rules are others", ours.Rules, current.Rules)
+	differ("the prerequisites are others", ours.Prerequisites, current.Prerequisites)
+	return out
+}
