@@ -1,0 +1,188 @@
+package ddl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/jackc/pgx/v5"
+)
+
+// driver is a golang-migrate database.Driver for one file on one session. SetVersion(dirty) only remembers; Run opens a
+// transaction and executes; SetVersion(clean) writes the version in the same transaction and commits. So a crash
+// anywhere leaves the old version or the new one, never a dirty one.
+type driver struct {
+	ctx     context.Context // of the one operation; golang-migrate's interface has none
+	session *session
+	plan    string
+	file    *file
+
+	locked  bool
+	pending *int // what SetVersion(dirty) was told
+	tx      pgx.Tx
+}
+
+var errUnsupported = errors.New("contraflow's driver doesn't do this")
+
+func (d *driver) Open(string) (database.Driver, error) { return nil, errUnsupported }
+
+// Drop refuses: nothing here may ever delete a live database's tables.
+func (d *driver) Drop() error { return errUnsupported }
+
+func (d *driver) Close() error {
+	d.rollback()
+	d.session.close(d.ctx)
+	return nil
+}
+
+func (d *driver) Lock() error {
+	if d.locked {
+		return database.ErrLocked
+	}
+	if err := d.session.lock(d.ctx, func() {}); err != nil {
+		return err
+	}
+	d.locked = true
+	return nil
+}
+
+// Unlock comes after a failed Run too, and no commit can follow then.
+func (d *driver) Unlock() error {
+	if !d.locked {
+		return database.ErrNotLocked
+	}
+	d.rollback()
+	d.locked = false
+	return d.session.unlock(d.ctx)
+}
+
+func (d *driver) Version() (version int, dirty bool, err error) {
+	if d.pending != nil {
+		return *d.pending, true, nil
+	}
+	state, err := readState(d.ctx, d.session.conn, d.session.schema)
+	if !state.Exists {
+		return database.NilVersion, state.Dirty, err
+	}
+	return int(state.Version), state.Dirty, err
+}
+
+func (d *driver) Run(migration io.Reader) error {
+	body, err := io.ReadAll(migration)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.file.name, err)
+	}
+	s, err := parseScript(string(body))
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.file.name, err)
+	}
+	if s.noTransaction {
+		return d.runOutside(s)
+	}
+	return d.runInside(s)
+}
+
+func (d *driver) runInside(s script) error {
+	if err := d.begin(); err != nil {
+		return err
+	}
+	done, err := execute(d.ctx, d.session.conn, s.text)
+	if err != nil {
+		d.rollback()
+		return statementError(d.file.name, s, done, err)
+	}
+	if d.session.conn.PgConn().TxStatus() != 'T' { // parseScript refuses what could end it: a guard against its errors
+		d.rollback()
+		return fmt.Errorf("%s: %w: it ended the transaction it runs in, so the version was not written; look at what it has changed", d.file.name, ErrInspect)
+	}
+	return nil
+}
+
+// execute sends a whole script at once, as psql -f would not: done counts the statements that succeeded.
+func execute(ctx context.Context, conn *pgx.Conn, sql string) (done int, err error) {
+	results := conn.PgConn().Exec(ctx, sql)
+	for results.NextResult() {
+		if _, err := results.ResultReader().Close(); err == nil {
+			done++
+		}
+	}
+	return done, results.Close()
+}
+
+func (d *driver) begin() (err error) {
+	if d.tx == nil {
+		if d.tx, err = d.session.conn.Begin(d.ctx); err != nil {
+			return fmt.Errorf("begin the transaction of %s: %w", d.file.name, err)
+		}
+	}
+	return nil
+}
+
+// rollback works on a cancelled context too; a closed connection has rolled back.
+func (d *driver) rollback() {
+	d.pending = nil
+	if d.tx == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), farewell)
+	defer cancel()
+	_ = d.tx.Rollback(ctx)
+	d.tx = nil
+}
+
+func (d *driver) SetVersion(version int, dirty bool) error {
+	if dirty {
+		d.pending = &version
+		return nil
+	}
+	if err := d.begin(); err != nil {
+		return err
+	}
+	err := d.writeVersion(version)
+	if err == nil {
+		err = d.tx.Commit(d.ctx) // deferred constraints speak here
+	}
+	if err != nil {
+		d.rollback()
+		return statementError(d.file.name, script{}, 0, err)
+	}
+	d.tx, d.pending = nil, nil
+	return nil
+}
+
+// writeVersion also keeps our own books: who applied the version, none for versions that no longer stand, and the end
+// of the intent. No TRUNCATE, unlike the stock driver: readers of the version needn't wait.
+func (d *driver) writeVersion(version int) error {
+	type write struct {
+		sql  string
+		args []any
+	}
+	var exists bool
+	if err := d.tx.QueryRow(d.ctx, "select to_regclass($1) is not null", table(d.session.schema)).Scan(&exists); err != nil {
+		return err
+	}
+	var writes []write
+	if !exists { // CREATE … IF NOT EXISTS would ask for the right to create even so
+		writes = append(writes, write{sql: "create table " + table(d.session.schema) + " (version bigint not null primary key, dirty boolean not null)"})
+	}
+	writes = append(writes,
+		write{"delete from " + table(d.session.schema), nil},
+		write{"delete from contraflow.ddl_version where schema_name = $1 and version > $2", []any{d.session.schema, version}},
+		write{"delete from contraflow.ddl_intent where schema_name = $1 and version = $2", []any{d.session.schema, int64(d.file.version)}})
+	if version >= 0 {
+		writes = append(writes, write{"insert into " + table(d.session.schema) + " (version, dirty) values ($1, false)", []any{version}})
+	}
+	if d.file.direction == Up {
+		writes = append(writes, write{`insert into contraflow.ddl_version (schema_name, version, plan) values ($1, $2, $3)
+			on conflict (schema_name, version) do update set plan = excluded.plan, applied_at = excluded.applied_at`,
+			[]any{d.session.schema, version, d.plan}})
+	}
+	for _, w := range writes {
+		if _, err := d.tx.Exec(d.ctx, w.sql, w.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

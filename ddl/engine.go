@@ -1,0 +1,233 @@
+// Package ddl changes the schema of a live database: golang-migrate's files, version table and locks, over a database
+// driver of our own that writes the version in the transaction of the change, waits for locks briefly and says for whom.
+// Stock golang-migrate works on the same database before, meanwhile and after.
+package ddl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/golang-migrate/migrate/v4"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// DefaultLockTimeout is how long the application's own queries may queue behind a waiting change: half a second is
+	// felt, and survives any client's time-out.
+	DefaultLockTimeout = 500 * time.Millisecond
+	// The pause after a lock time-out begins at one lock_timeout, so that what has queued behind us drains, and doubles
+	// up to thirty: behind a reader that stays, the application is then held up for a thirtieth of the time.
+	backoffGrowth  = 2
+	backoffCeiling = 30
+)
+
+// Options of an Engine.
+type Options struct {
+	// Plan owns the versions this engine applies; only they are taken down again.
+	Plan string
+	// LockTimeout bounds each wait for a lock in a transaction, at least 1 ms. Defaults to DefaultLockTimeout.
+	LockTimeout time.Duration
+	// OnWait is told what a change waits for: whenever that changes, and after each lock time-out. It is called from
+	// one goroutine at a time and must return soon. Defaults to telling nobody.
+	OnWait func(Waiting)
+}
+
+func (o Options) onWait(w Waiting) {
+	if o.OnWait != nil {
+		o.OnWait(w)
+	}
+}
+
+// State of the database's schema.
+type State struct {
+	Version uint
+	Exists  bool // false: no version has been applied, and Version says nothing
+	Dirty   bool // stock golang-migrate failed half way
+}
+
+func (s State) String() string {
+	if !s.Exists {
+		return "no version"
+	}
+	return fmt.Sprintf("version %d", s.Version)
+}
+
+// Engine applies one version at a time. Safe for concurrent use; changes wait for each other, across processes too.
+type Engine struct {
+	pool    *pgxpool.Pool
+	files   *Files
+	options Options
+}
+
+// New makes an engine for the database and the schema (search_path) pool connects to. Changes run on connections of
+// their own, with the pool's parameters; the pool itself only reads. The caller has called pg.EnsureSchema.
+func New(pool *pgxpool.Pool, files *Files, o Options) *Engine {
+	if o.LockTimeout <= 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	o.LockTimeout = max(o.LockTimeout, time.Millisecond) // Postgres counts in milliseconds, and its 0 means forever
+	return &Engine{pool: pool, files: files, options: o}
+}
+
+// State reads schema_migrations; no such table is no version.
+func (e *Engine) State(ctx context.Context) (State, error) {
+	schema, _, err := place(ctx, e.pool)
+	if err != nil {
+		return State{}, err
+	}
+	return readState(ctx, e.pool, schema)
+}
+
+// Applied lists, ascending, the versions this plan applied and that still stand.
+func (e *Engine) Applied(ctx context.Context) ([]uint, error) {
+	schema, _, err := place(ctx, e.pool)
+	if err != nil {
+		return nil, err
+	}
+	state, err := readState(ctx, e.pool, schema)
+	if err != nil || !state.Exists {
+		return nil, err
+	}
+	rows, err := e.pool.Query(ctx, "select version from contraflow.ddl_version where schema_name = $1 and plan = $2 and version <= $3 order by version",
+		schema, e.options.Plan, int64(state.Version))
+	if err != nil {
+		return nil, fmt.Errorf("read the versions applied by plan %q: %w", e.options.Plan, err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uint])
+}
+
+// Up applies exactly version, if the database stands at the version before it; if it stands at version or above, there
+// is nothing to do. An empty sha accepts any content. It tries until it succeeds, fails or ctx is done.
+// Errors: ErrMissing, ErrChanged, ErrScript, ErrDirty, ErrOrder, ErrInspect, *StatementError, ctx's.
+func (e *Engine) Up(ctx context.Context, version uint, sha string) error {
+	f, err := e.files.runnable(version, Up, sha)
+	if err != nil {
+		return err
+	}
+	return e.apply(ctx, f, func(_ context.Context, _ *session, at State) (bool, error) {
+		if at.Exists && at.Version >= version {
+			return false, nil
+		}
+		if before := e.files.before(version); at != before {
+			return false, fmt.Errorf("%w: version %d follows %s, and the database stands at %s: apply what lies between first", ErrOrder, version, before, at)
+		}
+		return true, nil
+	})
+}
+
+// Down takes exactly version down, if the database stands there and this plan applied it; if it stands below, there is
+// nothing to do. An empty sha accepts any content. It tries until it succeeds, fails or ctx is done.
+// Errors: ErrNotOurs (to a compensation: nothing of ours to undo), *StrangerError, ErrMissing, ErrChanged, ErrScript,
+// ErrDirty, ErrInspect, *StatementError, ctx's.
+func (e *Engine) Down(ctx context.Context, version uint, sha string) error {
+	f, err := e.files.runnable(version, Down, sha)
+	if err != nil {
+		return err
+	}
+	return e.apply(ctx, f, func(ctx context.Context, s *session, at State) (bool, error) {
+		if !at.Exists || at.Version < version {
+			return false, nil
+		}
+		owner, err := s.owner(ctx, version)
+		if err != nil {
+			return false, err
+		}
+		if owner != e.options.Plan {
+			return false, fmt.Errorf("%w: version %d stays as it is; plan %q may only take down what it applied", ErrNotOurs, version, e.options.Plan)
+		}
+		if at.Version == version {
+			return true, nil
+		}
+		owner, err = s.owner(ctx, at.Version)
+		if err != nil {
+			return false, err
+		}
+		return false, &StrangerError{Version: version, Found: at.Version, Owner: owner}
+	})
+}
+
+// owner is the plan that applied a version; empty if contraflow didn't.
+func (s *session) owner(ctx context.Context, version uint) (plan string, err error) {
+	err = s.conn.QueryRow(ctx, "select plan from contraflow.ddl_version where schema_name = $1 and version = $2", s.schema, int64(version)).Scan(&plan)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("read who applied version %d: %w", version, err)
+	}
+	return plan, nil
+}
+
+// due tells, under the migration lock, whether there is something to do.
+type due func(ctx context.Context, s *session, at State) (bool, error)
+
+// apply makes attempts until one doesn't lose against somebody else's lock. Each begins afresh, with no lock held in
+// the pause between: what another has done meanwhile counts.
+func (e *Engine) apply(ctx context.Context, f *file, due due) error {
+	backoff := e.options.LockTimeout
+	for attempt := 1; ; attempt++ {
+		o := &observer{engine: e, attempt: attempt}
+		err := e.attempt(ctx, f, due, o)
+		if ctx.Err() == nil && gaveWay(err) {
+			w := o.last
+			w.Attempt, w.RetryIn = attempt, backoff
+			e.options.onWait(w)
+			err = pause(ctx, backoff)
+			backoff = min(backoff*backoffGrowth, e.options.LockTimeout*backoffCeiling)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil && ctx.Err() != nil {
+			return e.interrupted(ctx, f, o.last)
+		}
+		return err
+	}
+}
+
+// interrupted says what an attempt was waiting for when its time was over.
+func (e *Engine) interrupted(ctx context.Context, f *file, last Waiting) error {
+	if last.Lock == "" {
+		return fmt.Errorf("%s: interrupted: %w", f.name, context.Cause(ctx))
+	}
+	return fmt.Errorf("%s: interrupted while it waited for %s: %w", f.name, last, context.Cause(ctx))
+}
+
+func (e *Engine) attempt(ctx context.Context, f *file, due due, o *observer) error {
+	s, err := dial(ctx, e.pool, e.options.LockTimeout)
+	if err != nil {
+		return err
+	}
+	defer s.close(ctx)
+	if err := s.lock(ctx, func() { o.refused(ctx, s) }); err != nil {
+		return err
+	}
+	o.last = Waiting{} // the migration lock isn't what it waits for any more
+	at, err := readState(ctx, s.conn, s.schema)
+	if err != nil {
+		return err
+	}
+	if at.Dirty {
+		return fmt.Errorf("%w at %s: see what the failed file has done, put it right, then run golang-migrate's force", ErrDirty, at)
+	}
+	if needed, err := due(ctx, s, at); err != nil || !needed {
+		return err
+	}
+	stop := o.watch(ctx, s)
+	defer stop()
+	return e.migrate(ctx, s, f)
+}
+
+// migrate takes one step through golang-migrate. It locks once more, which counts and so is granted at once.
+func (e *Engine) migrate(ctx context.Context, s *session, f *file) error {
+	m, err := migrate.NewWithInstance("files", e.files.Source(), "contraflow", &driver{ctx: ctx, session: s, plan: e.options.Plan, file: f})
+	if err != nil {
+		return err
+	}
+	m.LockTimeout = math.MaxInt64 // ctx decides; golang-migrate's own time-out would leave a goroutine on our connection
+	if f.direction == Down {
+		return m.Steps(-1)
+	}
+	return m.Steps(1)
+}

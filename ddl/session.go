@@ -1,0 +1,185 @@
+package ddl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// versionTable is golang-migrate's default.
+const versionTable = "schema_migrations"
+
+const (
+	// lockPoll is how often the migration lock is tried. A blocking pg_advisory_lock would hold a snapshot, for which
+	// CREATE INDEX CONCURRENTLY waits: a deadlock.
+	lockPoll = 100 * time.Millisecond
+	// farewell bounds the polite end of a session whose context is done; the server ends it anyway.
+	farewell = 2 * time.Second
+)
+
+// session is one connection, used for one attempt and then closed: that surely frees the advisory locks and whatever a
+// file has SET.
+type session struct {
+	conn        *pgx.Conn
+	schema      string   // holds the version table
+	locks       []string // ids of the advisory locks
+}
+
+// dial opens a connection with the pool's parameters and a lock_timeout of its own.
+func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*session, error) {
+	config := pool.Config().ConnConfig.Copy()
+	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
+	// A file may run DEALLOCATE ALL or change what a prepared statement meant.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, withoutAddress(err)
+	}
+	s := &session{conn: conn}
+	if s.schema, s.locks, err = place(ctx, conn); err != nil {
+		s.close(ctx)
+		return nil, err
+	}
+	return s, nil
+}
+
+// withoutAddress keeps the class of a failed connection and drops its text, which quotes parts of the DSN.
+func withoutAddress(err error) error {
+	var (
+		failed *pgconn.ConnectError
+		pgErr  *pgconn.PgError
+	)
+	if !errors.As(err, &failed) {
+		return err
+	}
+	if errors.As(err, &pgErr) {
+		return fmt.Errorf("connect to the target database: refused by the server (SQLSTATE %s)", pgErr.Code)
+	}
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, cause) {
+			return fmt.Errorf("connect to the target database: %w", cause)
+		}
+	}
+	return errors.New("connect to the target database: it can't be reached; check address and credentials in the worker's configuration")
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// place finds where stock golang-migrate would keep the version and what it would lock. Its library, given a
+// connection, hashes the database's name; its command line, given a URL, hashes the URL's path, "/name". We take both.
+func place(ctx context.Context, q querier) (schema string, locks []string, err error) {
+	var name string
+	if err := q.QueryRow(ctx, "select current_database(), coalesce(current_schema(), '')").Scan(&name, &schema); err != nil {
+		return "", nil, fmt.Errorf("look up the current schema: %w", withoutAddress(err))
+	}
+	if schema == "" {
+		return "", nil, errors.New("the connection's search_path names no schema that exists: create it, or set search_path in the connection string")
+	}
+	for _, name := range []string{name, "/" + name} {
+		id, err := database.GenerateAdvisoryLockId(name, schema, versionTable)
+		if err != nil {
+			return "", nil, err
+		}
+		locks = append(locks, id)
+	}
+	return schema, locks, nil
+}
+
+func (s *session) pid() uint32 { return s.conn.PgConn().PID() }
+
+func (s *session) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+}
+
+// lock polls until it holds the migration lock or ctx is done; waiting is called once for each refusal.
+// Like Postgres's own, the lock counts: each lock needs its unlock.
+func (s *session) lock(ctx context.Context, waiting func()) error {
+	for {
+		held, err := s.tryLock(ctx)
+		if err != nil || held {
+			return err
+		}
+		waiting()
+		if err := pause(ctx, lockPoll); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) tryLock(ctx context.Context) (bool, error) {
+	for i, id := range s.locks {
+		var held bool
+		if err := s.conn.QueryRow(ctx, "select pg_try_advisory_lock($1::bigint)", id).Scan(&held); err != nil {
+			return false, fmt.Errorf("take the migration lock: %w", err)
+		}
+		if !held {
+			return false, s.free(ctx, s.locks[:i])
+		}
+	}
+	return true, nil
+}
+
+// unlock works on a cancelled context too; a closed connection holds no lock.
+func (s *session) unlock(ctx context.Context) error {
+	if s.conn.IsClosed() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	return s.free(ctx, s.locks)
+}
+
+func (s *session) free(ctx context.Context, locks []string) error {
+	for _, id := range locks {
+		if _, err := s.conn.Exec(ctx, "select pg_advisory_unlock($1::bigint)", id); err != nil {
+			return fmt.Errorf("free the migration lock: %w", err)
+		}
+	}
+	return nil
+}
+
+// table is the qualified, quoted version table, since a file may change search_path.
+func table(schema string) string { return pgx.Identifier{schema, versionTable}.Sanitize() }
+
+// readState takes a missing table for no version, as the stock driver does.
+func readState(ctx context.Context, q querier, schema string) (State, error) {
+	var (
+		version int64
+		dirty   bool
+		pgErr   *pgconn.PgError
+	)
+	err := q.QueryRow(ctx, "select version, dirty from "+table(schema)+" limit 1").Scan(&version, &dirty)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &pgErr) && pgErr.Code == stateUndefinedTable:
+		return State{}, nil
+	case err != nil:
+		return State{}, fmt.Errorf("read %s: %w", versionTable, err)
+	case version < 0: // stock golang-migrate failed in the first version's down file
+		return State{Dirty: dirty}, nil
+	}
+	return State{Version: uint(version), Exists: true, Dirty: dirty}, nil
+}
+
+// pause waits between d/2 and d, so that two who collided don't collide again.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
