@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"path"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -257,19 +256,16 @@ func (d *decoder) required(at, value, todo string) {
 }
 
 func (d *decoder) distinct(at string, values []string, what string) {
+	seen := map[string]bool{}
 	for i, v := range values {
 		item := at + "[" + strconv.Itoa(i) + "]"
-		if strings.TrimSpace(v) == "" && !d.isBroken(item) {
+		switch {
+		case d.isBroken(item):
+		case strings.TrimSpace(v) == "":
 			d.report(item, "is empty: name a %s", what)
-		} else if slices.Contains(values[:i], v) {
+		case seen[v]:
 			d.report(item, "%s %q is listed twice", what, v)
 		}
+		seen[v] = true
 	}
-}
-
-// isBroken tells whether this path, or something it lies in, is reported already.
-func (d *decoder) isBroken(path string) bool {
-	return slices.ContainsFunc(d.broken, func(b string) bool {
-		return b == "" || path == b || strings.HasPrefix(path, b+".") || strings.HasPrefix(path, b+"[")
-	})
 }
