@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -51,11 +52,16 @@ type Decider interface {
 
 // Config of a gateway. All fields but Log are required.
 type Config struct {
-	SigningSecret string            // of the Slack app
-	People        map[string]string // Slack user id → name of the person, as plans write it
-	Decider       Decider           //
-	Poster        *slackcard.Poster // tells people why their click had no effect
-	Log           *slog.Logger      // Defaults to no log.
+	// SigningSecret of the Slack app.
+	SigningSecret string
+	// People maps Slack user ids to the names plans use.
+	People map[string]string
+	// Decider hands decisions to migrations.
+	Decider Decider
+	// Poster tells people why their click had no effect.
+	Poster *slackcard.Poster
+	// Log gets who decided what, and failures. Defaults to no log.
+	Log *slog.Logger
 }
 
 // Gateway is ready after New; Close it to let accepted decisions finish.
@@ -85,6 +91,7 @@ func New(cfg Config) (*Gateway, error) {
 	case cfg.Decider == nil || cfg.Poster == nil:
 		return nil, errors.New("slack gateway: a Decider and a Poster are required")
 	}
+	cfg.People = maps.Clone(cfg.People)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -122,7 +129,7 @@ func (g *Gateway) Interact(ctx context.Context, ic slack.InteractionCallback) er
 	case g.queue <- job{ctx: context.WithoutCancel(ctx), click: click}:
 		return nil
 	default:
-		g.seen.forget(click.ID())
+		g.seen.undo()
 		return ErrUnavailable
 	}
 }

@@ -17,7 +17,7 @@ const (
 type seen struct {
 	limit int
 	at    map[string]time.Time
-	order []string // oldest first; may name forgotten ids
+	order []string // oldest first
 }
 
 func newSeen(limit int) *seen {
@@ -28,8 +28,7 @@ func newSeen(limit int) *seen {
 // older click instead would let its copy through.
 func (s *seen) add(id string, now time.Time) (bool, error) {
 	for len(s.order) > 0 {
-		t, ok := s.at[s.order[0]]
-		if ok && now.Sub(t) < replayWindow {
+		if now.Sub(s.at[s.order[0]]) < replayWindow {
 			break
 		}
 		delete(s.at, s.order[0])
@@ -46,7 +45,9 @@ func (s *seen) add(id string, now time.Time) (bool, error) {
 	return true, nil
 }
 
-// forget makes id new again, for a click that was not taken after all.
-func (s *seen) forget(id string) {
-	delete(s.at, id)
+// undo takes back the last successful add, for a click that was not taken after all.
+func (s *seen) undo() {
+	last := len(s.order) - 1
+	delete(s.at, s.order[last])
+	s.order = s.order[:last]
 }
