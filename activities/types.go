@@ -1,0 +1,207 @@
+package activities
+
+import (
+	"time"
+
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// Origin says on whose behalf an activity acts: every input carries it, and so does every row of the audit.
+type Origin struct {
+	// Migration is the workflow id, and FirstRun the run id it had before any continue-as-new.
+	Migration string `json:"migration"`
+	FirstRun  string `json:"firstRun"`
+	Plan      string `json:"plan"`
+	PlanHash  string `json:"planHash"`
+	// Database is the name in the worker's configuration.
+	Database string `json:"database"`
+	// Step that acts; "" outside steps.
+	Step string `json:"step,omitempty"`
+}
+
+// BeginInput is what a migration was started with.
+type BeginInput struct {
+	Origin Origin        `json:"origin"`
+	Input  signals.Input `json:"input"`
+}
+
+// Begun is the plan as resolved and checked against the world.
+type Begun struct {
+	Plan   *plan.Plan `json:"plan"`
+	Hash   string     `json:"hash"`
+	Schema Schema     `json:"schema"`
+	// PointOfNoReturn says that an earlier run has already taken an irreversible step.
+	PointOfNoReturn bool `json:"pointOfNoReturn,omitempty"`
+	// Chat says that the worker has a chat to post to.
+	Chat bool `json:"chat,omitempty"`
+}
+
+// Schema is the folder of SQL files that was hashed into the plan hash.
+type Schema struct {
+	// Folder below the worker's plan root.
+	Folder string `json:"folder,omitempty"`
+	// Highest version that belongs to the plan.
+	Highest uint `json:"highest,omitempty"`
+	// Digest over the names and sums of all files up to Highest.
+	Digest string `json:"digest,omitempty"`
+}
+
+// MigrateInput brings the schema up to To; MigrateDown takes what this plan applied above Floor down again.
+type MigrateInput struct {
+	Origin Origin `json:"origin"`
+	Schema Schema `json:"schema"`
+	To     uint   `json:"to"`
+	Floor  uint   `json:"floor"`
+}
+
+// Migrated tells what one call did.
+type Migrated struct {
+	// Versions applied or taken down, in that order; none when there was nothing left to do.
+	Versions []uint `json:"versions,omitempty"`
+	// Version the schema stands at afterwards.
+	Version uint `json:"version"`
+}
+
+// FlagInput names a flag and the percentage it shall serve.
+type FlagInput struct {
+	Origin      Origin         `json:"origin"`
+	Scope       plan.FlagScope `json:"scope"`
+	Key         string         `json:"key"`
+	Percent     int            `json:"percent,omitempty"`
+	ContextKind string         `json:"contextKind,omitempty"`
+}
+
+// FlagNow is what the flag serves after a change.
+type FlagNow struct {
+	Summary string `json:"summary"`
+	Version int    `json:"version"`
+}
+
+// BackfillInput names a backfill step.
+type BackfillInput struct {
+	Origin   Origin        `json:"origin"`
+	Backfill plan.Backfill `json:"backfill"`
+	Lane     int           `json:"lane,omitempty"`
+	// Total rows estimated, repeated in the heartbeats.
+	Total int64 `json:"total,omitempty"`
+}
+
+// BackfillPrepared tells how the table was split.
+type BackfillPrepared struct {
+	Lanes []int `json:"lanes"`
+	// Total is an estimate of the rows to change.
+	Total int64 `json:"total"`
+	// Resumed says that checkpoints of an earlier run were found.
+	Resumed bool `json:"resumed,omitempty"`
+	// Restarted says that checkpoints were found but of another expression, so that the backfill starts afresh.
+	Restarted bool `json:"restarted,omitempty"`
+}
+
+// LaneDone is the end of a lane.
+type LaneDone struct {
+	Rows int64 `json:"rows"`
+}
+
+// BackfillProven says that no row was left.
+type BackfillProven struct {
+	// Rows changed by all lanes and sweeps of this plan's backfill.
+	Rows int64 `json:"rows"`
+}
+
+// ControlInput pauses, resumes and caps a running backfill.
+type ControlInput struct {
+	Origin        Origin `json:"origin"`
+	Paused        bool   `json:"paused"`
+	RowsPerSecond int    `json:"rowsPerSecond"`
+}
+
+// VerifyInput is a proof by query.
+type VerifyInput struct {
+	Origin Origin      `json:"origin"`
+	Verify plan.Verify `json:"verify"`
+}
+
+// Verified is the number that the query returned.
+type Verified struct {
+	Number float64 `json:"number"`
+}
+
+// WatchInput lists the checks to watch.
+type WatchInput struct {
+	Origin   Origin        `json:"origin"`
+	Interval plan.Duration `json:"interval"`
+	Checks   []plan.Check  `json:"checks"`
+}
+
+// Outcomes of watching.
+const (
+	Healthy      = "healthy"
+	Unhealthy    = "failed"
+	Inconclusive = "inconclusive"
+)
+
+// GuardVerdict ends a slice of watching.
+type GuardVerdict struct {
+	Outcome string `json:"outcome"`
+	Check   string `json:"check,omitempty"`
+	Reading string `json:"reading,omitempty"`
+}
+
+// Card is an approval as people see it.
+type Card struct {
+	Origin      Origin                 `json:"origin"`
+	Description string                 `json:"description,omitempty"`
+	Evidence    []Evidence             `json:"evidence,omitempty"`
+	Approval    signals.ApprovalStatus `json:"approval"`
+	// State: waiting, approved, rejected, expired, cancelled.
+	State string `json:"state"`
+	// Ref of the posted card, when it is to be updated.
+	Ref CardRef `json:"ref,omitzero"`
+}
+
+// CardRef is where a card was posted.
+type CardRef struct {
+	Channel string `json:"channel,omitempty"`
+	TS      string `json:"ts,omitempty"`
+}
+
+// Evidence is one line of facts on a card.
+type Evidence struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// NoticeInput is a plain message.
+type NoticeInput struct {
+	Origin Origin `json:"origin"`
+	// Kind: progress, completed, rolling_back, rolled_back, stuck, refused.
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+	// Ref of the card whose thread it belongs to, if any.
+	Ref CardRef `json:"ref,omitzero"`
+}
+
+// AuditInput records what happened outside any other activity.
+type AuditInput struct {
+	Origin Origin       `json:"origin"`
+	Events []AuditEvent `json:"events"`
+}
+
+// AuditEvent is one row.
+type AuditEvent struct {
+	// Key tells events of one migration apart, so that a repeated attempt writes one row.
+	Key    string    `json:"key"`
+	Event  string    `json:"event"`
+	Step   string    `json:"step,omitempty"`
+	Actor  string    `json:"actor,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// FinishInput closes the migration's claim on its plan.
+type FinishInput struct {
+	Origin  Origin        `json:"origin"`
+	Outcome signals.State `json:"outcome"`
+	Detail  string        `json:"detail,omitempty"`
+}

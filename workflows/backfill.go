@@ -1,0 +1,93 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
+)
+
+// backfill fills existing rows: every lane is one activity that runs for as long as the lane is long, and the proof at the
+// end counts afresh. All of its progress is in the target database, so history does not grow with rows.
+func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
+	m.push()
+	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
+	var prepared activities.BackfillPrepared
+	if err := workflow.ExecuteActivity(quick(ctx, 0), acts.PrepareBackfill, in).Get(ctx, &prepared); err != nil {
+		return err
+	}
+	in.Total = prepared.Total
+	status := m.current()
+	status.Detail = fmt.Sprintf("about %d rows", prepared.Total)
+	switch {
+	case prepared.Resumed:
+		status.Detail += ", going on from the checkpoints of the run before"
+	case prepared.Restarted:
+		status.Detail += ", afresh: the step has changed since the run before"
+	}
+	m.show()
+	workflow.Go(ctx, m.control)
+	if err := m.lanes(ctx, in, prepared.Lanes); err != nil {
+		return err
+	}
+	var proven activities.BackfillProven
+	if err := workflow.ExecuteActivity(long(ctx, 0), acts.ProveBackfill, in).Get(ctx, &proven); err != nil {
+		return err
+	}
+	status.Rows = proven.Rows
+	status.Detail = fmt.Sprintf("%d rows filled, none left", proven.Rows)
+	if step.Backfill.Where == "" {
+		status.Detail = fmt.Sprintf("%d rows changed, every lane done", proven.Rows)
+	}
+	m.addEvidence(step.Name, "%s", status.Detail)
+	return nil
+}
+
+// lanes runs one activity for each lane and waits for all; the first failure stops the others.
+func (m *migration) lanes(ctx workflow.Context, in activities.BackfillInput, lanes []int) error {
+	ctx, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	running := workflow.NewSelector(ctx)
+	var failed error
+	for _, lane := range lanes {
+		in.Lane = lane
+		running.AddFuture(workflow.ExecuteActivity(long(ctx, 0), acts.BackfillLane, in), func(f workflow.Future) {
+			if err := f.Get(ctx, nil); err != nil && failed == nil {
+				failed = err
+				cancel()
+			}
+		})
+	}
+	for range lanes {
+		running.Select(ctx)
+	}
+	return failed
+}
+
+// control carries pause, resume and the rate to the control row of the running step, where the lanes read them.
+func (m *migration) control(ctx workflow.Context) {
+	carried, step := m.controls, m.Step
+	for m.Step == step {
+		if workflow.Await(ctx, func() bool { return m.controls != carried || m.Step != step }) != nil || m.Step != step {
+			return
+		}
+		carried = m.controls
+		in := activities.ControlInput{Origin: m.at(m.Plan.Steps[step]), Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
+		if err := workflow.ExecuteActivity(quick(ctx, 0), acts.ControlBackfill, in).Get(ctx, nil); err != nil {
+			m.notice("the backfill could not be told: %s", reason(err))
+		}
+	}
+}
+
+// unfill forgets the checkpoints and fences every lane that may still run. The values stay: nothing reads them, and the
+// compensation of the schema drops their columns.
+func (m *migration) unfill(ctx workflow.Context, index int) (string, error) {
+	step := m.Plan.Steps[index]
+	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
+	if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ResetBackfill, in).Get(ctx, nil); err != nil {
+		return "", err
+	}
+	return "checkpoints dropped", nil
+}

@@ -1,0 +1,164 @@
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/signals"
+)
+
+// heard is one signal's name and what it does with its payload; an error is told to people as a notice.
+type heard struct {
+	name string
+	take func(json.RawMessage) error
+}
+
+func (m *migration) vocabulary() []heard {
+	return []heard{
+		{signals.Approve, taking(func(d signals.Decision) error { return m.decideBySignal(d, signals.Approved) })},
+		{signals.Reject, taking(func(d signals.Decision) error { return m.decideBySignal(d, signals.Rejected) })},
+		{signals.Pause, taking(m.pauseBySignal)},
+		{signals.Resume, taking(m.resume)},
+		{signals.Rollback, taking(m.rollbackBySignal)},
+		{signals.Retry, taking(func(r signals.Request) error { return m.give(retryIt, r) })},
+		{signals.Skip, taking(func(r signals.Request) error { return m.give(skipIt, r) })},
+		{signals.Throttle, taking(m.throttle)},
+	}
+}
+
+// taking decodes a payload; none at all is an empty one, as `temporal workflow signal` sends it without --input.
+func taking[T any](take func(T) error) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		var payload T
+		if len(raw) > 0 {
+			if err := json.Unmarshal(raw, &payload); err != nil {
+				return fmt.Errorf("its input is not understood: %w", err)
+			}
+		}
+		return take(payload)
+	}
+}
+
+// listen takes signals in for as long as the run lasts.
+func (m *migration) listen() {
+	ctx := m.disconnected()
+	for _, h := range m.vocabulary() {
+		channel := workflow.GetSignalChannel(ctx, h.name)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			for {
+				var raw json.RawMessage
+				if !channel.Receive(ctx, &raw) {
+					return
+				}
+				m.hear(h, raw)
+				m.considerContinuing()
+			}
+		})
+	}
+}
+
+// drain takes in what has arrived and was not received yet; what a new run would not see is lost otherwise.
+func (m *migration) drain() {
+	for _, h := range m.vocabulary() {
+		channel := workflow.GetSignalChannel(m.ctx, h.name)
+		for {
+			var raw json.RawMessage
+			if !channel.ReceiveAsync(&raw) {
+				break
+			}
+			m.hear(h, raw)
+		}
+	}
+}
+
+func (m *migration) hear(h heard, raw json.RawMessage) {
+	if err := h.take(raw); err != nil {
+		m.notice("%s refused: %v", h.name, err)
+		m.news("refused", fmt.Sprintf("%s refused: %v", h.name, err))
+	}
+	m.show()
+}
+
+func (m *migration) pauseBySignal(r signals.Request) error {
+	switch {
+	case m.RollingBack:
+		return fmt.Errorf("the migration is rolling back, and that is not paused")
+	case m.Pausing != nil:
+		return fmt.Errorf("it is paused already")
+	}
+	m.pause(r)
+	return nil
+}
+
+func (m *migration) pause(r signals.Request) {
+	m.Pausing = &pausing{By: r.By, Reason: r.Reason}
+	m.controls++
+	m.record("paused", "", r.By, r.Reason)
+	m.show()
+}
+
+func (m *migration) resume(r signals.Request) error {
+	m.controls++ // also when the control row was set by hand
+	if m.Pausing == nil {
+		return nil
+	}
+	m.Pausing = nil
+	m.record("resumed", "", r.By, r.Reason)
+	return nil
+}
+
+func (m *migration) rollbackBySignal(r signals.Request) error {
+	switch {
+	case m.RollingBack || m.interrupted == toRollBack:
+		return fmt.Errorf("it is rolling back already")
+	case m.PointOfNoReturn:
+		return fmt.Errorf("the point of no return has passed")
+	}
+	m.record("rollback requested", "", r.By, r.Reason)
+	m.interrupt(toRollBack, "rollback requested"+by(r))
+	return nil
+}
+
+func (m *migration) give(a answer, r signals.Request) error {
+	if m.asking == "" {
+		return fmt.Errorf("nothing is stuck")
+	}
+	m.record(string(a), "", r.By, r.Reason)
+	m.answer = a
+	return nil
+}
+
+func (m *migration) throttle(r signals.ThrottleRequest) error {
+	if r.RowsPerSecond < 0 {
+		return fmt.Errorf("rowsPerSecond must be 0 (no cap) or more")
+	}
+	m.RowsPerSecond = r.RowsPerSecond
+	m.controls++
+	m.record("throttled", "", r.By, fmt.Sprintf("%d rows/s", r.RowsPerSecond))
+	return nil
+}
+
+// whilePaused waits until nobody holds the migration.
+func (m *migration) whilePaused(ctx workflow.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if m.Pausing == nil {
+		return nil
+	}
+	m.show()
+	return workflow.Await(ctx, func() bool { return m.Pausing == nil })
+}
+
+func by(r signals.Request) string {
+	text := ""
+	if r.By != "" {
+		text += " by " + r.By
+	}
+	if r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	return text
+}

@@ -1,0 +1,76 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
+)
+
+// migrate brings the schema up to the step's version.
+func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
+	if !step.Irreversible() {
+		m.push()
+	}
+	var done activities.Migrated
+	err := workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, m.migrateInput(m.Step)).Get(ctx, &done)
+	if step.Irreversible() {
+		m.PointOfNoReturn = err == nil || m.mayHaveMigrated(m.Step)
+		if err != nil && m.PointOfNoReturn && ctx.Err() != nil {
+			m.Cause += "; the irreversible step had run already"
+		}
+	}
+	if err != nil {
+		return err
+	}
+	status := m.current()
+	status.Detail = fmt.Sprintf("schema at version %d", done.Version)
+	if len(done.Versions) > 0 {
+		status.Detail += fmt.Sprintf(", applied %s", numbers(done.Versions))
+	}
+	return nil
+}
+
+// mayHaveMigrated asks the database whether an irreversible step that ended in an error has changed anything all the same.
+// Without an answer the safe assumption is that it has.
+func (m *migration) mayHaveMigrated(index int) bool {
+	ctx := m.disconnected()
+	var now activities.Migrated
+	err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.SchemaVersion, m.migrateInput(index)).Get(ctx, &now)
+	return err != nil || now.Version >= m.Plan.Steps[index].Migrate.To
+}
+
+// unmigrate takes down what this plan's step applied, newest version first.
+func (m *migration) unmigrate(ctx workflow.Context, index int) (string, error) {
+	var undone activities.Migrated
+	if err := workflow.ExecuteActivity(long(ctx, compensationAttempts), acts.MigrateDown, m.migrateInput(index)).Get(ctx, &undone); err != nil {
+		return "", err
+	}
+	if len(undone.Versions) == 0 {
+		return fmt.Sprintf("schema at version %d, nothing of ours to take down", undone.Version), nil
+	}
+	return fmt.Sprintf("schema back at version %d, took down %s", undone.Version, numbers(undone.Versions)), nil
+}
+
+// migrateInput covers the versions between the migrate step before and this one.
+func (m *migration) migrateInput(index int) activities.MigrateInput {
+	step := m.Plan.Steps[index]
+	in := activities.MigrateInput{Origin: m.at(step), Schema: m.Schema, To: step.Migrate.To}
+	for _, earlier := range m.Plan.Steps[:index] {
+		if earlier.Migrate != nil {
+			in.Floor = earlier.Migrate.To
+		}
+	}
+	return in
+}
+
+func numbers(versions []uint) string {
+	words := make([]string, len(versions))
+	for i, v := range versions {
+		words[i] = fmt.Sprint(v)
+	}
+	return strings.Join(words, ", ")
+}

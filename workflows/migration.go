@@ -1,0 +1,275 @@
+// Package workflows is the deterministic orchestration: one workflow type, Migration, interprets any plan.
+// Each verb stands in a file of its own; saga.go undoes, guard.go watches, listen.go hears people.
+package workflows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// acts names the activities; it is never dereferenced.
+var acts *activities.Activities
+
+// migration is one run of a plan: what must survive a continue-as-new is in state, the rest lives with this run.
+type migration struct {
+	state
+	ctx  workflow.Context // of the whole run; steps get one that an interruption cancels
+	halt workflow.CancelFunc
+
+	interrupted interruption
+	answer      answer // to what the migration asks while it is stuck
+	asking      string // what it asks, "" when nothing
+	controls    int    // rises when pause, resume or throttle must reach a running backfill
+	posting     int    // notices on their way
+}
+
+// interruption says why the steps were halted.
+type interruption string
+
+const (
+	notInterrupted  interruption = ""
+	toRollBack      interruption = "roll back"
+	toContinueAsNew interruption = "continue as new"
+)
+
+// errHalted ends a step whose context was cancelled by an interruption.
+var errHalted = errors.New("halted")
+
+// Migration runs a plan. Its input is signals.Input in any of its three forms, or the state of the run before.
+// A rolled back migration fails with type signals.RolledBackType and a signals.RollbackReport as details.
+func Migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, error) {
+	m := &migration{ctx: ctx}
+	if err := m.restore(raw); err != nil {
+		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadInput", nil)
+	}
+	if err := m.serve(); err != nil {
+		return nil, err
+	}
+	result, err := m.run()
+	if err := workflow.Await(m.disconnected(), func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+		return nil, err
+	}
+	return result, err
+}
+
+func (m *migration) run() (*signals.Result, error) {
+	if m.Plan == nil {
+		if err := m.begin(); err != nil {
+			return nil, err
+		}
+	}
+	m.listen()
+	if !m.RollingBack {
+		err := m.forward()
+		switch {
+		case err == nil:
+			return m.complete()
+		case m.interrupted == toContinueAsNew:
+			return nil, m.continueAsNew()
+		}
+		if m.Cause == "" { // an interruption has set it already
+			m.Cause = reason(err)
+		}
+		if m.PointOfNoReturn {
+			return nil, m.abandon()
+		}
+		m.RollingBack = true
+	}
+	return nil, m.rollBack()
+}
+
+// begin resolves the plan and checks it against the world. Until it succeeds nothing has been changed.
+func (m *migration) begin() error {
+	m.origin() // fixes the first run's id
+	var begun activities.Begun
+	in := activities.BeginInput{Origin: m.origin(), Input: m.Input}
+	if err := workflow.ExecuteActivity(quick(m.ctx, 0), acts.Begin, in).Get(m.ctx, &begun); err != nil {
+		m.State, m.Cause, m.Ended = signals.Failed, reason(err), workflow.Now(m.ctx)
+		return err
+	}
+	m.Plan, m.PlanHash, m.Schema = begun.Plan, begun.Hash, begun.Schema
+	m.PointOfNoReturn, m.Chat = begun.PointOfNoReturn, begun.Chat
+	m.Input = signals.Input{Name: begun.Plan.Name, StartedBy: m.Input.StartedBy} // the document is in Plan now
+	for _, s := range m.Plan.Steps {
+		m.Steps = append(m.Steps, signals.StepStatus{Name: s.Name, Verb: string(s.Verb()), State: signals.StepPending})
+	}
+	m.show()
+	return nil
+}
+
+// forward runs the steps that are left, under guard.
+func (m *migration) forward() error {
+	ctx, cancel := workflow.WithCancel(m.ctx)
+	m.halt = cancel
+	defer cancel()
+	if m.interrupted != notInterrupted { // a signal came in before the first step
+		cancel()
+	}
+	workflow.Go(ctx, m.guard)
+	for m.Step < len(m.Plan.Steps) {
+		if err := m.whilePaused(ctx); err != nil {
+			return err
+		}
+		if err := m.runStep(ctx); err != nil {
+			return err
+		}
+		m.Step++
+		m.stepState = stepState{}
+		m.considerContinuing()
+	}
+	if m.interrupted == toRollBack { // asked for while the last step ended
+		return errHalted
+	}
+	return nil
+}
+
+// runStep runs the current step to its end. Behind the point of no return a failure is asked about instead of returned.
+func (m *migration) runStep(ctx workflow.Context) error {
+	step := m.Plan.Steps[m.Step]
+	for {
+		now := workflow.Now(ctx)
+		status := m.current()
+		status.State = signals.StepRunning
+		if status.Started.IsZero() {
+			status.Started = now
+		}
+		m.show()
+		err := m.timed(ctx, step, m.verb(step))
+		if err == nil {
+			status.State, status.Ended = signals.StepDone, workflow.Now(ctx)
+			m.show()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errHalted
+		}
+		status.State = signals.StepFailed
+		err = fmt.Errorf("step %s: %s", step.Name, reason(err))
+		if !m.PointOfNoReturn {
+			return err
+		}
+		given, askErr := m.ask(ctx, fmt.Sprintf("%v; the point of no return has passed, so nothing is undone: `retry` tries the step again, `skip` goes on without it", err))
+		if askErr != nil {
+			return askErr
+		}
+		if given == skipIt {
+			status.State, status.Ended = signals.StepSkipped, workflow.Now(ctx)
+			return nil
+		}
+		m.stepState = stepState{}
+	}
+}
+
+// verb is the function of the step's verb.
+func (m *migration) verb(step plan.Step) func(workflow.Context, plan.Step) error {
+	switch step.Verb() {
+	case plan.VerbMigrate:
+		return m.migrate
+	case plan.VerbFlag:
+		return m.flag
+	case plan.VerbBackfill:
+		return m.backfill
+	case plan.VerbVerify:
+		return m.verify
+	case plan.VerbApprove:
+		return m.approve
+	case plan.VerbSoak:
+		return m.soak
+	case plan.VerbRetire:
+		return m.retire
+	}
+	return func(workflow.Context, plan.Step) error { return fmt.Errorf("unknown verb %q", step.Verb()) }
+}
+
+// timed bounds a step by its timeout.
+func (m *migration) timed(ctx workflow.Context, step plan.Step, run func(workflow.Context, plan.Step) error) error {
+	if step.Timeout == 0 {
+		return run(ctx, step)
+	}
+	if m.Deadline.IsZero() {
+		m.Deadline = workflow.Now(ctx).Add(step.Timeout.Std())
+	}
+	bounded, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	expired := false
+	workflow.Go(bounded, func(ctx workflow.Context) {
+		if sleepUntil(ctx, m.Deadline) == nil {
+			expired = true
+			cancel()
+		}
+	})
+	err := run(bounded, step)
+	if err != nil && expired {
+		return fmt.Errorf("not done within its timeout of %s", step.Timeout)
+	}
+	return err
+}
+
+// complete closes a migration whose steps have all run.
+func (m *migration) complete() (*signals.Result, error) {
+	ctx := m.disconnected()
+	if err := m.finish(ctx, signals.Completed, ""); err != nil {
+		return nil, err
+	}
+	m.State, m.Ended = signals.Completed, workflow.Now(ctx)
+	m.show()
+	m.lastNotice("completed", fmt.Sprintf("%s completed: %d rows filled", m.Plan.Name, m.rows()))
+	return &signals.Result{Plan: m.Plan.Name, PlanHash: m.PlanHash, Outcome: signals.Completed, Rows: m.rows(), Started: m.Started, Ended: m.Ended}, nil
+}
+
+// abandon ends a migration that was cancelled behind the point of no return: nothing may be undone any more.
+func (m *migration) abandon() error {
+	ctx := m.disconnected()
+	done := 0
+	for _, s := range m.Steps {
+		if s.State == signals.StepDone {
+			done++
+		}
+	}
+	message := fmt.Sprintf("%s: stopped behind the point of no return after %d of %d steps; nothing was undone; start the plan again to go on", m.Cause, done, len(m.Steps))
+	if err := m.finish(ctx, signals.Failed, message); err != nil {
+		return err
+	}
+	m.State, m.Ended, m.Cause = signals.Failed, workflow.Now(ctx), message
+	m.lastNotice("stuck", message)
+	return temporal.NewNonRetryableApplicationError(message, "StoppedBehindPointOfNoReturn", nil)
+}
+
+// finish writes what is left of the audit and closes the migration's claim on its plan.
+func (m *migration) finish(ctx workflow.Context, outcome signals.State, detail string) error {
+	if err := m.writeAudit(ctx); err != nil {
+		return err
+	}
+	in := activities.FinishInput{Origin: m.origin(), Outcome: outcome, Detail: detail}
+	return workflow.ExecuteActivity(quick(ctx, 0), acts.Finish, in).Get(ctx, nil)
+}
+
+// disconnected is a context that neither Temporal's cancellation nor an interruption reaches.
+func (m *migration) disconnected() workflow.Context {
+	ctx, _ := workflow.NewDisconnectedContext(m.ctx) // it lives as long as the run: nothing to cancel
+	return ctx
+}
+
+// reason is the plain message of what failed, without the SDK's wrapping.
+func reason(err error) string {
+	var application *temporal.ApplicationError
+	if errors.As(err, &application) {
+		return application.Message()
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return "timed out: " + timeout.Message()
+	}
+	if temporal.IsCanceledError(err) || errors.Is(err, errHalted) {
+		return "cancelled"
+	}
+	return err.Error()
+}

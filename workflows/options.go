@@ -1,0 +1,61 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+const (
+	// quickTimeout bounds one attempt of an activity that asks or changes one thing.
+	quickTimeout = time.Minute
+	// longTimeout bounds one attempt of a loop that heartbeats; the heartbeat is what finds a dead worker.
+	longTimeout = 30 * 24 * time.Hour
+	// heartbeatTimeout is how long a killed worker goes unnoticed. Workers beat once a second.
+	heartbeatTimeout = 5 * time.Second
+	// retryCeiling keeps a wait for a server that is down short enough to go on soon after it is back.
+	retryCeiling = 10 * time.Second
+	// compensationAttempts is about a minute of trying; after that a person is asked.
+	compensationAttempts = 10
+	// noticeTimeout bounds the attempts to post to a chat that does not answer: notices are news, not state.
+	noticeTimeout = 2 * time.Minute
+	// lastNoticeTimeout bounds the same at the end, where the migration waits for it.
+	lastNoticeTimeout = 15 * time.Second
+	// drainTime lets requests that evaluated a flag just before its change end before the schema loses the columns they use.
+	drainTime = 2 * time.Second
+)
+
+func retries(attempts int32) *temporal.RetryPolicy {
+	return &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: retryCeiling, MaximumAttempts: attempts}
+}
+
+// quick is for one question or one change; attempts 0 tries until it is cancelled: the status says what it waits for.
+func quick(ctx workflow.Context, attempts int32) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: quickTimeout, RetryPolicy: retries(attempts), WaitForCancellation: true,
+	})
+}
+
+// long is for a loop that heartbeats. It is waited for when cancelled, so that nothing acts beside its compensation.
+func long(ctx workflow.Context, attempts int32) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: longTimeout, HeartbeatTimeout: heartbeatTimeout, RetryPolicy: retries(attempts), WaitForCancellation: true,
+	})
+}
+
+// bounded is for posting to the chat.
+func bounded(ctx workflow.Context, within time.Duration) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: quickTimeout, ScheduleToCloseTimeout: within, RetryPolicy: retries(0),
+	})
+}
+
+// sleepUntil returns nil at that time, or the context's error.
+func sleepUntil(ctx workflow.Context, at time.Time) error {
+	left := at.Sub(workflow.Now(ctx))
+	if left <= 0 {
+		return ctx.Err()
+	}
+	return workflow.Sleep(ctx, left)
+}

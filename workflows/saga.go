@@ -1,0 +1,128 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// push puts the compensation of the current step on the stack, before the step acts: a crash in the middle is then undone
+// too. Compensations look at the world first, so one for a step that never acted does nothing.
+func (m *migration) push() {
+	if n := len(m.Compensations); n > 0 && m.Compensations[n-1] == m.Step {
+		return // the step goes on in a new run
+	}
+	m.Compensations = append(m.Compensations, m.Step)
+}
+
+// rollBack compensates newest step first, on a context that no cancellation reaches, and ends with the RolledBack error.
+func (m *migration) rollBack() error {
+	ctx := m.disconnected()
+	m.Pausing = nil
+	m.closeApproval(ctx, "cancelled")
+	if len(m.Log) == 0 {
+		m.news("rolling_back", fmt.Sprintf("%s rolls back: %s", m.Plan.Name, m.Cause))
+	}
+	for len(m.Compensations) > 0 {
+		index := m.Compensations[len(m.Compensations)-1]
+		outcome, err := m.compensate(ctx, index)
+		if err != nil {
+			return err
+		}
+		m.Log = append(m.Log, outcome)
+		m.Compensations = m.Compensations[:len(m.Compensations)-1]
+		m.show()
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			return m.continueAsNew()
+		}
+	}
+	if err := m.finish(ctx, signals.RolledBack, m.Cause); err != nil {
+		return err
+	}
+	m.State, m.Ended = signals.RolledBack, workflow.Now(ctx)
+	m.show()
+	m.lastNotice("rolled_back", fmt.Sprintf("%s rolled back: %s", m.Plan.Name, m.Cause))
+	report := signals.RollbackReport{Plan: m.Plan.Name, PlanHash: m.PlanHash, Cause: m.Cause, Compensations: m.Log}
+	return temporal.NewNonRetryableApplicationError("rolled back: "+m.Cause, signals.RolledBackType, nil, report)
+}
+
+// compensate undoes one step; when that keeps failing it asks a person and never gives up silently.
+func (m *migration) compensate(ctx workflow.Context, index int) (signals.Compensated, error) {
+	step, status := m.Plan.Steps[index], &m.Steps[index]
+	for {
+		status.State = signals.StepCompensating
+		m.show()
+		detail, err := m.undo(ctx, index)
+		if err == nil {
+			status.State, status.Detail, status.Ended = signals.StepCompensated, detail, workflow.Now(ctx)
+			return signals.Compensated{Step: step.Name, Outcome: signals.StepCompensated, Detail: detail}, nil
+		}
+		problem := fmt.Sprintf("undoing step %s fails: %s", step.Name, reason(err))
+		given, err := m.ask(ctx, problem+"; `retry` tries it again, `skip` leaves it as it is and goes on")
+		if err != nil {
+			return signals.Compensated{}, err
+		}
+		if given == skipIt {
+			status.State, status.Detail, status.Ended = signals.StepSkipped, problem, workflow.Now(ctx)
+			return signals.Compensated{Step: step.Name, Outcome: signals.StepSkipped, Detail: problem}, nil
+		}
+	}
+}
+
+func (m *migration) undo(ctx workflow.Context, index int) (string, error) {
+	switch m.Plan.Steps[index].Verb() {
+	case plan.VerbMigrate:
+		if m.flagsWentBack() {
+			if err := workflow.Sleep(ctx, drainTime); err != nil {
+				return "", err
+			}
+		}
+		return m.unmigrate(ctx, index)
+	case plan.VerbFlag:
+		return m.unflag(ctx, index)
+	case plan.VerbBackfill:
+		return m.unfill(ctx, index)
+	}
+	return "", fmt.Errorf("step %s has no compensation", m.Plan.Steps[index].Name)
+}
+
+// flagsWentBack tells whether requests may still be on their way that saw a flag as it was before its compensation.
+func (m *migration) flagsWentBack() bool {
+	for i, s := range m.Steps {
+		if m.Plan.Steps[i].Flag != nil && s.State == signals.StepCompensated {
+			return true
+		}
+	}
+	return false
+}
+
+// answer of a person to what the migration asks.
+type answer string
+
+const (
+	noAnswer answer = ""
+	retryIt  answer = "retry"
+	skipIt   answer = "skip"
+)
+
+// ask waits for retry or skip, in the state stuck.
+func (m *migration) ask(ctx workflow.Context, question string) (answer, error) {
+	m.asking, m.answer = question, noAnswer
+	m.show()
+	m.news("stuck", question)
+	asked := workflow.Now(ctx)
+	err := workflow.Await(ctx, func() bool { return m.answer != noAnswer })
+	given := m.answer
+	m.asking, m.answer = "", noAnswer
+	if err != nil {
+		return noAnswer, err
+	}
+	m.notice("%s after %s: %s", given, workflow.Now(ctx).Sub(asked).Round(time.Second), question)
+	m.show()
+	return given, nil
+}

@@ -1,0 +1,150 @@
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// state is all that one run hands to the next when it continues as new.
+type state struct {
+	Input           signals.Input        `json:"input"`
+	FirstRun        string               `json:"firstRun"`
+	Started         time.Time            `json:"started"`
+	Ended           time.Time            `json:"ended,omitzero"`
+	Plan            *plan.Plan           `json:"plan,omitempty"`
+	PlanHash        string               `json:"planHash,omitempty"`
+	Schema          activities.Schema    `json:"schema,omitzero"`
+	Chat            bool                 `json:"chat,omitempty"` // whether the worker has a chat to post to
+	PointOfNoReturn bool                 `json:"pointOfNoReturn,omitempty"`
+	Steps           []signals.StepStatus `json:"steps,omitempty"`
+	Step            int                  `json:"step"` // index of the current step
+
+	stepState
+
+	State signals.State `json:"state,omitempty"` // final states only; else derived
+	Cause string        `json:"cause,omitempty"`
+	// Compensations are the steps to undo, newest last.
+	Compensations []int                 `json:"compensations,omitempty"`
+	RollingBack   bool                  `json:"rollingBack,omitempty"`
+	Log           []signals.Compensated `json:"log,omitempty"`
+
+	Pausing       *pausing                `json:"pausing,omitempty"`
+	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
+	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
+	Approval      *signals.ApprovalStatus `json:"approval,omitempty"`
+	Card          activities.CardRef      `json:"card,omitzero"`   // of the open approval
+	Thread        activities.CardRef      `json:"thread,omitzero"` // latest card: notices go below it
+	Evidence      []activities.Evidence   `json:"evidence,omitempty"`
+	Notices       []signals.Notice        `json:"notices,omitempty"`
+	Audit         []activities.AuditEvent `json:"audit,omitempty"`   // decisions not yet written
+	Audited       int                     `json:"audited,omitempty"` // how many there were, so that each has a key of its own
+}
+
+// stepState belongs to the current step alone.
+type stepState struct {
+	Stage    int       `json:"stage,omitempty"`   // of a flag's rollout
+	Until    time.Time `json:"until,omitzero"`    // end of a soak that has begun
+	Deadline time.Time `json:"deadline,omitzero"` // of the step's timeout
+}
+
+type pausing struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+type continued struct {
+	State *state `json:"state"`
+}
+
+// restore reads the input of a new migration or the state of the run before.
+func (m *migration) restore(raw json.RawMessage) error {
+	var before continued
+	if json.Unmarshal(raw, &before) == nil && before.State != nil && before.State.FirstRun != "" {
+		m.state = *before.State
+		return nil
+	}
+	in, err := signals.ParseInput(raw)
+	if err != nil {
+		return err
+	}
+	info := workflow.GetInfo(m.ctx)
+	m.Input, m.Started, m.FirstRun = in, workflow.Now(m.ctx), info.FirstRunID
+	if m.FirstRun == "" { // the test environment names no first run
+		m.FirstRun = info.WorkflowExecution.RunID
+	}
+	return nil
+}
+
+// considerContinuing halts the steps when the history has grown so long that the server suggests a new run.
+func (m *migration) considerContinuing() {
+	if workflow.GetInfo(m.ctx).GetContinueAsNewSuggested() {
+		m.interrupt(toContinueAsNew, "")
+	}
+}
+
+// interrupt halts the steps. Rolling back wins over continuing as new, and the first cause stays.
+func (m *migration) interrupt(why interruption, cause string) {
+	if m.interrupted == toRollBack || m.RollingBack {
+		return
+	}
+	m.interrupted = why
+	if why == toRollBack {
+		m.Cause = cause
+	}
+	if m.halt != nil {
+		m.halt()
+	}
+}
+
+// continueAsNew hands the state to a new run, with no signal lost: what has arrived is taken in first.
+func (m *migration) continueAsNew() error {
+	ctx := m.disconnected()
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && m.posting == 0 }); err != nil {
+		return err
+	}
+	m.drain()
+	if m.interrupted == toRollBack { // one of them asked for it
+		m.RollingBack = true
+	}
+	raw, err := json.Marshal(continued{State: &m.state})
+	if err != nil {
+		return fmt.Errorf("continue as new: %w", err)
+	}
+	return workflow.NewContinueAsNewError(m.ctx, Migration, json.RawMessage(raw))
+}
+
+func (m *migration) current() *signals.StepStatus { return &m.Steps[m.Step] }
+
+func (m *migration) origin() activities.Origin {
+	o := activities.Origin{Migration: workflow.GetInfo(m.ctx).WorkflowExecution.ID, FirstRun: m.FirstRun, PlanHash: m.PlanHash}
+	if m.Plan != nil {
+		o.Plan, o.Database = m.Plan.Name, m.Plan.Database
+	}
+	return o
+}
+
+// at is the origin of something that belongs to a step.
+func (m *migration) at(step plan.Step) activities.Origin {
+	o := m.origin()
+	o.Step = step.Name
+	return o
+}
+
+func (m *migration) rows() int64 {
+	var rows int64
+	for _, s := range m.Steps {
+		rows += s.Rows
+	}
+	return rows
+}
+
+func (m *migration) addEvidence(name, format string, args ...any) {
+	m.Evidence = append(m.Evidence, activities.Evidence{Name: name, Value: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,151 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// maxNotices bounds what the status carries; older ones are in the audit or the log.
+const maxNotices = 20
+
+// serve registers the query and the update.
+func (m *migration) serve() error {
+	if err := workflow.SetQueryHandlerWithOptions(m.ctx, signals.StatusQuery, func() (signals.Status, error) { return m.status(), nil },
+		workflow.QueryHandlerOptions{Description: "what the migration does and what it waits for"}); err != nil {
+		return err
+	}
+	return workflow.SetUpdateHandlerWithOptions(m.ctx, signals.Decide,
+		func(_ workflow.Context, d signals.Decision) (signals.Receipt, error) { return m.decide(d) },
+		workflow.UpdateHandlerOptions{
+			Description: "approve or reject the step that waits for it",
+			Validator:   func(_ workflow.Context, d signals.Decision) error { return m.admissible(d) },
+		})
+}
+
+// status is everything the migration tells about itself.
+func (m *migration) status() signals.Status {
+	s := signals.Status{
+		Plan: m.Input.Name, PlanHash: m.PlanHash, State: m.derived(), Needs: m.needs(), Cause: m.Cause,
+		StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
+		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Notices: m.Notices,
+	}
+	if m.Plan != nil {
+		s.Database = m.Plan.Database
+	}
+	return s
+}
+
+func (m *migration) derived() signals.State {
+	switch {
+	case m.State != "":
+		return m.State
+	case m.asking != "":
+		return signals.Stuck
+	case m.RollingBack:
+		return signals.RollingBack
+	case m.Pausing != nil:
+		return signals.Paused
+	case m.Approval != nil:
+		return signals.Waiting
+	}
+	return signals.Running
+}
+
+// needs says in words what people have to do.
+func (m *migration) needs() string {
+	switch {
+	case m.State.Final():
+		return ""
+	case m.asking != "":
+		return m.asking
+	case m.Pausing != nil:
+		return "paused" + by(signals.Request{By: m.Pausing.By, Reason: m.Pausing.Reason})
+	case m.Approval != nil:
+		return fmt.Sprintf("approval of step %s by %d of %s", m.Approval.Step, m.Approval.Quorum, strings.Join(m.Approval.By, ", "))
+	}
+	return ""
+}
+
+// show writes the current details that the Temporal UI shows.
+func (m *migration) show() {
+	var b strings.Builder
+	s := m.status()
+	fmt.Fprintf(&b, "**%s** — %s\n\n", s.Plan, strings.ReplaceAll(string(s.State), "_", " "))
+	if s.Needs != "" {
+		fmt.Fprintf(&b, "Needs: %s\n\n", s.Needs)
+	}
+	if s.Cause != "" {
+		fmt.Fprintf(&b, "Cause: %s\n\n", s.Cause)
+	}
+	b.WriteString("| step | verb | state | |\n|---|---|---|---|\n")
+	for _, step := range s.Steps {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", step.Name, step.Verb, step.State, strings.ReplaceAll(step.Detail, "|", "\\|"))
+	}
+	if s.PlanHash != "" {
+		fmt.Fprintf(&b, "\nPlan hash %s\n", plan.ShortHash(s.PlanHash))
+	}
+	workflow.SetCurrentDetails(m.ctx, b.String())
+}
+
+// notice tells people through the status.
+func (m *migration) notice(format string, args ...any) {
+	m.Notices = append(m.Notices, signals.Notice{At: workflow.Now(m.ctx), Text: fmt.Sprintf(format, args...)})
+	if extra := len(m.Notices) - maxNotices; extra > 0 {
+		m.Notices = append([]signals.Notice(nil), m.Notices[extra:]...)
+	}
+}
+
+// news tells people through the chat, below the latest card, and waits for nothing.
+func (m *migration) news(kind, text string) {
+	if !m.Chat {
+		return
+	}
+	in := activities.NoticeInput{Origin: m.origin(), Kind: kind, Text: text, Ref: m.Thread}
+	m.posting++
+	workflow.Go(m.disconnected(), func(ctx workflow.Context) {
+		defer func() { m.posting-- }()
+		if err := workflow.ExecuteActivity(bounded(ctx, noticeTimeout), acts.PostNotice, in).Get(ctx, nil); err != nil {
+			m.notice("the chat was not told that %s: %s", text, reason(err))
+		}
+	})
+}
+
+// lastNotice is news that is waited for, because the run ends behind it.
+func (m *migration) lastNotice(kind, text string) {
+	if !m.Chat {
+		return
+	}
+	ctx := m.disconnected()
+	in := activities.NoticeInput{Origin: m.origin(), Kind: kind, Text: text, Ref: m.Thread}
+	if err := workflow.ExecuteActivity(bounded(ctx, lastNoticeTimeout), acts.PostNotice, in).Get(ctx, nil); err != nil {
+		m.notice("the chat was not told that %s: %s", text, reason(err))
+	}
+}
+
+// record keeps an event for the audit in the target database; writeAudit and the end of the migration write it.
+func (m *migration) record(event, step, actor, detail string) {
+	at := workflow.Now(m.ctx)
+	m.Audited++
+	key := fmt.Sprintf("said/%d", m.Audited)
+	m.Audit = append(m.Audit, activities.AuditEvent{Key: key, Event: event, Step: step, Actor: actor, Detail: detail, At: at})
+}
+
+// writeAudit puts what people said into the target database.
+func (m *migration) writeAudit(ctx workflow.Context) error {
+	events := m.Audit
+	if len(events) == 0 {
+		return nil
+	}
+	m.Audit = nil
+	err := workflow.ExecuteActivity(quick(ctx, 0), acts.Audit, activities.AuditInput{Origin: m.origin(), Events: events}).Get(ctx, nil)
+	if err != nil {
+		m.Audit = append(events, m.Audit...)
+	}
+	return err
+}
