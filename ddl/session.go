@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // versionTable is golang-migrate's default.
@@ -28,9 +30,9 @@ const (
 // session is one connection, used for one attempt and then closed: that surely frees the advisory locks and whatever a
 // file has SET.
 type session struct {
-	conn        *pgx.Conn
-	schema      string   // holds the version table
-	locks       []string // ids of the advisory locks
+	conn   *pgx.Conn
+	schema string   // holds the version table
+	locks  []string // ids of the advisory locks
 }
 
 // dial opens a connection with the pool's parameters and a lock_timeout of its own.
@@ -44,11 +46,26 @@ func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*
 		return nil, withoutAddress(err)
 	}
 	s := &session{conn: conn}
-	if s.schema, s.locks, err = place(ctx, conn); err != nil {
+	if s.schema, s.locks, err = place(ctx, conn); err == nil {
+		err = s.leaveOurSchema(ctx)
+	}
+	if err != nil {
 		s.close(ctx)
 		return nil, err
 	}
 	return s, nil
+}
+
+// leaveOurSchema takes schema contraflow off the search_path. It gets there by itself when the role is called
+// contraflow too ("$user"), and a file's tables would land in it.
+func (s *session) leaveOurSchema(ctx context.Context) error {
+	_, err := s.conn.Exec(ctx, `select set_config('search_path', string_agg(quote_ident(name), ', ' order by nr), false)
+		from unnest(current_schemas(false)) with ordinality path (name, nr)
+		where name <> $1 and $1 = any(current_schemas(false)) having count(*) > 0`, pg.Schema)
+	if err != nil {
+		return fmt.Errorf("set search_path: %w", err)
+	}
+	return nil
 }
 
 // withoutAddress keeps the class of a failed connection and drops its text, which quotes parts of the DSN.
@@ -75,11 +92,13 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// place finds where stock golang-migrate would keep the version and what it would lock. Its library, given a
+// place finds where stock golang-migrate would keep the version, if schema contraflow weren't there, and what it would
+// lock. Its library, given a
 // connection, hashes the database's name; its command line, given a URL, hashes the URL's path, "/name". We take both.
 func place(ctx context.Context, q querier) (schema string, locks []string, err error) {
 	var name string
-	if err := q.QueryRow(ctx, "select current_database(), coalesce(current_schema(), '')").Scan(&name, &schema); err != nil {
+	if err := q.QueryRow(ctx, `select current_database(), coalesce((select name from unnest(current_schemas(false)) with ordinality path (name, nr)
+		where name <> $1 order by nr limit 1), '')`, pg.Schema).Scan(&name, &schema); err != nil {
 		return "", nil, fmt.Errorf("look up the current schema: %w", withoutAddress(err))
 	}
 	if schema == "" {

@@ -1,0 +1,107 @@
+package ddl
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+
+	migratetest "github.com/golang-migrate/migrate/v4/source/testing"
+	"github.com/stretchr/testify/require"
+)
+
+func TestFilesKnowTheirFolder(t *testing.T) {
+	t.Parallel()
+	fsys := folder(three)
+	fsys["README.md"] = &fstest.MapFile{}
+	fsys["seeds/whatever.sql"] = &fstest.MapFile{}
+	files, err := ReadFiles(fsys)
+	require.NoError(t, err)
+
+	require.Equal(t, []uint{1, 2, 4}, files.Versions())
+	require.True(t, files.Has(4, Down))
+	require.False(t, files.Has(3, Up))
+	sum := sha256.Sum256([]byte(three["002_b.up.sql"]))
+	require.Equal(t, hex.EncodeToString(sum[:]), files.SHA256(2, Up))
+	require.Empty(t, files.SHA256(3, Up))
+}
+
+func TestStraysAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, others := range map[string][]string{
+		"add_table.sql":                        nil, // no version
+		"001-a.up.sql":                         nil,
+		"001_a.sql":                            nil, // no direction
+		"001_a.UP.sql":                         nil,
+		"001_a.up.SQL":                         nil, // runs with stock golang-migrate
+		"001_a.up.sql~":                        nil, // an editor's copy, which stock golang-migrate would run
+		"99999999999999999999_a.up.sql":        nil,
+		"9999999999999999999_a.up.sql":         nil, // fits uint64 but not bigint
+		"1_a.up.sql":                           {"001_b.up.sql"},
+		"00000000000000000000000000_z.up.sql~": nil,
+	} {
+		fsys := fstest.MapFS{name: {}}
+		for _, other := range others {
+			fsys[other] = &fstest.MapFile{}
+		}
+		_, err := ReadFiles(fsys)
+		var stray *StrayError
+		require.ErrorAs(t, err, &stray, name)
+		require.Equal(t, name, stray.File)
+	}
+}
+
+func TestBetween(t *testing.T) {
+	t.Parallel()
+	files := read(t, three)
+	for _, c := range []struct {
+		from State
+		to   uint
+		want []uint
+	}{
+		{State{}, 4, []uint{1, 2, 4}}, {State{}, 1, []uint{1}}, {at(1), 4, []uint{2, 4}},
+		{at(2), 2, nil}, {at(4), 1, nil}, {at(9), 4, nil},
+	} {
+		got, err := files.Between(c.from, c.to)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, "from %s to %d", c.from, c.to)
+	}
+	_, err := files.Between(State{}, 3)
+	require.ErrorIs(t, err, ErrMissing)
+	_, err = files.Between(at(3), 4)
+	require.ErrorIs(t, err, ErrOrder)
+}
+
+func TestVersionZeroIsAVersion(t *testing.T) {
+	t.Parallel()
+	files := read(t, map[string]string{"0_a.up.sql": "", "1_b.up.sql": ""})
+	got, err := files.Between(State{}, 1)
+	require.NoError(t, err)
+	require.Equal(t, []uint{0, 1}, got)
+	got, err = files.Between(at(0), 1)
+	require.NoError(t, err)
+	require.Equal(t, []uint{1}, got)
+}
+
+// golang-migrate's own suite for sources wants exactly these files.
+func TestSourceConforms(t *testing.T) {
+	t.Parallel()
+	migratetest.Test(t, read(t, map[string]string{
+		"1_a.up.sql": "1 up", "1_a.down.sql": "1 down", "3_a.up.sql": "3 up", "4_a.up.sql": "4 up",
+		"4_a.down.sql": "4 down", "5_a.down.sql": "5 down", "7_a.up.sql": "7 up", "7_a.down.sql": "7 down",
+	}).Source())
+}
+
+func TestUnreadableFolder(t *testing.T) {
+	t.Parallel()
+	_, err := ReadFiles(failing{})
+	require.ErrorIs(t, err, fs.ErrPermission)
+}
+
+type failing struct{}
+
+func (failing) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Join(fs.ErrPermission)}
+}

@@ -1,0 +1,134 @@
+package ddl
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+const (
+	childFolder = "DDL_TEST_FOLDER" // set: this process is a child that applies the files of this folder
+	childDSN    = "DDL_TEST_DSN"
+)
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(childFolder); folder != "" {
+		if err := applyAll(context.Background(), os.Getenv(childDSN), folder); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	pgtest.Main(m)
+}
+
+func applyAll(ctx context.Context, dsn, folder string) error {
+	pool, err := pg.Open(ctx, dsn, pg.Settings{})
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	files, err := ReadFiles(os.DirFS(folder))
+	if err != nil {
+		return err
+	}
+	engine := New(pool, files, Options{Plan: "killed"})
+	for _, version := range files.Versions() {
+		if err := engine.Up(ctx, version, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	// patience is how long a condition may take on a machine busy with other tests.
+	patience = 30 * time.Second
+	look     = 10 * time.Millisecond
+	// brief is a lock_timeout that keeps tests short and still lets a wait be seen.
+	brief = 100 * time.Millisecond
+)
+
+type bundle struct {
+	db    pgtest.Database
+	pool  *pgxpool.Pool
+	conn  *pgx.Conn // the test's own view of the database
+	files *Files
+}
+
+func setup(t *testing.T, files map[string]string) bundle {
+	t.Helper()
+	db := pgtest.New(t)
+	// The role's name is our schema's too, which would put that first in "$user", public.
+	db.Exec(t, "alter database "+db.Name+" set search_path = public")
+	pool, err := pg.Open(t.Context(), db.DSN, pg.Settings{ApplicationName: "ddl test"})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	require.NoError(t, pg.EnsureSchema(t.Context(), pool))
+	return bundle{db: db, pool: pool, conn: db.Connect(t), files: read(t, files)}
+}
+
+func read(t *testing.T, files map[string]string) *Files {
+	t.Helper()
+	all, err := ReadFiles(folder(files))
+	require.NoError(t, err)
+	return all
+}
+
+func folder(files map[string]string) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for name, body := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(body)}
+	}
+	return fsys
+}
+
+func (b bundle) engine(plan string) *Engine {
+	return New(b.pool, b.files, Options{Plan: plan, LockTimeout: brief})
+}
+
+func (b bundle) requireState(t *testing.T, want State) {
+	t.Helper()
+	got, err := b.engine("any").State(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func (b bundle) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	_, err := b.conn.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+}
+
+// one reads a single value.
+func one[T any](t *testing.T, b bundle, sql string, args ...any) (value T) {
+	t.Helper()
+	require.NoError(t, b.conn.QueryRow(t.Context(), sql, args...).Scan(&value))
+	return value
+}
+
+func (b bundle) has(t *testing.T, relation string) bool {
+	t.Helper()
+	return one[bool](t, b, "select to_regclass($1) is not null", relation)
+}
+
+func at(version uint) State { return State{Version: version, Exists: true} }
+
+var three = map[string]string{
+	"001_a.up.sql":   "create table a (id int primary key); insert into a select generate_series(1, 10);",
+	"001_a.down.sql": "drop table a;",
+	"002_b.up.sql":   "alter table a add column b text;",
+	"002_b.down.sql": "alter table a drop column b;",
+	"004_c.up.sql":   "create table c ();",
+	"004_c.down.sql": "drop table c;",
+}
