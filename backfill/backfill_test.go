@@ -1,0 +1,142 @@
+package backfill_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(childDSN); dsn != "" {
+		runChild(dsn)
+		return
+	}
+	pgtest.Main(m)
+}
+
+const (
+	soon = 20 * time.Second
+	tick = 5 * time.Millisecond
+)
+
+// bundle is an engine on a database of its own.
+type bundle struct {
+	*backfill.Engine
+	pgtest.Database
+	pool *pgxpool.Pool
+}
+
+func setup(t *testing.T, sql ...string) bundle {
+	t.Helper()
+	db := pgtest.New(t)
+	b := bundle{Database: db, pool: open(t, db.DSN)}
+	b.Engine = backfill.New(b.pool)
+	require.NoError(t, pg.EnsureSchema(t.Context(), b.pool))
+	// The role is called like contraflow's own schema, which "$user" would put first.
+	b.exec(t, "alter role current_user in database "+db.Name+" set search_path = public")
+	b.pool.Reset()
+	for _, s := range sql {
+		b.exec(t, s)
+	}
+	return b
+}
+
+func open(t *testing.T, dsn string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pg.Open(t.Context(), dsn, pg.Settings{ApplicationName: "contraflow backfill",
+		LockTimeout: 200 * time.Millisecond, StatementTimeout: 20 * time.Second, MaxConns: 8})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func (b bundle) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	_, err := b.pool.Exec(t.Context(), sql, args...)
+	require.NoError(t, err, sql)
+}
+
+func scalar[T any](t *testing.T, b bundle, sql string, args ...any) T {
+	t.Helper()
+	rows, err := b.pool.Query(t.Context(), sql, args...)
+	require.NoError(t, err)
+	v, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
+	require.NoError(t, err, sql)
+	return v
+}
+
+// run prepares, walks every lane and finishes.
+func (b bundle) run(t *testing.T, spec backfill.Spec) backfill.Proof {
+	t.Helper()
+	run, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	for _, lane := range run.Lanes {
+		done, err := b.RunLane(t.Context(), spec, lane.Lane, backfill.LaneOptions{})
+		require.NoError(t, err)
+		require.True(t, done.Done)
+	}
+	proof, err := b.Finish(t.Context(), spec, backfill.LaneOptions{})
+	require.NoError(t, err)
+	return proof
+}
+
+// counting is a spec that cannot be applied twice to a row without showing.
+func counting(table string) backfill.Spec {
+	return backfill.Spec{Plan: "plan", Step: "fill", Table: table, ChunkRows: 10,
+		Set: []backfill.Assignment{{Column: "n", Expr: "n + 1"}}}
+}
+
+// numbers is a table whose n tells how often a row was changed.
+func numbers(rows int) string {
+	return fmt.Sprintf(`create table numbers (id bigint primary key, n integer not null default 0, label text);
+		insert into numbers (id) select 3 * i from generate_series(1, %d) i; analyze numbers`, rows)
+}
+
+// started runs a lane in the background until its first report.
+func (b bundle) started(t *testing.T, ctx context.Context, spec backfill.Spec, o backfill.LaneOptions) <-chan error {
+	t.Helper()
+	first, ended := make(chan struct{}), make(chan error, 1)
+	report, once := o.Report, false
+	o.Report = func(p backfill.Progress) {
+		if report != nil {
+			report(p)
+		}
+		if !once {
+			once = true
+			close(first)
+		}
+	}
+	go func() {
+		_, err := b.RunLane(ctx, spec, 0, o)
+		ended <- err
+	}()
+	select {
+	case <-first:
+	case err := <-ended:
+		require.FailNow(t, "the lane ended before its first report", "%v", err)
+	case <-time.After(soon):
+		require.FailNow(t, "the lane reported nothing")
+	}
+	return ended
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(soon):
+		require.FailNow(t, "nothing came")
+		panic("unreachable")
+	}
+}

@@ -1,0 +1,132 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Run is a backfill whose checkpoints stand.
+type Run struct {
+	Lanes []Lane
+	// Total rows to walk over, an estimate.
+	Total int64
+	// Resumed tells that an earlier attempt has already walked some of them.
+	Resumed bool
+	// StaleHash tells that checkpoints of a different spec under the same names were thrown away, so all begins afresh.
+	StaleHash bool
+}
+
+// Lane is one contiguous range of keys.
+type Lane struct {
+	Lane int
+	// Rows changed, Scanned walked over, Total to walk over (an estimate until Done).
+	Rows, Scanned, Total int64
+	Done                 bool
+}
+
+// sampledRows are plenty to cut a table into maxLanes parts of nearly the same size.
+const sampledRows = 20_000
+
+// lockBackfill serializes whoever makes or removes the checkpoints of one step.
+const lockBackfill = `select pg_advisory_xact_lock(hashtextextended('contraflow.backfill ' || $1::text || ' ' || $2::text, 0))`
+
+// Prepare inspects the spec, then finds its checkpoints or makes them. It may be called again and again, and by several at once.
+func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
+	target, t, err := e.inspect(ctx, spec)
+	if err != nil {
+		return Run{}, err
+	}
+	spec = spec.withDefaults()
+	var run Run
+	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		run = Run{}
+		if _, err := tx.Exec(ctx, lockBackfill, spec.Plan, spec.Step); err != nil {
+			return err
+		}
+		stale, err := tx.Exec(ctx, "delete from contraflow.backfill_lane where plan = $1 and step = $2 and hash <> $3", spec.Plan, spec.Step, spec.Hash())
+		if err != nil {
+			return err
+		}
+		run.StaleHash = stale.RowsAffected() > 0
+		if run.Lanes, err = lanes(ctx, tx, spec); err != nil {
+			return err
+		}
+		if len(run.Lanes) == 0 {
+			if err := makeLanes(ctx, tx, spec, newStatements(t, spec.Where), target.Rows); err != nil {
+				return err
+			}
+			run.Lanes, err = lanes(ctx, tx, spec)
+		}
+		return err
+	})
+	for _, l := range run.Lanes {
+		run.Total += l.Total
+		run.Resumed = run.Resumed || l.Rows > 0 || l.Scanned > 0 || l.Done
+	}
+	return run, e.failed(ctx, rowError(spec.name()+": prepare its checkpoints", err))
+}
+
+func lanes(ctx context.Context, q pgx.Tx, spec Spec) ([]Lane, error) {
+	rows, err := q.Query(ctx, `select lane, rows, scanned, total, done_at is not null from contraflow.backfill_lane
+		where plan = $1 and step = $2 and hash = $3 order by lane`, spec.Plan, spec.Step, spec.Hash())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Lane])
+}
+
+// makeLanes splits the keys, and makes the control row, so that pausing from psql is a plain update.
+func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, total int64) error {
+	cuts, err := split(ctx, tx, s, spec.Lanes, total)
+	if err != nil {
+		return err
+	}
+	var lower []string
+	for lane := range len(cuts) + 1 {
+		var upper []string // open at the end of the last lane
+		if lane < len(cuts) {
+			upper = cuts[lane]
+		}
+		if _, err := tx.Exec(ctx, `insert into contraflow.backfill_lane (plan, step, lane, hash, lower_key, upper_key, total)
+			values ($1, $2, $3, $4, $5, $6, $7)`, spec.Plan, spec.Step, lane, spec.Hash(), lower, upper, total/int64(len(cuts)+1)); err != nil {
+			return err
+		}
+		lower = upper
+	}
+	_, err = tx.Exec(ctx, "insert into contraflow.backfill_control (plan, step) values ($1, $2) on conflict do nothing", spec.Plan, spec.Step)
+	return err
+}
+
+// split finds the keys between lanes; fewer than asked for on a small table.
+func split(ctx context.Context, tx pgx.Tx, s statements, lanes int, total int64) ([][]string, error) {
+	if lanes < 2 {
+		return nil, nil
+	}
+	percent := min(100, 100*float64(sampledRows)/float64(max(total, 1)))
+	if _, err := tx.Exec(ctx, `select set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true)`); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, s.split(), percent, lanes)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[[]string])
+}
+
+// Reset forgets a step's checkpoints and its control row. When it returns, no attempt that is still running can change a row any
+// more: each ends with ErrFenced. The rows changed so far stay as they are.
+func (e *Engine) Reset(ctx context.Context, plan, step string) error {
+	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockBackfill, plan, step); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "delete from contraflow.backfill_lane where plan = $1 and step = $2", plan, step); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "delete from contraflow.backfill_control where plan = $1 and step = $2", plan, step)
+		return err
+	})
+	return e.failed(ctx, rowError(fmt.Sprintf("forget the checkpoints of backfill step %q of plan %q", step, plan), err))
+}

@@ -1,0 +1,108 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// maxSweeps: one for the rows written while the lanes walked, one for those written during that, one to spare. Whoever still has
+// rows left then has a condition that the change does not make untrue, or an application that keeps writing the old way.
+const maxSweeps = 3
+
+// Proof of a finished backfill.
+type Proof struct {
+	// Rows changed by all lanes in all sweeps.
+	Rows int64
+	// Sweeps that this call had to add for rows written meanwhile.
+	Sweeps int
+	// Counted tells that no row matched the condition any more; without a condition the proof is that every lane was walked.
+	Counted bool
+}
+
+// Remaining counts the rows that still match the condition; 0 where the spec has none. It reads the whole table where no index
+// helps, and sets no statement timeout for that: bound it with ctx.
+func (e *Engine) Remaining(ctx context.Context, spec Spec) (int64, error) {
+	t, err := e.resolve(ctx, spec)
+	if err != nil || spec.Where == "" {
+		return 0, err
+	}
+	var n int64
+	var b pgx.Batch
+	b.Queue(`select set_config('statement_timeout', '0', true)`)
+	b.Queue(newStatements(t, spec.Where).remaining()).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
+	err = e.pool.SendBatch(ctx, &b).Close()
+	return n, e.failed(ctx, rowError(spec.name()+": count the rows that remain", err))
+}
+
+// Finish proves that the backfill is done. It walks the lanes that are not, counts the rows that still match the condition and,
+// while there are any, walks all lanes again; ErrRemaining when that does not help. A proven backfill is on disk.
+// Without a condition nothing can be counted: then every lane walked to its end is the proof, and rows inserted behind a
+// cursor are not part of it.
+func (e *Engine) Finish(ctx context.Context, spec Spec, o LaneOptions) (Proof, error) {
+	for sweep := 0; ; sweep++ {
+		if err := e.walk(ctx, spec, o); err != nil {
+			return Proof{}, err
+		}
+		left, err := e.Remaining(ctx, spec)
+		if err != nil {
+			return Proof{}, err
+		}
+		if left == 0 {
+			rows, err := e.seal(ctx, spec)
+			return Proof{Rows: rows, Sweeps: sweep, Counted: spec.Where != ""}, err
+		}
+		if sweep == maxSweeps {
+			return Proof{}, fmt.Errorf("%s: %w: %d after %d more sweeps; either set does not make the condition untrue for them (it may yield null), or the application still writes such rows",
+				spec.name(), ErrRemaining, left, sweep)
+		}
+		if err := e.rewind(ctx, spec); err != nil {
+			return Proof{}, err
+		}
+	}
+}
+
+// walk runs the lanes that are not done, one after the other.
+func (e *Engine) walk(ctx context.Context, spec Spec, o LaneOptions) error {
+	var all []Lane
+	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) (err error) {
+		all, err = lanes(ctx, tx, spec)
+		return err
+	})
+	if err != nil {
+		return e.failed(ctx, rowError(spec.name()+": read its checkpoints", err))
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("%s: %w", spec.name(), ErrNotPrepared)
+	}
+	for _, l := range all {
+		if l.Done {
+			continue
+		}
+		if _, err := e.RunLane(ctx, spec, l.Lane, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewind sends the lanes back to their beginnings, and fences whoever may still walk them.
+func (e *Engine) rewind(ctx context.Context, spec Spec) error {
+	_, err := e.pool.Exec(ctx, `update contraflow.backfill_lane
+		set cursor = null, scanned = 0, done_at = null, sweep = sweep + 1, fence = nextval('contraflow.backfill_fence'), changed_at = now()
+		where plan = $1 and step = $2 and hash = $3`, spec.Plan, spec.Step, spec.Hash())
+	return e.failed(ctx, rowError(spec.name()+": begin another sweep", err))
+}
+
+// seal commits synchronously, which brings all earlier commits to disk too, and sums up the rows changed.
+func (e *Engine) seal(ctx context.Context, spec Spec) (rows int64, err error) {
+	var b pgx.Batch
+	b.Queue(chunkSettings, true)
+	b.Queue(`with sealed as (update contraflow.backfill_lane set changed_at = now() where plan = $1 and step = $2 and hash = $3 returning rows)
+		select coalesce(sum(rows), 0)::bigint from sealed`, spec.Plan, spec.Step, spec.Hash()).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&rows)
+	})
+	err = e.pool.SendBatch(ctx, &b).Close()
+	return rows, e.failed(ctx, rowError(spec.name()+": bring it to disk", err))
+}

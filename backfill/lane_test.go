@@ -1,0 +1,240 @@
+package backfill_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/backfill"
+)
+
+// slow keeps a lane busy long enough to do something to it: chunks of 100 rows or so, 10 ms each.
+func slow(rows int) (sql string, spec backfill.Spec) {
+	spec = counting("numbers")
+	spec.ChunkRows, spec.ChunkTime = 100, 10*time.Millisecond
+	spec.Set = append(spec.Set, backfill.Assignment{Column: "label", Expr: "'x' || (select pg_sleep(0.0001 + 0 * id))"})
+	return numbers(rows), spec
+}
+
+func TestPauseAndResumeFromPsql(t *testing.T) {
+	t.Parallel()
+	sql, spec := slow(5000)
+	b := setup(t, sql)
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	var last atomic.Pointer[backfill.Progress]
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Report: func(p backfill.Progress) { last.Store(&p) }})
+
+	b.exec(t, "update contraflow.backfill_control set paused = true where plan = 'plan' and step = 'fill'")
+	require.Eventually(t, func() bool { return last.Load().Holding == backfill.HoldingPaused }, soon, tick)
+	o, err := b.Overview(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, backfill.HoldingPaused, o.Holding)
+	require.Less(t, o.Rows, int64(5000))
+	rows, again := last.Load().Rows, last.Load()
+	require.Eventually(t, func() bool { return last.Load() != again }, soon, tick, "a paused lane still reports")
+	require.Equal(t, rows, last.Load().Rows)
+
+	b.exec(t, "update contraflow.backfill_control set paused = false")
+	require.NoError(t, receive(t, ended))
+	require.Empty(t, last.Load().Holding)
+	require.EqualValues(t, 5000, last.Load().Rows)
+	require.EqualValues(t, 5000, last.Load().Total)
+	require.EqualValues(t, 5000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestPausedBeforeItBegins(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(100))
+	require.NoError(t, b.SetControl(t.Context(), "plan", "fill", backfill.Control{Paused: true}))
+	_, err := b.Prepare(t.Context(), counting("numbers"))
+	require.NoError(t, err)
+	stop := make(chan struct{})
+	ended := b.started(t, t.Context(), counting("numbers"), backfill.LaneOptions{Stop: stop})
+	require.Zero(t, scalar[int](t, b, "select sum(n)::int from numbers"))
+	close(stop)
+	require.ErrorIs(t, receive(t, ended), backfill.ErrStopped)
+	require.ErrorIs(t, b.SetControl(t.Context(), "plan", "fill", backfill.Control{RowsPerSecond: -2}), backfill.ErrSpec)
+}
+
+func TestRateCap(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(600))
+	spec := counting("numbers")
+	spec.ChunkRows, spec.RowsPerSecond, spec.Lanes = 1000, 400, 2
+	run, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	require.Len(t, run.Lanes, 2)
+	began := time.Now()
+	var held atomic.Bool
+	var wg sync.WaitGroup
+	for _, lane := range run.Lanes {
+		wg.Go(func() {
+			_, err := b.RunLane(t.Context(), spec, lane.Lane, backfill.LaneOptions{Report: func(p backfill.Progress) {
+				if p.Holding == backfill.HoldingCap {
+					held.Store(true)
+				}
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	// Each lane walks 300 rows, 200 a second: the first 200 at once, the others a second later.
+	require.Greater(t, time.Since(began), 900*time.Millisecond)
+	require.True(t, held.Load())
+	require.EqualValues(t, 600, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+
+	// A person may lift the plan's cap.
+	require.NoError(t, b.Reset(t.Context(), "plan", "fill"))
+	require.NoError(t, b.SetControl(t.Context(), "plan", "fill", backfill.Control{RowsPerSecond: backfill.NoCap}))
+	spec.RowsPerSecond = 1
+	b.run(t, spec)
+	require.EqualValues(t, 600, scalar[int64](t, b, "select count(*) from numbers where n = 2"))
+}
+
+func TestStopAndCancelLoseNothing(t *testing.T) {
+	t.Parallel()
+	sql, spec := slow(5000)
+	b := setup(t, sql)
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+
+	stop := make(chan struct{})
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Stop: stop})
+	close(stop)
+	err = receive(t, ended)
+	require.ErrorIs(t, err, backfill.ErrStopped)
+	require.False(t, backfill.Permanent(err))
+
+	cause := errors.New("the worker shuts down")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended = b.started(t, ctx, spec, backfill.LaneOptions{})
+	cancel(cause)
+	began := time.Now()
+	require.ErrorIs(t, receive(t, ended), cause)
+	require.Less(t, time.Since(began), time.Second)
+
+	run, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	require.True(t, run.Resumed)
+	require.False(t, run.StaleHash)
+	require.Less(t, run.Lanes[0].Rows, int64(5000))
+	b.run(t, spec)
+	require.EqualValues(t, 5000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestOfTwoAttemptsOneWins(t *testing.T) {
+	t.Parallel()
+	sql, spec := slow(3000)
+	b := setup(t, sql)
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	first := b.started(t, t.Context(), spec, backfill.LaneOptions{})
+	second := b.started(t, t.Context(), spec, backfill.LaneOptions{})
+	err = receive(t, first)
+	require.ErrorIs(t, err, backfill.ErrFenced)
+	require.True(t, backfill.Permanent(err))
+	require.NoError(t, receive(t, second))
+	require.EqualValues(t, 3000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestManyAttemptsAtOnce(t *testing.T) {
+	t.Parallel()
+	sql, spec := slow(3000)
+	b := setup(t, sql)
+	const attempts = 6
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for range attempts {
+		wg.Go(func() {
+			run, err := b.Prepare(t.Context(), spec)
+			if err != nil || len(run.Lanes) != 1 {
+				t.Error(err)
+				return
+			}
+			switch _, err := b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{}); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, backfill.ErrFenced):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Positive(t, won.Load())
+	require.EqualValues(t, 3000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestResetFencesARunningLane(t *testing.T) {
+	t.Parallel()
+	sql, spec := slow(3000)
+	b := setup(t, sql)
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{})
+	require.NoError(t, b.Reset(t.Context(), "plan", "fill"))
+	changed := scalar[int64](t, b, "select sum(n) from numbers")
+	_, err = b.Prepare(t.Context(), spec) // new checkpoints are not the zombie's
+	require.NoError(t, err)
+	require.ErrorIs(t, receive(t, ended), backfill.ErrFenced)
+	require.Equal(t, changed, scalar[int64](t, b, "select sum(n) from numbers"))
+
+	require.NoError(t, b.Reset(t.Context(), "plan", "fill"))
+	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
+	require.ErrorIs(t, err, backfill.ErrNotPrepared)
+	_, err = b.Finish(t.Context(), spec, backfill.LaneOptions{})
+	require.ErrorIs(t, err, backfill.ErrNotPrepared)
+}
+
+func TestAChangedSpecStartsAfresh(t *testing.T) {
+	t.Parallel()
+	sql, spec := slow(3000)
+	b := setup(t, sql)
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	old := b.started(t, t.Context(), spec, backfill.LaneOptions{})
+
+	changed := counting("numbers")
+	changed.Set[0].Expr = "1000"
+	require.NotEqual(t, spec.Hash(), changed.Hash())
+	run, err := b.Prepare(t.Context(), changed)
+	require.NoError(t, err)
+	require.True(t, run.StaleHash)
+	require.False(t, run.Resumed)
+	require.ErrorIs(t, receive(t, old), backfill.ErrFenced)
+	b.run(t, changed)
+	require.EqualValues(t, 3000, scalar[int64](t, b, "select count(*) from numbers where n = 1000"))
+
+	faster := changed
+	faster.ChunkRows, faster.ChunkTime, faster.Lanes, faster.RowsPerSecond = 7, time.Second, 4, 5
+	require.Equal(t, changed.Hash(), faster.Hash(), "how fast is not what")
+}
+
+func TestContentionHalvesTheChunkAndGoesOn(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(2000))
+	spec := counting("numbers")
+	spec.ChunkRows = 640
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	tx, err := b.Connect(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "select from numbers where id = 600 for update") // the 200th row
+	require.NoError(t, err)
+	var last atomic.Pointer[backfill.Progress]
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Report: func(p backfill.Progress) { last.Store(&p) }})
+	require.Eventually(t, func() bool {
+		p := last.Load()
+		return p.Holding == "retry after lock timeout" && p.Rows == 160
+	}, soon, tick, "640 and 320 rows do not get through, 160 do")
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, receive(t, ended))
+	require.EqualValues(t, 2000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}

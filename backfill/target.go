@@ -1,0 +1,219 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+// Engine runs backfills on one database. It may be used by several goroutines at once.
+type Engine struct{ pool *pgxpool.Pool }
+
+// New makes an engine. The pool's connections should be called "contraflow backfill" and carry a lock timeout and a
+// statement timeout of some multiples of the chunk time as connection parameters; the pool needs one connection per lane
+// that runs here and one more. The tables of schema contraflow must be there (pg.EnsureSchema).
+func New(pool *pgxpool.Pool) *Engine { return &Engine{pool: pool} }
+
+// Target is what a backfill will work on.
+type Target struct {
+	// Table with its schema, and Key columns, quoted where SQL needs it.
+	Table string
+	Key   []string
+	// Rows of the table and Matching the condition: the planner's estimates.
+	Rows, Matching int64
+	// Bytes of the table's heap.
+	Bytes int64
+}
+
+// table is a Spec's table as the catalog knows it.
+type table struct {
+	relation pg.Relation
+	key      []pg.Column
+	set      []Assignment // with exact column names
+}
+
+// Inspect checks a spec against the database and changes nothing. Its errors wrap ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn,
+// ErrConnection, or are a *StatementError: what Postgres says against an expression.
+func (e *Engine) Inspect(ctx context.Context, spec Spec) (Target, error) {
+	target, _, err := e.inspect(ctx, spec)
+	return target, err
+}
+
+func (e *Engine) inspect(ctx context.Context, spec Spec) (Target, table, error) {
+	t, err := e.resolve(ctx, spec)
+	if err != nil {
+		return Target{}, table{}, err
+	}
+	s := newStatements(t, spec.Where)
+	target := Target{Table: s.table, Key: s.key, Bytes: t.relation.Bytes}
+	// With parameters that are null the planner checks names, types and rights of what will run, and runs nothing.
+	rows, err := e.pool.Query(ctx, "explain "+s.chunk(keyRange{lower: []string{}, upper: []string{}}),
+		nil, nil, spec.Plan, spec.Step, 0, 0, nil, false, 0, 0, 0)
+	if err == nil {
+		rows.Close()
+		err = rows.Err()
+	}
+	if err != nil {
+		return Target{}, table{}, e.failed(ctx, planError(spec.name()+": check the expressions of set and where on "+s.table, err))
+	}
+	if target.Rows, err = e.estimate(ctx, t, s.all("")); err == nil {
+		target.Matching, err = e.estimate(ctx, t, s.all(spec.Where))
+	}
+	return target, t, e.failed(ctx, planError(spec.name()+": estimate the rows of "+s.table, err))
+}
+
+// estimate asks the planner, who knows the table's present size; a table without pages has no rows, whatever he assumes.
+func (e *Engine) estimate(ctx context.Context, t table, query string) (int64, error) {
+	if t.relation.Bytes == 0 {
+		return 0, nil
+	}
+	var plans []struct {
+		Plan struct {
+			Rows int64 `json:"Plan Rows"`
+		}
+	}
+	err := e.pool.QueryRow(ctx, "explain (format json) "+query).Scan(&plans)
+	if err != nil || len(plans) == 0 {
+		return 0, err
+	}
+	return plans[0].Plan.Rows, nil
+}
+
+// resolve finds the table, its key and its columns.
+func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
+	if err := spec.check(); err != nil {
+		return table{}, err
+	}
+	name, err := pg.ParseName(spec.Table)
+	if err != nil || len(name) > 2 {
+		return table{}, fmt.Errorf("%w: table %q is not a name, or not one of the form schema.table (names with capitals, blanks or dots go in double quotes)", ErrSpec, spec.Table)
+	}
+	relation, err := pg.ReadRelation(ctx, e.pool, name)
+	if errors.Is(err, pg.ErrNoRelation) {
+		return table{}, fmt.Errorf("%w: %s does not exist; check the schema and the spelling (without double quotes names are folded to lower case)", ErrNoTable, name.Sanitize())
+	}
+	if err != nil {
+		return table{}, e.failed(ctx, planError("look up table "+name.Sanitize(), err))
+	}
+	if relation.Kind != "r" && relation.Kind != "p" {
+		return table{}, fmt.Errorf("%w: %s is neither an ordinary nor a partitioned table; name the table underneath", ErrNoTable, name.Sanitize())
+	}
+	t := table{relation: relation}
+	if t.key, err = e.key(ctx, relation, spec.Key); err != nil {
+		return table{}, err
+	}
+	t.set, err = assignments(relation, t.key, spec.Set)
+	return t, err
+}
+
+func (e *Engine) key(ctx context.Context, r pg.Relation, names []string) ([]pg.Column, error) {
+	wanted, err := columns(r, names)
+	if err != nil {
+		return nil, err
+	}
+	indexes, err := pg.UniqueIndexes(ctx, e.pool, r.OID)
+	if err != nil {
+		return nil, e.failed(ctx, planError("look up the unique indexes of "+r.Identifier().Sanitize(), err))
+	}
+	var others []string
+	for _, index := range indexes {
+		key := make([]pg.Column, len(index.Columns))
+		nullable := false
+		for i, name := range index.Columns {
+			key[i], _ = r.Column(name)
+			nullable = nullable || !key[i].NotNull
+		}
+		switch {
+		case wanted == nil && index.Primary, wanted != nil && !nullable && sameColumns(key, wanted):
+			return key, nil
+		case wanted != nil && sameColumns(key, wanted):
+			return nil, fmt.Errorf("%w: unique index %q of %s has nullable columns; make %s not null first", ErrNoKey, index.Name, r.Identifier().Sanitize(), quoted(wanted))
+		case !nullable:
+			others = append(others, "("+quoted(key)+")")
+		}
+	}
+	return nil, noKey(r, wanted, others)
+}
+
+func noKey(r pg.Relation, wanted []pg.Column, others []string) error {
+	name := r.Identifier().Sanitize()
+	usable := ""
+	if others != nil {
+		usable = "; key columns that would do: " + strings.Join(others, " or ")
+	}
+	if wanted == nil {
+		return fmt.Errorf("%w: %s has no primary key%s; give the step a key, over which a unique index exists and whose columns are not null (create unique index concurrently on %s (…))",
+			ErrNoKey, name, usable, name)
+	}
+	return fmt.Errorf("%w: %s has no valid unique btree index over exactly (%s)%s; create one: create unique index concurrently on %s (%s)",
+		ErrNoKey, name, quoted(wanted), usable, name, quoted(wanted))
+}
+
+func assignments(r pg.Relation, key []pg.Column, set []Assignment) ([]Assignment, error) {
+	exact := make([]Assignment, len(set))
+	for i, a := range set {
+		found, err := columns(r, []string{a.Column})
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(key, found[0]) {
+			return nil, fmt.Errorf("%w: set changes %s, by which the table is walked; rows would be met twice or missed", ErrSpec, quoted(found))
+		}
+		exact[i] = Assignment{found[0].Name, a.Expr}
+	}
+	return exact, nil
+}
+
+// columns finds columns by their names as written in SQL; nil for none.
+func columns(r pg.Relation, names []string) ([]pg.Column, error) {
+	var found []pg.Column
+	for _, text := range names {
+		name, err := pg.ParseName(text)
+		if err != nil || len(name) != 1 {
+			return nil, fmt.Errorf("%w: column %q is not a name (names with capitals, blanks or dots go in double quotes)", ErrSpec, text)
+		}
+		c, ok := r.Column(name[0])
+		if !ok {
+			return nil, fmt.Errorf("%w: table %s has no column %s%s", ErrNoColumn, r.Identifier().Sanitize(), name.Sanitize(), suggest(r, name[0]))
+		}
+		found = append(found, c)
+	}
+	return found, nil
+}
+
+func suggest(r pg.Relation, name string) string {
+	for _, c := range r.Columns {
+		if strings.EqualFold(c.Name, name) {
+			return "; write " + quoted([]pg.Column{c}) + " with its double quotes"
+		}
+	}
+	return "; add it in a migrate step before this one, or check the spelling"
+}
+
+func sameColumns(a, b []pg.Column) bool {
+	byName := func(a, b pg.Column) int { return strings.Compare(a.Name, b.Name) }
+	return slices.Equal(slices.SortedFunc(slices.Values(a), byName), slices.SortedFunc(slices.Values(b), byName))
+}
+
+func quoted(columns []pg.Column) string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = pgx.Identifier{c.Name}.Sanitize()
+	}
+	return strings.Join(names, ", ")
+}
+
+// failed prefers the reason for which ctx ended to what that did to a query.
+func (e *Engine) failed(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

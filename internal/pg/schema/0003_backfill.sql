@@ -1,0 +1,54 @@
+-- Tokens of lane attempts. Every attempt takes a new one, so a token never comes back, not even after a reset.
+create sequence contraflow.backfill_fence;
+
+-- Checkpoints: one row per lane of a backfill. Key values stay here, in the database they come from.
+create table contraflow.backfill_lane (
+    plan text not null,
+    step text not null,
+    lane integer not null,
+    hash text not null,                 -- SHA-256 of what the step does; with another hash it starts afresh
+    lower_key text[],                   -- the lane walks keys above this one …; null: from the first
+    upper_key text[],                   -- … up to and including this one; null: to the last, newcomers included
+    cursor text[],                      -- the last key walked; null: none yet
+    fence bigint not null default nextval('contraflow.backfill_fence'), -- only the attempt that holds this token may advance
+    rows bigint not null default 0,     -- rows changed
+    scanned bigint not null default 0,  -- rows walked over in this sweep, changed or not
+    total bigint not null,              -- rows to walk over: an estimate until the lane is done
+    chunk_rows integer not null default 0,     -- the pace at the last chunk, where the next attempt begins; 0: none yet
+    rows_per_second real not null default 0,   -- smoothed, as of changed_at
+    sweep integer not null default 1,   -- walks begun; above 1: rows were written meanwhile
+    created_at timestamptz not null default now(),
+    changed_at timestamptz not null default now(),
+    done_at timestamptz,                -- null: still to walk
+    primary key (plan, step, lane)
+);
+
+-- What a person lets a backfill do. It acts within one chunk and may be changed from psql:
+--   update contraflow.backfill_control set paused = true where plan = '…' and step = '…';
+-- A row appears when the step begins; insert one earlier to begin paused.
+create table contraflow.backfill_control (
+    plan text not null,
+    step text not null,
+    paused boolean not null default false,
+    rows_per_second integer not null default 0 check (rows_per_second >= -1), -- all lanes together; 0: as the plan says; -1: no cap
+    primary key (plan, step)
+);
+
+-- Moves a lane on, in the transaction that changed its rows. Error CF001 rolls that back when another attempt holds the lane.
+create function contraflow.backfill_advance(
+    plan_ text, step_ text, lane_ integer, fence_ bigint, cursor_ text[], done_ boolean,
+    rows_ bigint, scanned_ bigint, chunk_rows_ integer, rows_per_second_ real,
+    out rows bigint, out scanned bigint
+) language plpgsql as $$
+begin
+    update contraflow.backfill_lane l
+       set cursor = cursor_, rows = l.rows + rows_, scanned = l.scanned + scanned_,
+           total = case when done_ then l.scanned + scanned_ else l.total end,
+           chunk_rows = chunk_rows_, rows_per_second = rows_per_second_, changed_at = clock_timestamp(),
+           done_at = case when done_ then clock_timestamp() end
+     where l.plan = plan_ and l.step = step_ and l.lane = lane_ and l.fence = fence_
+    returning l.rows, l.scanned into rows, scanned;
+    if not found then
+        raise exception 'another attempt holds this lane' using errcode = 'CF001';
+    end if;
+end $$;
