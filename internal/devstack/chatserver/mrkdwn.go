@@ -32,8 +32,20 @@ func (s *Server) mrkdwn(text string) template.HTML {
 	return template.HTML(r.out.String())
 }
 
-func escapeHTML(mrkdwn string) string {
-	return html.EscapeString(decodeEntities.Replace(mrkdwn))
+// escapeHTML is for text between tags, attribute for text inside them.
+func escapeHTML(mrkdwn string) string { return emoji.Replace(attribute(mrkdwn)) }
+
+func attribute(mrkdwn string) string { return html.EscapeString(decodeEntities.Replace(mrkdwn)) }
+
+// emoji are drawn by the page itself, as Slack does: not every machine has a font with them.
+var emoji = strings.NewReplacer(
+	"✅", emojiImage("✅", "check"), "⛔", emojiImage("⛔", "no-entry"), "⌛", emojiImage("⌛", "hourglass"),
+	"⚪", emojiImage("⚪", "circle"), "🚦", emojiImage("🚦", "lights"), "↩️", emojiImage("↩️", "back"),
+	"🛑", emojiImage("🛑", "octagon"), "🚫", emojiImage("🚫", "prohibited"),
+)
+
+func emojiImage(char, file string) string {
+	return `<img class="emoji" src="/assets/emoji/` + file + `.svg" alt="` + char + `">`
 }
 
 func (r *renderer) lines(text string) {
@@ -102,14 +114,19 @@ func (r *renderer) inline(s string) {
 	flush(len(s))
 }
 
-// closing finds the partner of the mark at i, or 0: marks stand at the edges of words and touch what they enclose.
+// closing finds the partner of the mark at i, or 0: marks stand at the edges of words, touch what they enclose, and mean
+// nothing inside code, links and mentions.
 func closing(s string, i int) int {
 	before, _ := utf8.DecodeLastRuneInString(s[:i])
 	if i > 0 && wordy(before) {
 		return 0
 	}
-	for j := i + 2; j < len(s); j++ {
-		if s[j] != s[i] || s[j-1] == ' ' || s[i+1] == ' ' {
+	for j := i + 1; j < len(s); j++ {
+		if partner, ok := opaque[s[j]]; ok {
+			j += max(strings.IndexByte(s[j+1:], partner)+1, 0)
+			continue
+		}
+		if s[j] != s[i] || j == i+1 || s[j-1] == ' ' || s[i+1] == ' ' {
 			continue
 		}
 		if after, size := utf8.DecodeRuneInString(s[j+1:]); size == 0 || !wordy(after) {
@@ -118,6 +135,9 @@ func closing(s string, i int) int {
 	}
 	return 0
 }
+
+// opaque are the marks whose inside is not looked at, with their partners.
+var opaque = map[byte]byte{'`': '`', '<': '>'}
 
 func wordy(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
@@ -139,7 +159,7 @@ func (r *renderer) special(s string) {
 		if !labelled {
 			label = target
 		}
-		r.out.WriteString(`<a href="` + escapeHTML(target) + `" target="_blank" rel="noopener noreferrer">` + escapeHTML(label) + "</a>")
+		r.out.WriteString(`<a href="` + attribute(target) + `" target="_blank" rel="noopener noreferrer">` + escapeHTML(label) + "</a>")
 	default:
 		r.out.WriteString(escapeHTML("<" + s + ">"))
 	}

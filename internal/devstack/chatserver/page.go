@@ -147,7 +147,7 @@ func (s *Server) text(t *slack.TextBlockObject) template.HTML {
 	case t.Type == slack.MarkdownType:
 		return s.mrkdwn(t.Text)
 	default:
-		return template.HTML(template.HTMLEscapeString(t.Text))
+		return template.HTML(emoji.Replace(template.HTMLEscapeString(t.Text)))
 	}
 }
 

@@ -26,8 +26,12 @@ function fieldKey(input) {
   return input.closest(".message").dataset.ts + " " + input.dataset.input;
 }
 
+let shown = "";
+
 // What someone is typing survives a change of the stream.
 function replaceStream(html) {
+  if (html === shown) return;
+  shown = html;
   const typed = new Map();
   for (const input of stream.querySelectorAll("input")) {
     typed.set(fieldKey(input), [input.value, input === document.activeElement]);
