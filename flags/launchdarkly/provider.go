@@ -1,0 +1,201 @@
+// Package launchdarkly is the flags.Provider of LaunchDarkly: it changes flags over the REST API by semantic patch and
+// reads each change back over the stream of LaunchDarkly's own server SDK.
+package launchdarkly
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/internal/targeting"
+)
+
+// Name is the Provider of every State this package returns.
+const Name = "launchdarkly"
+
+const (
+	defaultAPIURL    = "https://app.launchdarkly.com"
+	defaultStreamURL = "https://stream.launchdarkly.com"
+	// defaultReadBack is far above LaunchDarkly's usual propagation (below a second) and leaves room for the SDK to
+	// reconnect a few times.
+	defaultReadBack = 15 * time.Second
+	// defaultRequestTimeout bounds one REST request; flags with many rules take seconds.
+	defaultRequestTimeout = 30 * time.Second
+)
+
+// Config of a Provider.
+type Config struct {
+	APIURL      string // base URL of the REST API. Defaults to https://app.launchdarkly.com
+	Token       string // REST access token with the rights to read and update flags
+	Project     string // project key
+	Environment string // environment key
+	SDKKey      string // server-side SDK key of the environment, for reading back
+	// StreamURL is the base URL of the SDK's endpoints, for example of a Relay Proxy. Defaults to LaunchDarkly's own.
+	StreamURL string
+	// HTTPClient makes REST requests. Defaults to one with a timeout of 30 s.
+	HTTPClient *http.Client
+	// ReadBack bounds the wait until a change is seen on the stream. Defaults to 15 s.
+	ReadBack time.Duration
+}
+
+// Provider of one environment's flags.
+type Provider struct {
+	config Config
+	api    *url.URL
+	stream *url.URL // as shown in errors
+}
+
+var _ flags.Provider = (*Provider)(nil)
+
+// New checks the configuration. It connects to nothing: a server that is down is an error of the first use.
+func New(_ context.Context, c Config) (*Provider, error) {
+	for name, value := range map[string]string{
+		"API token": c.Token, "project key": c.Project, "environment key": c.Environment, "SDK key": c.SDKKey,
+	} {
+		if value == "" {
+			return nil, fmt.Errorf("LaunchDarkly needs the %s: %w", name, flags.ErrInvalid)
+		}
+	}
+	api, err := baseURL("API", cmp.Or(c.APIURL, defaultAPIURL))
+	if err != nil {
+		return nil, err
+	}
+	stream, err := baseURL("stream", cmp.Or(c.StreamURL, defaultStreamURL))
+	if err != nil {
+		return nil, err
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{Timeout: defaultRequestTimeout}
+	}
+	c.ReadBack = cmp.Or(c.ReadBack, defaultReadBack)
+	return &Provider{config: c, api: api, stream: stream}, nil
+}
+
+func baseURL(what, text string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(text, "/"))
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("LaunchDarkly's %s URL is not like %s: %w", what, defaultAPIURL, flags.ErrInvalid)
+	}
+	return u, nil
+}
+
+// Close releases idle connections.
+func (p *Provider) Close() error {
+	p.config.HTTPClient.CloseIdleConnections()
+	return nil
+}
+
+// Get returns the state the REST API answers.
+func (p *Provider) Get(ctx context.Context, key string) (flags.State, error) {
+	current, err := retry(ctx, func() (snapshot, error) { return p.read(ctx, key) })
+	return current.state, err
+}
+
+// Preview changes nothing.
+func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (flags.State, error) {
+	current, err := retry(ctx, func() (snapshot, error) { return p.read(ctx, key) })
+	if err != nil {
+		return flags.State{}, err
+	}
+	want, err := current.want(c)
+	if err != nil {
+		return flags.State{}, err
+	}
+	return current.boolean.State(Name, key, current.state.Version, false, want)
+}
+
+// Apply makes one semantic patch, or none if the flag serves c already, and waits until the stream shows it.
+func (p *Provider) Apply(ctx context.Context, key string, c flags.Change, note string) (flags.State, error) {
+	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
+	after, err := retry(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return snapshot{}, err
+		}
+		want, err := current.want(c)
+		if err != nil || want.Equal(current.targeting) {
+			return current, err
+		}
+		return p.retarget(ctx, current, want, note)
+	})
+	if err != nil {
+		return flags.State{}, err
+	}
+	return after.state, p.awaitServed(ctx, after)
+}
+
+// Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it.
+func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
+	after, err := retry(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return snapshot{}, err
+		}
+		want, done, err := targeting.Restoration(current.state, before, ours)
+		if err != nil || done {
+			return current, err
+		}
+		return p.retarget(ctx, current, want, note)
+	})
+	if err != nil {
+		return flags.State{}, err
+	}
+	return after.state, p.awaitServed(ctx, after)
+}
+
+// Archive archives the flag in all environments, as LaunchDarkly does, and waits until the stream has dropped it.
+func (p *Provider) Archive(ctx context.Context, key, note string) error {
+	_, err := retry(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil || current.state.Archived {
+			return current, err
+		}
+		return p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}})
+	})
+	if err != nil {
+		return err
+	}
+	return p.awaitGone(ctx, key)
+}
+
+// Status asks LaunchDarkly, which hears of requests with a delay of minutes.
+func (p *Provider) Status(ctx context.Context, key string) (flags.Status, error) {
+	return retry(ctx, func() (flags.Status, error) { return p.status(ctx, key) })
+}
+
+// snapshot is a flag as one answer of the REST API shows it.
+type snapshot struct {
+	state        flags.State
+	targeting    targeting.Targeting
+	boolean      targeting.Boolean
+	variationIDs []string
+}
+
+func (s snapshot) want(c flags.Change) (targeting.Targeting, error) {
+	if s.state.Archived {
+		return targeting.Targeting{}, fmt.Errorf("flag %q serves nothing: restore it in LaunchDarkly first: %w",
+			s.state.Key, flags.ErrArchived)
+	}
+	return s.boolean.Want(s.state.Key, s.targeting, c)
+}
+
+// retarget patches current into want.
+func (p *Provider) retarget(ctx context.Context, current snapshot, want targeting.Targeting, note string) (snapshot, error) {
+	key := current.state.Key
+	instructions, err := p.instructions(ctx, current, want)
+	if err != nil {
+		return snapshot{}, err
+	}
+	after, err := p.patch(ctx, key, semanticPatch{
+		Comment: note, EnvironmentKey: p.config.Environment, Instructions: instructions,
+	})
+	if err == nil && !after.targeting.Equal(want) {
+		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
+	}
+	return after, err
+}

@@ -1,0 +1,181 @@
+package launchdarkly
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/launchdarkly/go-server-sdk-evaluation/v3/ldmodel"
+	ld "github.com/launchdarkly/go-server-sdk/v7"
+	"github.com/launchdarkly/go-server-sdk/v7/interfaces"
+	"github.com/launchdarkly/go-server-sdk/v7/ldcomponents"
+	"github.com/launchdarkly/go-server-sdk/v7/subsystems"
+	"github.com/launchdarkly/go-server-sdk/v7/subsystems/ldstoreimpl"
+	"github.com/launchdarkly/go-server-sdk/v7/subsystems/ldstoretypes"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/internal/targeting"
+)
+
+// reconnectDelay is the SDK's first wait after a lost stream; its default of 1 s would use up much of the read-back.
+const reconnectDelay = 200 * time.Millisecond
+
+// errNotSeen is the end of the wait for a change.
+var errNotSeen = errors.New("not seen on the stream")
+
+// awaitServed waits until a newly connected SDK holds the targeting that the REST API answered. The SDK evaluates from
+// nothing else, so then an application is served it.
+func (p *Provider) awaitServed(ctx context.Context, after snapshot) error {
+	key := after.state.Key
+	if after.state.Archived {
+		return p.awaitGone(ctx, key)
+	}
+	err := p.await(ctx, key, func(served *ldmodel.FeatureFlag) bool {
+		if served == nil {
+			return false
+		}
+		raw, err := json.Marshal(served)
+		if err != nil {
+			return false
+		}
+		told, err := targeting.Decode(raw)
+		return err == nil && after.targeting.SameEffect(told)
+	})
+	if !errors.Is(err, errNotSeen) {
+		return err
+	}
+	// A stranger who changed it meanwhile explains the silence better than a slow stream.
+	if now, readErr := p.read(ctx, key); readErr == nil && !now.targeting.Equal(after.targeting) {
+		return fmt.Errorf("flag %q was changed again before the change was seen: %w", key, flags.ErrConflict)
+	}
+	return err
+}
+
+func (p *Provider) awaitGone(ctx context.Context, key string) error {
+	return p.await(ctx, key, func(served *ldmodel.FeatureFlag) bool { return served == nil })
+}
+
+// await opens a stream of its own: what a new connection is told cannot be older than the connection.
+func (p *Provider) await(ctx context.Context, key string, seen func(*ldmodel.FeatureFlag) bool) error {
+	patience := time.NewTimer(p.config.ReadBack)
+	defer patience.Stop()
+	store := &watchedStore{changed: make(chan struct{}, 1)}
+	config := ld.Config{
+		DataSource:       ldcomponents.StreamingDataSource().InitialReconnectDelay(reconnectDelay),
+		DataStore:        store,
+		Events:           ldcomponents.NoEvents(), // an evaluation here must not look like an application's
+		DiagnosticOptOut: true,
+		Logging:          ldcomponents.NoLogging(),
+	}
+	if p.config.StreamURL != "" {
+		config.ServiceEndpoints = ldcomponents.RelayProxyEndpoints(p.config.StreamURL)
+	}
+	client, err := ld.MakeCustomClient(p.config.SDKKey, config, 0)
+	if err != nil {
+		return fmt.Errorf("read flag %q back from %s: %w", key, p.stream.Redacted(), err)
+	}
+	defer client.Close()
+	source := client.GetDataSourceStatusProvider()
+	statuses := source.AddStatusListener()
+	defer source.RemoveStatusListener(statuses)
+	for {
+		if store.initialized() {
+			flag, err := store.flag(key)
+			if err != nil {
+				return fmt.Errorf("read flag %q back from %s: %w", key, p.stream.Redacted(), err)
+			}
+			if seen(flag) {
+				return nil
+			}
+		}
+		if status := source.GetStatus(); status.State == interfaces.DataSourceStateOff {
+			return p.streamRefused(key, status.LastError)
+		}
+		select {
+		case <-store.changed:
+		case <-statuses:
+		case <-patience.C:
+			return p.unseen(key, source.GetStatus(), errNotSeen)
+		case <-ctx.Done():
+			return p.unseen(key, source.GetStatus(), ctx.Err())
+		}
+	}
+}
+
+func (p *Provider) streamRefused(key string, last interfaces.DataSourceErrorInfo) error {
+	if last.StatusCode == http.StatusUnauthorized || last.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("flag %q: the stream at %s refuses the SDK key (%d): give the server-side SDK key of environment %q: %w",
+			key, p.stream.Redacted(), last.StatusCode, p.config.Environment, flags.ErrUnauthorized)
+	}
+	return fmt.Errorf("flag %q: the stream at %s ended (%s): check the stream URL", key, p.stream.Redacted(), last)
+}
+
+func (p *Provider) unseen(key string, status interfaces.DataSourceStatus, end error) error {
+	why := "it shows another configuration"
+	if status.State != interfaces.DataSourceStateValid {
+		why = fmt.Sprintf("it is %s, last error %s", status.State, status.LastError)
+	}
+	return fmt.Errorf("flag %q: the change was made, but the stream at %s does not show it (%s): %w",
+		key, p.stream.Redacted(), why, end)
+}
+
+// watchedStore is the SDK's own store in memory, which also tells when something was put in.
+type watchedStore struct {
+	subsystems.DataStore
+	changed chan struct{} // holds at most one token: something changed since it was last taken
+
+	mu    sync.Mutex
+	began bool
+}
+
+// Build makes the store when the SDK starts.
+func (s *watchedStore) Build(c subsystems.ClientContext) (subsystems.DataStore, error) {
+	store, err := ldcomponents.InMemoryDataStore().Build(c)
+	s.DataStore = store
+	return s, err
+}
+
+func (s *watchedStore) Init(all []ldstoretypes.Collection) error {
+	err := s.DataStore.Init(all)
+	s.mu.Lock()
+	s.began = s.began || err == nil
+	s.mu.Unlock()
+	s.tell()
+	return err
+}
+
+func (s *watchedStore) Upsert(kind ldstoretypes.DataKind, key string, item ldstoretypes.ItemDescriptor) (bool, error) {
+	updated, err := s.DataStore.Upsert(kind, key, item)
+	s.tell()
+	return updated, err
+}
+
+func (s *watchedStore) tell() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *watchedStore) initialized() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
+}
+
+// flag is nil if the SDK was told of none, or of its deletion.
+func (s *watchedStore) flag(key string) (*ldmodel.FeatureFlag, error) {
+	item, err := s.Get(ldstoreimpl.Features(), key)
+	if err != nil || item.Item == nil {
+		return nil, err
+	}
+	flag, ok := item.Item.(*ldmodel.FeatureFlag)
+	if !ok {
+		return nil, fmt.Errorf("the SDK holds a %T", item.Item)
+	}
+	return flag, nil
+}

@@ -1,0 +1,37 @@
+// Package flagserver stands in for LaunchDarkly: one project with one environment, spoken to over LaunchDarkly's own
+// wire protocols, so that the real SDK and a REST client need nothing but another URL. It serves the demo and the tests.
+//
+// Where each shape comes from (paths below https://launchdarkly.com/docs/api unless said otherwise):
+//
+//	GET    /api/v2/flags/{project}            feature-flags/get-feature-flags: items, totalCount
+//	POST   /api/v2/flags/{project}            feature-flags/post-feature-flag: key, name, variations, temporary, tags
+//	GET    /api/v2/flags/{project}/{key}      feature-flags/get-feature-flag; ?env= filters environments
+//	PATCH  /api/v2/flags/{project}/{key}      feature-flags/patch-feature-flag, semantic patch; ?dryRun=true previews
+//	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
+//	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
+//	GET    /all                               the SDK's stream: put, patch and delete events
+//	GET    /sdk/latest-all                    the SDK's poll: {"flags", "segments"}
+//	POST   /bulk, /diagnostic                 the SDK's events, answered 202
+//
+// REST: the token stands bare in Authorization. A flag is
+// key, name, kind, _version, creationDate (epoch ms), archived, archivedDate, temporary, tags, variations[_id, value,
+// name], defaults[onVariation, offVariation], environments{env: on, archived, salt, sel, lastModified (epoch ms),
+// version, targets, contextTargets, rules, fallthrough, offVariation, prerequisites, trackEvents,
+// trackEventsFallthrough}. Targets are {contextKind, variation (index), values}; those of kind user stand in targets,
+// the others in contextTargets. Rules are {_id, description, variation or rollout, clauses[_id, contextKind,
+// attribute, op, values, negate], trackEvents}. A rollout is {contextKind, bucketBy, variations[variation, weight in
+// thousandths of a percent]}. Prerequisites are {key, variation (index)}.
+//
+// Instructions: turnFlagOn, turnFlagOff, updateFallthroughVariationOrRollout, updateOffVariation, addTargets,
+// removeTargets, replaceTargets, addRule, removeRule, replaceRules, replacePrerequisites, archiveFlag. All of a patch
+// happens or nothing. Errors are {"code", "message"} (introduction "Errors"); 429 carries X-Ratelimit-Reset in epoch
+// ms ("Rate limiting").
+//
+// Stream and poll: field names of go-server-sdk-evaluation's ldmodel (model_marshal.go), event shapes of the SDK's
+// streaming_data_source_events.go: put {path, data{flags, segments}}, patch {path, data}, delete {path, version}. The
+// SDK key stands bare in Authorization. Events: "summary" and "feature" of go-sdk-events' events_output.go.
+//
+// Knowingly different from LaunchDarkly: a PATCH without LD-API-Version is refused (LaunchDarkly falls back to the
+// token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON Patch and
+// merge patch are refused; an environment filter that names no environment gives a flag without environments.
+package flagserver

@@ -1,0 +1,282 @@
+package flagserver
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"mime"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+const (
+	apiVersion    = "20240415"                   // the LD-API-Version these shapes are of
+	semanticPatch = "launchdarkly.semanticpatch" // the domain-model a PATCH must name
+	maxBody       = 4 << 20                      // bytes; far above any patch or batch of events
+)
+
+func (s *Server) routes() http.Handler {
+	rest := http.NewServeMux()
+	rest.HandleFunc("GET /api/v2/flags/{project}", s.listFlags)
+	rest.HandleFunc("POST /api/v2/flags/{project}", s.createFlag)
+	rest.HandleFunc("GET /api/v2/flags/{project}/{key}", s.getFlag)
+	rest.HandleFunc("PATCH /api/v2/flags/{project}/{key}", s.patchFlag)
+	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}", s.listStatuses)
+	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}/{key}", s.getStatus)
+
+	all := http.NewServeMux()
+	all.Handle("/api/v2/", s.restGate(rest))
+	all.Handle("GET /all", s.sdkGate(s.stream))
+	all.Handle("GET /sdk/latest-all", s.sdkGate(s.poll))
+	all.Handle("POST /bulk", s.sdkGate(s.events))
+	all.Handle("POST /diagnostic", s.sdkGate(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	return all
+}
+
+// restGate checks the token and answers with injected statuses.
+func (s *Server) restGate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !same(r.Header.Get("Authorization"), s.options.APIToken) {
+			refuse(w, http.StatusUnauthorized, "Invalid access token")
+			return
+		}
+		if v := r.Header.Get("LD-API-Version"); v != "" && v != apiVersion {
+			refuse(w, http.StatusBadRequest, "Unsupported LD-API-Version")
+			return
+		}
+		if status, ok := s.takeInjected(r.Method); ok {
+			if status == http.StatusTooManyRequests {
+				reset := time.Now().Add(injectedReset).UnixMilli()
+				w.Header().Set("X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
+			}
+			refuse(w, status, "injected")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// code is the word LaunchDarkly gives a status.
+func code(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return "invalid_request"
+	case http.StatusUnauthorized:
+		return "unauthorized"
+	case http.StatusForbidden:
+		return "forbidden"
+	case http.StatusNotFound:
+		return "not_found"
+	case http.StatusMethodNotAllowed:
+		return "method_not_allowed"
+	case http.StatusConflict:
+		return "conflict"
+	case http.StatusTooManyRequests:
+		return "rate_limited"
+	default:
+		return "internal_service_error"
+	}
+}
+
+func refuse(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"code": code(status), "message": message})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the reader is gone, nobody to tell
+}
+
+// find answers 404 itself. The caller holds mu.
+func (s *Server) find(w http.ResponseWriter, r *http.Request) (Flag, bool) {
+	flag, ok := s.flags[r.PathValue("key")]
+	if !ok || r.PathValue("project") != s.options.Project {
+		refuse(w, http.StatusNotFound, "Unknown feature flag key or project")
+		return Flag{}, false
+	}
+	return flag, true
+}
+
+func (s *Server) getFlag(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if flag, ok := s.find(w, r); ok {
+		answer(w, http.StatusOK, filtered(flag, r.URL.Query()["env"]))
+	}
+}
+
+// filtered leaves only the environments asked for.
+func filtered(flag Flag, environments []string) Flag {
+	if len(environments) > 0 {
+		flag.Environments = maps.Clone(flag.Environments)
+		maps.DeleteFunc(flag.Environments, func(name string, _ *Environment) bool {
+			return !slices.Contains(environments, name)
+		})
+	}
+	return flag
+}
+
+func (s *Server) listFlags(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.PathValue("project") != s.options.Project {
+		refuse(w, http.StatusNotFound, "Unknown project key")
+		return
+	}
+	items := []Flag{}
+	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
+		if flag := s.flags[key]; !flag.Archived {
+			items = append(items, filtered(flag, r.URL.Query()["env"]))
+		}
+	}
+	answer(w, http.StatusOK, map[string]any{"items": items, "totalCount": len(items)})
+}
+
+var flagKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Key        string      `json:"key"`
+		Name       string      `json:"name"`
+		Variations []Variation `json:"variations"`
+		Temporary  *bool       `json:"temporary"`
+		Tags       []string    `json:"tags"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || !flagKey.MatchString(body.Key) || body.Name == "" {
+		refuse(w, http.StatusBadRequest, "A flag needs a key of letters, digits, '.', '_', '-' and a name")
+		return
+	}
+	if len(body.Variations) == 0 {
+		body.Variations = booleans()
+	}
+	if len(body.Variations) < 2 {
+		refuse(w, http.StatusBadRequest, "A flag needs two variations or more")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.PathValue("project") != s.options.Project {
+		refuse(w, http.StatusNotFound, "Unknown project key")
+		return
+	}
+	if _, exists := s.flags[body.Key]; exists {
+		refuse(w, http.StatusConflict, "A flag with this key exists")
+		return
+	}
+	flag := newFlag(body.Key, body.Name, s.options.Environment, body.Variations, time.Now())
+	if body.Temporary != nil {
+		flag.Temporary = *body.Temporary
+	}
+	flag.Tags = append(flag.Tags, body.Tags...)
+	if err := s.put(flag); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	answer(w, http.StatusCreated, flag)
+}
+
+func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
+	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" || parameters["domain-model"] != semanticPatch {
+		refuse(w, http.StatusBadRequest, "Content-Type must be application/json; domain-model="+semanticPatch)
+		return
+	}
+	if r.Header.Get("LD-API-Version") == "" {
+		refuse(w, http.StatusBadRequest, "LD-API-Version is missing")
+		return
+	}
+	var patch patch
+	if err := json.NewDecoder(r.Body).Decode(&patch); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Sprintf("Malformed patch: %v", err))
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	flag, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	changed, err := s.apply(flag, patch)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if r.URL.Query().Get("dryRun") != "true" {
+		if err := s.put(changed); err != nil {
+			refuse(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+	}
+	answer(w, http.StatusOK, changed)
+}
+
+// quiet is after how long without requests LaunchDarkly calls a flag inactive.
+const quiet = 7 * 24 * time.Hour
+
+// status follows LaunchDarkly's "Flag statuses". The caller holds mu.
+func (s *Server) status(flag Flag) map[string]any {
+	last, asked := s.requested[flag.Key]
+	environment := flag.Environments[s.options.Environment]
+	name := "active"
+	switch {
+	case !asked && time.Since(time.UnixMilli(flag.CreationDate)) < quiet:
+		name = "new"
+	case !asked || time.Since(last) > quiet:
+		name = "inactive"
+	case environment.On && environment.Fallthrough.Variation != nil &&
+		len(environment.Targets)+len(environment.ContextTargets)+len(environment.Rules) == 0:
+		name = "launched"
+	}
+	out := map[string]any{
+		"name": name, "lastRequested": nil, "default": nil,
+		"_links": map[string]any{"parent": map[string]string{
+			"href": "/api/v2/flags/" + s.options.Project + "/" + flag.Key, "type": "application/json",
+		}},
+	}
+	if asked {
+		out["lastRequested"] = last.UTC().Format(time.RFC3339Nano)
+	}
+	return out
+}
+
+func (s *Server) listStatuses(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ours(w, r) {
+		return
+	}
+	items := []map[string]any{}
+	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
+		items = append(items, s.status(s.flags[key]))
+	}
+	answer(w, http.StatusOK, map[string]any{"items": items})
+}
+
+func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ours(w, r) {
+		return
+	}
+	if flag, ok := s.find(w, r); ok {
+		answer(w, http.StatusOK, s.status(flag))
+	}
+}
+
+func (s *Server) ours(w http.ResponseWriter, r *http.Request) bool {
+	if r.PathValue("project") == s.options.Project && r.PathValue("environment") == s.options.Environment {
+		return true
+	}
+	refuse(w, http.StatusNotFound, "Unknown project or environment key")
+	return false
+}
