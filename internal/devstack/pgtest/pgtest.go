@@ -34,13 +34,19 @@ type Database struct {
 	Name string
 }
 
-// Main runs the package's tests and stops the cluster afterwards. Call it from TestMain.
+// Main runs the package's tests and stops the cluster afterwards. Call it from TestMain; a package that needs other
+// servers too calls m.Run itself, then Stop and theirs.
 func Main(m *testing.M) {
 	code := m.Run()
+	Stop()
+	os.Exit(code)
+}
+
+// Stop ends the test binary's cluster if a test has started it. Call it after m.Run.
+func Stop() {
 	if cluster != nil {
 		cluster.Stop()
 	}
-	os.Exit(code)
 }
 
 // Cluster is the test binary's cluster, started at first use.
