@@ -1,0 +1,3 @@
+alter table customers
+    drop column street_number,
+    drop column street;

@@ -1,0 +1,3 @@
+alter table customers
+    add column street_number text,
+    add column street text;
