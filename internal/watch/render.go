@@ -1,0 +1,201 @@
+package watch
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/contraflow/contraflow/signals"
+)
+
+// Style of a rendering.
+type Style struct {
+	// Width in cells; no line is wider. Defaults to 100; below 20 it is taken as 20.
+	Width int
+	Color bool
+	// Extra lines below, as they are.
+	Extra []string
+}
+
+const (
+	defaultWidth = 100
+	minWidth     = 20 // narrower than that nothing is readable
+	maxWidth     = 140
+	maxName      = 28 // of a step; longer names are cut
+	flagBar      = 12
+	maxBar       = 40
+	minBar       = 6
+	labelWidth   = 11
+	lastNotices  = 5 // older ones are told by `contraflow status --json`
+)
+
+type renderer struct {
+	Snapshot
+	width int
+	lines []line
+}
+
+// Render draws a snapshot as lines for a terminal. It depends on its arguments alone.
+func Render(s Snapshot, style Style) []string {
+	if style.Width == 0 {
+		style.Width = defaultWidth
+	}
+	r := &renderer{Snapshot: s, width: min(max(style.Width, minWidth), maxWidth)}
+	r.headline()
+	if s.Status != nil {
+		r.steps(s.Status)
+	}
+	r.below()
+	drawn := make([]string, 0, len(r.lines)+len(style.Extra))
+	for _, l := range r.lines {
+		drawn = append(drawn, l.fit(r.width).render(style.Color))
+	}
+	return append(drawn, style.Extra...)
+}
+
+func (r *renderer) add(spans ...span) { r.lines = append(r.lines, spans) }
+
+// apart puts right at the right edge, and cuts left for it.
+func (r *renderer) apart(left line, right span) {
+	room := r.width - width(right.text) - 1
+	left = left.fit(room)
+	r.add(append(left, span{strings.Repeat(" ", max(room-left.width(), 0)+1), plain}, right)...)
+}
+
+func (r *renderer) headline() {
+	glyph, c := stateGlyph(r.state())
+	title := line{{clean(r.ID), bold}, {"  ", plain}, {glyph + " " + words(r.state()), c}}
+	ended := r.Ended
+	if ended.IsZero() {
+		ended = r.At
+	}
+	r.apart(title, span{duration(ended.Sub(r.Started)), dim})
+	var about []string
+	if plan := clean(r.plan()); plan != "" && plan != r.ID {
+		about = append(about, "plan "+plan)
+	}
+	started := "started " + clock(r.Started, r.At)
+	if st := r.Status; st != nil {
+		about = append(about, "plan hash "+shortHash(st.PlanHash), "database "+clean(st.Database))
+		if st.StartedBy != "" {
+			started += " by " + clean(st.StartedBy)
+		}
+	}
+	about = append(about, started, number(r.HistoryEvents)+" events")
+	r.add(span{strings.Join(about, " · "), dim})
+}
+
+func shortHash(hash string) string {
+	const people = 12 // digits that people compare
+	return hash[:min(len(hash), people)]
+}
+
+func stateGlyph(state string) (string, colour) {
+	switch signals.State(state) {
+	case signals.Running:
+		return "●", cyan
+	case signals.Waiting:
+		return "◆", yellow
+	case signals.Paused:
+		return "‖", yellow
+	case signals.RollingBack:
+		return "↺", magenta
+	case signals.RolledBack:
+		return "↶", magenta
+	case signals.Completed:
+		return "✓", green
+	}
+	return "✗", red // stuck, failed, terminated and the like
+}
+
+func stepGlyph(state signals.StepState) (string, colour) {
+	switch state {
+	case signals.StepRunning:
+		return "●", cyan
+	case signals.StepWaiting:
+		return "◆", yellow
+	case signals.StepDone:
+		return "✓", green
+	case signals.StepFailed:
+		return "✗", red
+	case signals.StepCompensating:
+		return "↺", magenta
+	case signals.StepCompensated:
+		return "↶", magenta
+	case signals.StepSkipped:
+		return "⊘", red
+	}
+	return "○", dim
+}
+
+func (r *renderer) steps(st *signals.Status) {
+	r.add()
+	name, verb, took := 0, 0, 0
+	for _, step := range st.Steps {
+		name = max(name, min(width(clean(step.Name)), maxName))
+		verb = max(verb, width(step.Verb))
+		took = max(took, width(r.took(step)))
+	}
+	for _, step := range st.Steps {
+		glyph, c := stepGlyph(step.State)
+		text := plain
+		if step.State == signals.StepPending {
+			text = dim
+		}
+		left := line{
+			{"  " + glyph + " ", c}, {pad(cut(clean(step.Name), maxName+1), name+2), text}, {pad(step.Verb, verb+2), dim},
+		}
+		if step.Percent > 0 && step.State != signals.StepPending {
+			left = append(left, bar(flagBar, float64(step.Percent)/100, c)...)
+			left = append(left, span{fmt.Sprintf(" %3d %%  ", step.Percent), text})
+		}
+		detail := clean(step.Detail)
+		if detail == "" && step.Rows > 0 && step.State == signals.StepDone {
+			detail = number(step.Rows) + " rows"
+		}
+		r.apart(append(left, span{detail, text}), span{padLeft(r.took(step), took), dim})
+		r.backfillBar(step)
+	}
+}
+
+// took is how long the step took, or has taken so far.
+func (r *renderer) took(step signals.StepStatus) string {
+	switch {
+	case step.Started.IsZero():
+		return ""
+	case !step.Ended.IsZero():
+		return duration(step.Ended.Sub(step.Started))
+	case r.Closed:
+		return ""
+	}
+	return duration(r.At.Sub(step.Started))
+}
+
+func (r *renderer) backfillBar(step signals.StepStatus) {
+	lanes, rows, total, perSecond := r.backfill(step)
+	if lanes == 0 {
+		return
+	}
+	const indent = "      "
+	numbers := number(rows) + " rows"
+	share := 0.0
+	if total > 0 {
+		share = float64(rows) / float64(total)
+		// Short of the proof at the end it is never 100.
+		numbers = fmt.Sprintf("%s of ~%s rows  %2d %%", number(rows), number(total), min(int(share*100), 99))
+	}
+	if perSecond > 0 {
+		numbers += fmt.Sprintf("  %s rows/s", number(int64(perSecond)))
+		if left := total - rows; left > 0 {
+			numbers += "  " + coarse(time.Duration(float64(left)/perSecond*float64(time.Second))) + " left"
+		}
+	}
+	if lanes > 1 {
+		numbers += fmt.Sprintf("  %d lanes", lanes)
+	}
+	l := line{{indent, plain}}
+	if room := r.width - len(indent) - 2 - width(numbers); total > 0 && room >= minBar {
+		l = append(append(l, bar(min(room, maxBar), share, cyan)...), span{"  ", plain})
+	}
+	r.add(append(l, span{numbers, plain})...)
+}

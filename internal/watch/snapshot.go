@@ -1,0 +1,141 @@
+// Package watch shows a migration as Temporal alone tells it: its status query, the heartbeats of its activities and how
+// it ended. It needs no database and no worker configuration; without a worker it shows what the server still knows.
+package watch
+
+import (
+	"errors"
+	"time"
+
+	"github.com/contraflow/contraflow/signals"
+)
+
+// Outcome tells how a migration ended; "" while it runs.
+type Outcome string
+
+// The outcomes.
+const (
+	Completed  Outcome = "completed"
+	RolledBack Outcome = "rolled_back"
+	Failed     Outcome = "failed"
+	Terminated Outcome = "terminated"
+	Cancelled  Outcome = "cancelled"
+	TimedOut   Outcome = "timed_out"
+)
+
+// Activity types whose heartbeats are shown.
+const (
+	activityLane    = "BackfillLane" // signals.Progress
+	activityGuard   = "WatchHealth"  // []signals.Reading
+	activityMigrate = "Migrate"      // signals.Blocked
+)
+
+// ErrUnknown says that Temporal has no such migration.
+var ErrUnknown = errors.New("no such migration")
+
+// ErrUnreachable says that Temporal did not answer; trying again may help.
+var ErrUnreachable = errors.New("Temporal does not answer")
+
+// Snapshot is what is known of one migration at one moment.
+type Snapshot struct {
+	// At is when it was taken; durations are counted up to it, and times are shown in its zone.
+	At    time.Time `json:"at"`
+	ID    string    `json:"id"`
+	RunID string    `json:"runId"`
+	// Started and Ended as Temporal saw them; Ended is zero while the migration runs.
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+	// Status is nil when no worker answers.
+	Status   *signals.Status    `json:"status,omitempty"`
+	NoWorker bool               `json:"noWorker,omitempty"`
+	Progress []signals.Progress `json:"progress,omitempty"`
+	Readings []signals.Reading  `json:"readings,omitempty"`
+	Blocked  *signals.Blocked   `json:"blocked,omitempty"`
+	// Pending are the activities that are in their second or a later attempt.
+	Pending       []Pending `json:"pending,omitempty"`
+	HistoryEvents int64     `json:"historyEvents"`
+	Closed        bool      `json:"closed"`
+	Outcome       Outcome   `json:"outcome,omitempty"`
+	// Result of a completed migration.
+	Result *signals.Result `json:"result,omitempty"`
+	// Report of one that was rolled back.
+	Report *signals.RollbackReport `json:"report,omitempty"`
+	// Failure in words of any other end; "" when there is none.
+	Failure string `json:"failure,omitempty"`
+}
+
+// Pending is an activity that failed and is tried again.
+type Pending struct {
+	// Activity type; "" for the workflow's own code, which fails in the worker.
+	Activity    string `json:"activity,omitempty"`
+	Attempt     int32  `json:"attempt"`
+	LastFailure string `json:"lastFailure,omitempty"`
+	// NextAttempt is zero while an attempt runs.
+	NextAttempt time.Time `json:"nextAttempt,omitzero"`
+}
+
+// plan is the plan's name as far as it is known.
+func (s Snapshot) plan() string {
+	switch {
+	case s.Status != nil:
+		return s.Status.Plan
+	case s.Result != nil:
+		return s.Result.Plan
+	case s.Report != nil:
+		return s.Report.Plan
+	}
+	return ""
+}
+
+// state in one word: how it ended, else what the worker says, else that it runs.
+func (s Snapshot) state() string {
+	switch {
+	case s.Outcome != "":
+		return string(s.Outcome)
+	case s.Status != nil:
+		return string(s.Status.State)
+	}
+	return string(signals.Running)
+}
+
+// backfill adds up the lanes of a step. Lanes that are done no longer beat; the step's own count stands for them.
+func (s Snapshot) backfill(step signals.StepStatus) (lanes int, rows, total int64, perSecond float64) {
+	rows = step.Rows
+	for _, p := range s.Progress {
+		if p.Step == step.Name {
+			lanes++
+			rows += p.Rows
+			total = max(total, p.Total)
+			perSecond += p.RowsPerSecond
+		}
+	}
+	return lanes, rows, total, perSecond
+}
+
+// remember keeps the last heartbeat of lanes that finished while others of the same step go on, unless the step counts
+// them itself: rows never seem to become fewer.
+func remember(before *Snapshot, now *Snapshot) {
+	if before == nil || now.Status == nil || len(now.Progress) == 0 {
+		return
+	}
+	for _, step := range now.Status.Steps {
+		if step.Rows > 0 || !beats(now.Progress, step.Name, -1) {
+			continue
+		}
+		for _, old := range before.Progress {
+			if old.Step == step.Name && !beats(now.Progress, step.Name, old.Lane) {
+				old.RowsPerSecond, old.Holding = 0, ""
+				now.Progress = append(now.Progress, old)
+			}
+		}
+	}
+}
+
+// beats tells whether a lane of a step is there; lane -1 stands for any.
+func beats(all []signals.Progress, step string, lane int) bool {
+	for _, p := range all {
+		if p.Step == step && (lane < 0 || p.Lane == lane) {
+			return true
+		}
+	}
+	return false
+}
