@@ -60,7 +60,7 @@ func (g *Gateway) handle(j job) {
 // tell shows the person, and nobody else, why the click had no effect.
 func (g *Gateway) tell(ctx context.Context, c slackcard.Click, what, needs string) {
 	notice := slackcard.Notice{Kind: slackcard.NoticeRefused, Text: what, Needs: needs, Migration: c.Migration}
-	if err := again(ctx, func() error { return g.cfg.Poster.Whisper(ctx, c.ChannelID, c.UserID, notice) }); err != nil {
+	if err := again(ctx, func() error { return g.poster.Whisper(ctx, c.ChannelID, c.UserID, notice) }); err != nil {
 		g.cfg.Log.ErrorContext(ctx, "could not tell a person about a click without effect", "user", c.UserID, "error", err)
 	}
 }

@@ -40,7 +40,7 @@ type Decision struct {
 	Step      string
 	PlanHash  string
 	By        string // name of the person, as plans write it
-	Decision  string // slackcard.Approve or slackcard.Reject
+	Decision  string // "approve" or "reject"
 	Reason    string // may be empty
 	ID        string // the same for every delivery of one click
 }
@@ -58,18 +58,19 @@ type Config struct {
 	People map[string]string
 	// Decider hands decisions to migrations.
 	Decider Decider
-	// Poster tells people why their click had no effect.
-	Poster *slackcard.Poster
+	// Slack has a bot token with the scope chat:write; it tells people why their click had no effect.
+	Slack *slack.Client
 	// Log gets who decided what, and failures. Defaults to no log.
 	Log *slog.Logger
 }
 
 // Gateway is ready after New; Close it to let accepted decisions finish.
 type Gateway struct {
-	cfg  Config
-	seen *seen
+	cfg    Config
+	poster *slackcard.Poster
+	seen   *seen
 
-	mu     sync.Mutex // guards closed, and sending to queue against closing it
+	mu     sync.Mutex // guards seen and closed, and sending to queue against closing it
 	closed bool
 	queue  chan job
 	abort  chan struct{} // closed when Close gives up waiting
@@ -88,14 +89,17 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("slack gateway: the signing secret is missing; it is on the app's page under Basic Information")
 	case len(cfg.People) == 0:
 		return nil, errors.New("slack gateway: nobody could decide; map Slack user ids to the names plans use")
-	case cfg.Decider == nil || cfg.Poster == nil:
-		return nil, errors.New("slack gateway: a Decider and a Poster are required")
+	case cfg.Decider == nil || cfg.Slack == nil:
+		return nil, errors.New("slack gateway: a Decider and a Slack client are required")
 	}
 	cfg.People = maps.Clone(cfg.People)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{cfg: cfg, seen: newSeen(maxSeen), queue: make(chan job, queueLength), abort: make(chan struct{})}
+	g := &Gateway{
+		cfg: cfg, poster: slackcard.NewPoster(cfg.Slack), seen: newSeen(maxSeen),
+		queue: make(chan job, queueLength), abort: make(chan struct{}),
+	}
 	for range workers {
 		g.done.Go(func() {
 			for j := range g.queue {

@@ -78,11 +78,12 @@ func setup(t *testing.T, deliveries int) *bundle {
 	})
 	require.NoError(t, b.chat.Start("127.0.0.1:0"))
 	t.Cleanup(func() { _ = b.chat.Close() })
-	b.poster = slackcard.NewPoster(slack.New(token, slack.OptionAPIURL(b.chat.APIURL())))
+	client := slack.New(token, slack.OptionAPIURL(b.chat.APIURL()))
+	b.poster = slackcard.NewPoster(client)
 
 	var err error
 	b.gateway, err = gateway.New(gateway.Config{
-		SigningSecret: secret, People: map[string]string{alice: "alice", "U0BOB": "bob"}, Decider: b.decider, Poster: b.poster,
+		SigningSecret: secret, People: map[string]string{alice: "alice", "U0BOB": "bob"}, Decider: b.decider, Slack: client,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.gateway.Close(context.Background()) })
@@ -332,12 +333,12 @@ func TestBadRequestsAreRefusedWithOneLineAndDoNothing(t *testing.T) {
 
 func TestNewRefusesAConfigurationThatCannotWork(t *testing.T) {
 	t.Parallel()
-	poster := slackcard.NewPoster(slack.New(token))
+	client := slack.New(token)
 	people := map[string]string{alice: "alice"}
 	for _, cfg := range []gateway.Config{
-		{People: people, Decider: &decider{}, Poster: poster},
-		{SigningSecret: secret, Decider: &decider{}, Poster: poster},
-		{SigningSecret: secret, People: people, Poster: poster},
+		{People: people, Decider: &decider{}, Slack: client},
+		{SigningSecret: secret, Decider: &decider{}, Slack: client},
+		{SigningSecret: secret, People: people, Slack: client},
 		{SigningSecret: secret, People: people, Decider: &decider{}},
 	} {
 		_, err := gateway.New(cfg)

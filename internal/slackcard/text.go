@@ -16,7 +16,6 @@ const (
 	maxSection      = 3000
 	maxButtonValue  = 2000
 	maxConfirmText  = 300
-	maxActionID     = 255
 	fieldsInSection = 10
 )
 
