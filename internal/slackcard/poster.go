@@ -17,6 +17,9 @@ const historyPage = 200
 // historyPages bounds the search for a lost card: 2,000 messages since the first attempt are more than a retry leaves room for.
 const historyPages = 10
 
+// clockSkew is how far this machine's clock may be ahead of Slack's without a lost card being missed.
+const clockSkew = time.Minute
+
 // ErrSetup marks an answer of Slack that no retry changes: the token, its scopes or the channel must be put right first.
 var ErrSetup = errors.New("slack is not set up for contraflow")
 
@@ -104,7 +107,7 @@ func content(card Card) []slack.MsgOption {
 func (p *Poster) find(ctx context.Context, channel string, card Approval, since time.Time) (Ref, error) {
 	want, _ := card.metadata()
 	query := &slack.GetConversationHistoryParameters{
-		ChannelID: channel, Oldest: strconv.FormatInt(since.Unix(), 10), Inclusive: true, Limit: historyPage, IncludeAllMetadata: true,
+		ChannelID: channel, Oldest: strconv.FormatInt(since.Add(-clockSkew).Unix(), 10), Inclusive: true, Limit: historyPage, IncludeAllMetadata: true,
 	}
 	for range historyPages {
 		page, err := p.client.GetConversationHistoryContext(ctx, query)
