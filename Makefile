@@ -1,0 +1,74 @@
+# `make` alone explains itself.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# How long each fuzz target runs.
+FUZZTIME ?= 1m
+
+# Longest run of one package's tests; the slowest starts servers and breaks them on purpose.
+TEST_TIMEOUT ?= 15m
+
+tool := .cache/bin
+tools_in := tools/go.mod tools/go.sum tools/install
+
+# git refuses a checkout that belongs to somebody else, and go build would fail over it.
+vcs := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
+build = go build -buildvcs=$(vcs)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The demo's last line on stdout is its report as JSON: everything make does before goes to stderr, and nothing comes after.
+.PHONY: demo
+demo: build postgres $(tool)/temporal ## migrate a live shop on real servers: make demo [ROWS=1000000] [SCENARIO=…] [INTERACTIVE=1]
+	@exec bin/devstack demo
+
+.PHONY: test
+test: tools postgres ## run all tests, with the race detector
+	@CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: lint
+lint: tools ## gofmt, go vet, staticcheck, and workflowcheck on the workflows
+	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi >&2
+	@go vet ./...
+	@$(tool)/staticcheck ./...
+	@if [[ -d workflows ]]; then $(tool)/workflowcheck ./workflows/...; fi
+
+.PHONY: build
+build: ## build contraflow, its worker, the example shop and the demo into bin/
+	@{ echo "building bin/ …"; mkdir -p bin; \
+	$(build) -o bin/contraflow ./starter; \
+	$(build) -o bin/contraflow-worker ./worker; \
+	$(build) -o bin/shop ./examples/shop; \
+	$(build) -o bin/devstack ./internal/devstack/cmd/devstack; } >&2
+
+# Minimizing is bounded by count: bounded by time, as it is by default, it looks like a hang for a minute at each new input.
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME
+	@grep -rEo '^func Fuzz\w+' --include='*_test.go' . | while IFS=: read -r file target; do \
+		echo "$$(dirname "$$file") $${target#func }"; \
+		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; \
+	done
+
+.PHONY: clean
+clean: ## remove what build and demo leave; the tools stay in .cache
+	@rm -rf bin .demo
+
+.PHONY: tools
+tools: $(tool)/temporal $(tool)/staticcheck $(tool)/workflowcheck ## build the Temporal server and the linters once, into .cache/bin
+
+$(tool)/temporal: $(tools_in)
+	@tools/install temporal github.com/temporalio/cli/cmd/temporal
+
+$(tool)/staticcheck: $(tools_in)
+	@tools/install staticcheck honnef.co/go/tools/cmd/staticcheck
+
+$(tool)/workflowcheck: $(tools_in)
+	@tools/install workflowcheck go.temporal.io/sdk/contrib/tools/workflowcheck
+
+.PHONY: postgres
+postgres: ## check for a Postgres server; as root, install one if there is none
+	@tools/postgres
