@@ -6,11 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
@@ -203,40 +200,4 @@ func TestWithoutTableTheStartSaysWhatToDo(t *testing.T) {
 	t.Cleanup(pool.Close)
 	_, err = OpenStore(t.Context(), pool, nil, slog.New(slog.DiscardHandler))
 	require.ErrorIs(t, err, ErrNoTable)
-}
-
-func TestFlagsFromAFileAreWatched(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "flags.json")
-	write := func(version int, on bool) {
-		text := fmt.Sprintf(`{"flags": {%q: {"key": %q, "version": %d, "on": %t, "variations": [false, true],
-			"offVariation": 0, "fallthrough": {"variation": 1}, "salt": "s"}}}`, WriteNewFlag, WriteNewFlag, version, on)
-		require.NoError(t, os.WriteFile(file+".new", []byte(text), 0o600))
-		require.NoError(t, os.Rename(file+".new", file))
-	}
-	write(1, false)
-	client, err := OpenFlags(FlagSource{File: file}, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Close() })
-	require.False(t, writeNew(client, 1))
-	write(2, true)
-	require.Eventually(t, func() bool { return writeNew(client, 1) }, 20*time.Second, 5*time.Millisecond)
-	require.False(t, readNew(client, 1), "a flag that is not there is off")
-}
-
-func TestAnUnreachableFlagServiceIsLoggedAndNoError(t *testing.T) {
-	t.Parallel()
-	var log bytes.Buffer
-	client, err := OpenFlags(FlagSource{SDKKey: "sdk-hunter2", URL: "http://127.0.0.1:1", FlushInterval: time.Second},
-		slog.New(slog.NewTextHandler(&log, nil)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Close() })
-	require.False(t, writeNew(client, 1))
-	require.Contains(t, log.String(), "every flag is false")
-	require.NotContains(t, log.String(), "hunter2")
-
-	for _, source := range []FlagSource{{}, {SDKKey: "k", File: "f"}} {
-		_, err := OpenFlags(source, slog.New(slog.DiscardHandler))
-		require.ErrorContains(t, err, "either an SDK key or a flag file")
-	}
 }
