@@ -10,9 +10,6 @@ import (
 	"github.com/contraflow/contraflow/signals"
 )
 
-// barTenth: a backfill is worth a line at each tenth, ten lines whatever its size.
-const barTenth = 10
-
 // Changes tells, a line each and oldest news first, what a person would want to know of now who last saw before (nil for
 // nothing). It is what a log shows in place of a redrawn screen. Text that differs only in its numbers is no news.
 func Changes(before *Snapshot, now Snapshot) []string {
@@ -97,20 +94,14 @@ func (c *changes) step(old, now signals.StepStatus) {
 		}
 		c.say("%s", text)
 	}
-	_, before, total, _ := c.old.backfill(old)
-	wasTenth := tenth(before, total)
-	lanes, rows, total, perSecond := c.now.backfill(now)
-	if lanes > 0 && tenth(rows, total) > wasTenth {
-		c.say("%s %s: %s of ~%s rows, %s rows/s", now.Verb, now.Name, number(rows), number(total), number(int64(perSecond)))
+	l := c.now.lanes(now.Name)
+	if tenths(l) > tenths(c.old.lanes(old.Name)) {
+		c.say("%s %s: %s of ~%s rows, %s rows/s", now.Verb, now.Name, number(l.scanned), number(l.total), number(int64(l.perSecond)))
 	}
 }
 
-func tenth(rows, total int64) int64 {
-	if total <= 0 {
-		return 0
-	}
-	return rows * barTenth / total
-}
+// tenths: a backfill is worth a line at each tenth, whatever its size.
+func tenths(l lanes) int { return int(l.share() * 10) }
 
 func (c *changes) approval(old, now *signals.ApprovalStatus) {
 	if now == nil {

@@ -87,3 +87,33 @@ func entry(ctx context.Context, c client.Client, info *workflowpb.WorkflowExecut
 	}
 	return e
 }
+
+// RenderList draws the list as a table; times are shown in the zone of now.
+func RenderList(entries []Entry, now time.Time, style Style) []string {
+	if len(entries) == 0 {
+		return []string{"No migrations. Start one: contraflow start PLAN"}
+	}
+	if style.Width == 0 {
+		style.Width = defaultWidth
+	}
+	id, state := len("ID"), len("STATE")
+	for _, e := range entries {
+		id, state = max(id, width(clean(e.ID))), max(state, width(words(e.State))+2)
+	}
+	const when = len("Mon 22 Nov 15:04") + 2
+	row := func(name, what string, c colour, began, ended, needs string) string {
+		return line{
+			{pad(name, id+2), plain}, {pad(what, state+2), c}, {pad(began, when), dim}, {pad(ended, when), dim}, {needs, plain},
+		}.fit(style.Width).render(style.Color)
+	}
+	lines := []string{row("ID", "STATE", plain, "STARTED", "ENDED", "NEEDS")}
+	for _, e := range entries {
+		glyph, c := stateGlyph(e.State)
+		ended := ""
+		if !e.Ended.IsZero() {
+			ended = clock(e.Ended, now)
+		}
+		lines = append(lines, row(clean(e.ID), glyph+" "+words(e.State), c, clock(e.Started, now), ended, clean(e.Needs)))
+	}
+	return lines
+}

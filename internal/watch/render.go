@@ -3,7 +3,6 @@ package watch
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/contraflow/contraflow/signals"
 )
@@ -172,30 +171,41 @@ func (r *renderer) took(step signals.StepStatus) string {
 }
 
 func (r *renderer) backfillBar(step signals.StepStatus) {
-	lanes, rows, total, perSecond := r.backfill(step)
-	if lanes == 0 {
+	l := r.lanes(step.Name)
+	if l.count == 0 {
 		return
 	}
 	const indent = "      "
-	numbers := number(rows) + " rows"
-	share := 0.0
-	if total > 0 {
-		share = float64(rows) / float64(total)
+	drawn := line{{indent, plain}}
+	numbers := []string{number(l.rows) + " rows"}
+	if l.total > 0 {
 		// Short of the proof at the end it is never 100.
-		numbers = fmt.Sprintf("%s of ~%s rows  %2d %%", number(rows), number(total), min(int(share*100), 99))
+		numbers = []string{fmt.Sprintf("%2d %%", min(int(l.share()*100), 99)), fmt.Sprintf("%s of ~%s rows", number(l.scanned), number(l.total))}
 	}
-	if perSecond > 0 {
-		numbers += fmt.Sprintf("  %s rows/s", number(int64(perSecond)))
-		if left := total - rows; left > 0 {
-			numbers += "  " + coarse(time.Duration(float64(left)/perSecond*float64(time.Second))) + " left"
-		}
+	if l.perSecond > 0 {
+		numbers = append(numbers, number(int64(l.perSecond))+" rows/s")
 	}
-	if lanes > 1 {
-		numbers += fmt.Sprintf("  %d lanes", lanes)
+	if left := l.left(); left > 0 {
+		numbers = append(numbers, coarse(left)+" left")
 	}
-	l := line{{indent, plain}}
-	if room := r.width - len(indent) - 2 - width(numbers); total > 0 && room >= minBar {
-		l = append(append(l, bar(min(room, maxBar), share, cyan)...), span{"  ", plain})
+	const gap = "  "
+	if room := r.width - len(indent) - len(gap) - width(strings.Join(numbers, gap)); l.total > 0 && room >= minBar {
+		drawn = append(append(drawn, bar(min(room, maxBar), l.share(), cyan)...), span{gap, plain})
 	}
-	r.add(append(l, span{numbers, plain})...)
+	drawn = append(drawn, span{strings.Join(numbers, gap), plain})
+	// Nice to know, where there is room.
+	if l.total > 0 && l.rows != l.scanned {
+		drawn = r.ifRoom(drawn, gap+number(l.rows)+" changed")
+	}
+	if l.count > 1 {
+		drawn = r.ifRoom(drawn, fmt.Sprintf("%s%d lanes", gap, l.count))
+	}
+	r.add(drawn...)
+}
+
+func (r *renderer) ifRoom(l line, text string) line {
+	if l.width()+width(text) > r.width {
+		return l
+	}
+	return append(l, span{text, dim})
 }

@@ -97,43 +97,64 @@ func (s Snapshot) state() string {
 	return string(signals.Running)
 }
 
-// backfill adds up the lanes of a step. Lanes that are done no longer beat; the step's own count stands for them.
-func (s Snapshot) backfill(step signals.StepStatus) (lanes int, rows, total int64, perSecond float64) {
-	rows = step.Rows
-	for _, p := range s.Progress {
-		if p.Step == step.Name {
-			lanes++
-			rows += p.Rows
-			total = max(total, p.Total)
-			perSecond += p.RowsPerSecond
-		}
-	}
-	return lanes, rows, total, perSecond
+// lanes are a running backfill's heartbeats, added up.
+type lanes struct {
+	count                int
+	rows, scanned, total int64
+	perSecond            float64 // rows changed
 }
 
-// remember keeps the last heartbeat of lanes that finished while others of the same step go on, unless the step counts
-// them itself: rows never seem to become fewer.
+func (s Snapshot) lanes(step string) (l lanes) {
+	for _, p := range s.Progress {
+		if p.Step == step {
+			l.count++
+			l.rows += p.Rows
+			l.scanned += p.Scanned
+			l.total += p.Total
+			l.perSecond += p.RowsPerSecond
+		}
+	}
+	return l
+}
+
+// share that is walked over, 0 to 1; 0 as long as the total is unknown.
+func (l lanes) share() float64 {
+	if l.total <= 0 {
+		return 0
+	}
+	return min(float64(l.scanned)/float64(l.total), 1)
+}
+
+// left is the time until everything is walked over at the present pace; 0 when unknown. Rows that need no change
+// are walked over as they come, at the rate at which they came so far.
+func (l lanes) left() time.Duration {
+	if l.perSecond <= 0 || l.rows <= 0 || l.scanned >= l.total {
+		return 0
+	}
+	walked := l.perSecond * max(float64(l.scanned)/float64(l.rows), 1)
+	return time.Duration(float64(l.total-l.scanned) / walked * float64(time.Second))
+}
+
+// remember keeps the last heartbeat of lanes that finished while others of the same step go on: they no longer beat, and
+// the bar must not shrink.
 func remember(before *Snapshot, now *Snapshot) {
-	if before == nil || now.Status == nil || len(now.Progress) == 0 {
+	if before == nil {
 		return
 	}
-	for _, step := range now.Status.Steps {
-		if step.Rows > 0 || !beats(now.Progress, step.Name, -1) {
-			continue
-		}
-		for _, old := range before.Progress {
-			if old.Step == step.Name && !beats(now.Progress, step.Name, old.Lane) {
-				old.RowsPerSecond, old.Holding = 0, ""
-				now.Progress = append(now.Progress, old)
-			}
+	for _, old := range before.Progress {
+		if beats(now.Progress, old.Step, anyLane) && !beats(now.Progress, old.Step, old.Lane) {
+			old.RowsPerSecond, old.Holding = 0, ""
+			now.Progress = append(now.Progress, old)
 		}
 	}
 }
 
-// beats tells whether a lane of a step is there; lane -1 stands for any.
+const anyLane = -1
+
+// beats tells whether a lane of a step is there.
 func beats(all []signals.Progress, step string, lane int) bool {
 	for _, p := range all {
-		if p.Step == step && (lane < 0 || p.Lane == lane) {
+		if p.Step == step && (lane == anyLane || p.Lane == lane) {
 			return true
 		}
 	}

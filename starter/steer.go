@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+
+	"github.com/contraflow/contraflow/internal/watch"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// said is the answer of the steering commands as JSON.
+type said struct {
+	ID      string `json:"id"`
+	Signal  string `json:"signal"`
+	Payload any    `json:"payload"`
+}
+
+// newRequests are the commands that carry a request: who, and why.
+func newRequests(a *app) []*cobra.Command {
+	return []*cobra.Command{
+		newRequest(a, signals.Pause, "Pause a migration",
+			`Pause a migration: no further step or stage begins, a running backfill stops within one chunk, and the guard watches on.`),
+		newRequest(a, signals.Resume, "Let a paused migration go on",
+			`Let a paused migration go on where it stopped.`),
+		newRequest(a, signals.Rollback, "Undo a migration, newest step first",
+			`Undo a migration: what runs is stopped, and every step that acted is compensated, newest first.
+
+Behind the point of no return (an irreversible step has run) nothing is undone by itself; the migration says so and asks.`),
+		newRequest(a, signals.Retry, "Try again what a stuck migration could not do",
+			`Try again what a stuck migration could not do: the compensation that fails, or the failed step behind the point of no
+return. Look at what it needs first: contraflow status ID.`),
+		newRequest(a, signals.Skip, "Give up what a stuck migration could not do, and go on",
+			`Give up what a stuck migration could not do, and go on with the next. What was given up stays as it is and is a person's
+to clean up; the report names it.`),
+	}
+}
+
+func newRequest(a *app, signal, short, long string) *cobra.Command {
+	var request signals.Request
+	cmd := &cobra.Command{
+		Use: signal + " ID", GroupID: groupDecide, Short: short, Long: long,
+		Example: fmt.Sprintf("  contraflow %s split-customer-address --reason \"why, for the record\"", signal),
+		Args:    needs("ID"),
+		RunE: a.does(func(ctx context.Context, args []string) error {
+			by, err := person(request.By)
+			if err != nil {
+				return err
+			}
+			request.By = by
+			return a.say(ctx, args[0], signal, request)
+		}),
+	}
+	cmd.Flags().StringVar(&request.Reason, "reason", "", "why; recorded and shown")
+	cmd.Flags().StringVar(&request.By, "by", "", "who says so (default the user of this machine)")
+	return cmd
+}
+
+func newThrottle(a *app) *cobra.Command {
+	var request signals.ThrottleRequest
+	cmd := &cobra.Command{
+		Use: "throttle ID", GroupID: groupDecide,
+		Short:   "Cap the rows a running backfill changes per second",
+		Long:    "Cap the rows a running backfill changes per second, over all its lanes. It acts within one chunk; 0 takes the cap away.",
+		Example: "  contraflow throttle split-customer-address --rows-per-second 5000\n  contraflow throttle split-customer-address --rows-per-second 0",
+		Args:    needs("ID"),
+		RunE: a.does(func(ctx context.Context, args []string) error {
+			if request.RowsPerSecond < 0 {
+				return &usageError{fmt.Errorf("--rows-per-second is %d: give 0 for no cap, or more", request.RowsPerSecond)}
+			}
+			by, err := person(request.By)
+			if err != nil {
+				return err
+			}
+			request.By = by
+			return a.say(ctx, args[0], signals.Throttle, request)
+		}),
+	}
+	const flag = "rows-per-second"
+	cmd.Flags().IntVar(&request.RowsPerSecond, flag, 0, "the cap; 0 takes it away")
+	cmd.Flags().StringVar(&request.By, "by", "", "who says so (default the user of this machine)")
+	cobra.CheckErr(cmd.MarkFlagRequired(flag))
+	return cmd
+}
+
+// say sends a signal to the running migration.
+func (a *app) say(ctx context.Context, id, signal string, payload any) error {
+	return a.connected(ctx, func(c client.Client) error {
+		sending, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		err := watch.Explain(c.SignalWorkflow(sending, id, "", signal, payload), "say "+signal+" to migration "+id)
+		if errors.Is(err, watch.ErrUnknown) {
+			// Temporal answers alike whether it is over or was never there.
+			if s, fetched := watch.Fetch(ctx, c, id, ""); fetched == nil && s.Closed {
+				return over(s)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return a.answer(said{id, signal, payload}, "Said %s to migration %s. See what it makes of it: contraflow status %s", signal, id, id)
+	})
+}
