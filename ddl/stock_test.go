@@ -94,7 +94,12 @@ func TestWeAndStockGolangMigrateExcludeEachOther(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			result := make(chan error, 1)
 			go func() { result <- e.Up(ctx, 1, "") }()
-			w := <-saw
+			var w Waiting
+			select {
+			case w = <-saw:
+			case err := <-result:
+				require.FailNow(t, "it did not wait", "%v", err)
+			}
 			require.Equal(t, "the migration lock", w.Lock)
 			require.Len(t, w.Blockers, 1)
 			cancel()
