@@ -31,8 +31,8 @@ type Begun struct {
 	Plan   *plan.Plan `json:"plan"`
 	Hash   string     `json:"hash"`
 	Schema Schema     `json:"schema"`
-	// PointOfNoReturn says that an earlier run has already taken an irreversible step.
-	PointOfNoReturn bool `json:"pointOfNoReturn,omitempty"`
+	// ResumeAt is the index of the step to begin with: above 0 an earlier run has already passed the point of no return.
+	ResumeAt int `json:"resumeAt,omitempty"`
 	// Chat says that the worker has a chat to post to.
 	Chat bool `json:"chat,omitempty"`
 }

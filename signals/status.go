@@ -97,8 +97,10 @@ type Notice struct {
 type Progress struct {
 	Step string `json:"step"`
 	Lane int    `json:"lane"`
-	// Rows changed so far by all attempts of the lane, and the estimated total of the whole backfill.
-	Rows          int64   `json:"rows"`
+	// Rows changed so far by all attempts of the lane.
+	Rows int64 `json:"rows"`
+	// Scanned rows walked over in the present sweep of the lane, of about Total.
+	Scanned       int64   `json:"scanned"`
 	Total         int64   `json:"total"`
 	RowsPerSecond float64 `json:"rowsPerSecond"`
 	ChunkRows     int     `json:"chunkRows"`

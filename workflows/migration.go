@@ -96,10 +96,14 @@ func (m *migration) begin() error {
 		return err
 	}
 	m.Plan, m.PlanHash, m.Schema = begun.Plan, begun.Hash, begun.Schema
-	m.PointOfNoReturn, m.Chat = begun.PointOfNoReturn, begun.Chat
+	m.Chat, m.Step, m.PointOfNoReturn = begun.Chat, begun.ResumeAt, begun.ResumeAt > 0
 	m.Input = signals.Input{Name: begun.Plan.Name, StartedBy: m.Input.StartedBy} // the document is in Plan now
-	for _, s := range m.Plan.Steps {
-		m.Steps = append(m.Steps, signals.StepStatus{Name: s.Name, Verb: string(s.Verb()), State: signals.StepPending})
+	for i, s := range m.Plan.Steps {
+		status := signals.StepStatus{Name: s.Name, Verb: string(s.Verb()), State: signals.StepPending}
+		if i < m.Step {
+			status.State, status.Detail = signals.StepDone, "by an earlier run"
+		}
+		m.Steps = append(m.Steps, status)
 	}
 	m.show()
 	return nil

@@ -1,0 +1,100 @@
+package activities
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// PrepareBackfill splits the table into lanes, or finds those of an earlier run.
+func (a *Activities) PrepareBackfill(ctx context.Context, in BackfillInput) (BackfillPrepared, error) {
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return BackfillPrepared{}, fail(err)
+	}
+	run, err := backfill.New(db.backfill).Prepare(ctx, spec(in.Origin, in.Backfill))
+	if err != nil {
+		return BackfillPrepared{}, fail(err)
+	}
+	prepared := BackfillPrepared{Total: run.Total, Resumed: run.Resumed, Restarted: run.StaleHash}
+	for _, lane := range run.Lanes {
+		prepared.Lanes = append(prepared.Lanes, lane.Lane)
+	}
+	return prepared, fail(audit(ctx, db, in.Origin, "backfill", "prepared"))
+}
+
+// BackfillLane walks one lane to its end. The cursor in the target database is the truth; heartbeats are for people.
+func (a *Activities) BackfillLane(ctx context.Context, in BackfillInput) (LaneDone, error) {
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return LaneDone{}, fail(err)
+	}
+	options, stop := a.reporting(ctx, in)
+	defer stop()
+	lane, err := backfill.New(db.backfill).RunLane(ctx, spec(in.Origin, in.Backfill), in.Lane, options)
+	return LaneDone{Rows: lane.Rows}, fail(err)
+}
+
+// ProveBackfill counts afresh that no row is left, and sweeps again for rows written meanwhile.
+func (a *Activities) ProveBackfill(ctx context.Context, in BackfillInput) (BackfillProven, error) {
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return BackfillProven{}, fail(err)
+	}
+	options, stop := a.reporting(ctx, in)
+	defer stop()
+	proof, err := backfill.New(db.backfill).Finish(ctx, spec(in.Origin, in.Backfill), options)
+	if err != nil {
+		return BackfillProven{}, fail(err)
+	}
+	return BackfillProven{Rows: proof.Rows}, fail(audit(ctx, db, in.Origin, "backfill", "proven"))
+}
+
+// ControlBackfill writes the control row, which every lane reads with every chunk.
+func (a *Activities) ControlBackfill(ctx context.Context, in ControlInput) error {
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return fail(err)
+	}
+	control := backfill.Control{Paused: in.Paused, RowsPerSecond: in.RowsPerSecond}
+	return fail(backfill.New(db.backfill).SetControl(ctx, in.Origin.Plan, in.Origin.Step, control))
+}
+
+// ResetBackfill forgets the checkpoints; when it returns, no attempt that still runs can change a row.
+func (a *Activities) ResetBackfill(ctx context.Context, in BackfillInput) error {
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return fail(err)
+	}
+	if err := backfill.New(db.backfill).Reset(ctx, in.Origin.Plan, in.Origin.Step); err != nil {
+		return fail(err)
+	}
+	return fail(audit(ctx, db, in.Origin, "backfill", "reset"))
+}
+
+// reporting heartbeats the lane's progress, and ends the lane between two chunks when the worker stops.
+func (a *Activities) reporting(ctx context.Context, in BackfillInput) (backfill.LaneOptions, func()) {
+	var progress latest[signals.Progress]
+	progress.set(signals.Progress{Step: in.Origin.Step, Lane: in.Lane, Total: in.Total})
+	options := backfill.LaneOptions{Stop: activity.GetWorkerStopChannel(ctx), Report: func(p backfill.Progress) {
+		progress.set(signals.Progress{Step: in.Origin.Step, Lane: p.Lane, Rows: p.Rows, Scanned: p.Scanned, Total: p.Total,
+			RowsPerSecond: p.RowsPerSecond, ChunkRows: int(p.ChunkRows), Holding: p.Holding})
+	}}
+	return options, beat(ctx, progress.get)
+}
+
+// spec is the plan's backfill in the engine's terms.
+func spec(o Origin, b plan.Backfill) backfill.Spec {
+	s := backfill.Spec{Plan: o.Plan, Step: o.Step, Table: b.Table, Key: b.Key, Where: b.Where,
+		Lanes: b.Lanes, ChunkTime: b.ChunkTime.Std(), RowsPerSecond: b.RowsPerSecond}
+	for _, column := range slices.Sorted(maps.Keys(b.Set)) {
+		s.Set = append(s.Set, backfill.Assignment{Column: column, Expr: b.Set[column]})
+	}
+	return s
+}

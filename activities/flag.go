@@ -1,0 +1,145 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// ApplyFlag makes the flag serve in.Percent, unless it serves that much already: a stage never lowers a flag, so that a plan
+// that is started again goes on where it stopped. What the flag was before is recorded first, and what it will be as well:
+// after a crash in between we still know our own change from a stranger's.
+func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
+	now, err := a.applyFlag(ctx, in)
+	return now, fail(err)
+}
+
+func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
+	db, provider, err := a.forFlag(ctx, in)
+	if err != nil {
+		return FlagNow{}, err
+	}
+	now, err := provider.Get(ctx, in.Key)
+	if err != nil {
+		return FlagNow{}, err
+	}
+	record, known, err := a.record(ctx, db, in)
+	if err != nil {
+		return FlagNow{}, err
+	}
+	if !known {
+		record.before, record.ours = now, now
+	} else if !now.Equal(record.before) && !now.Equal(record.ours) {
+		return FlagNow{}, fmt.Errorf("flag %s is %q, and this migration left it %q: %w; put it back to either, or roll back", in.Key, now.Summary, record.ours.Summary, flags.ErrStranger)
+	}
+	change := flags.Change{Percent: in.Percent, ContextKind: in.ContextKind}
+	want := now
+	if !now.On || now.Percent < float64(in.Percent) {
+		if want, err = provider.Preview(ctx, in.Key, change); err != nil {
+			return FlagNow{}, err
+		}
+	}
+	if err := a.keep(ctx, db, in, flagRecord{record.before, want}); err != nil {
+		return FlagNow{}, err
+	}
+	if !want.Equal(now) {
+		if now, err = provider.Apply(ctx, in.Key, change, note(in.Origin)); err != nil {
+			return FlagNow{}, err
+		}
+	}
+	return FlagNow{now.Summary, now.Version}, audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary)
+}
+
+// RestoreFlag puts back exactly what the flag was before the step, unless a stranger changed it since.
+func (a *Activities) RestoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
+	now, err := a.restoreFlag(ctx, in)
+	return now, fail(err)
+}
+
+func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
+	db, provider, err := a.forFlag(ctx, in)
+	if err != nil {
+		return FlagNow{}, err
+	}
+	record, known, err := a.record(ctx, db, in)
+	if err != nil {
+		return FlagNow{}, err
+	}
+	if !known { // the step never got as far as the flag, or this is a second attempt
+		now, err := provider.Get(ctx, in.Key)
+		return FlagNow{now.Summary, now.Version}, err
+	}
+	now, err := provider.Restore(ctx, in.Key, record.before, record.ours, note(in.Origin)+", compensation")
+	if err != nil {
+		return FlagNow{}, err
+	}
+	if err := audit(ctx, db, in.Origin, "flag restored", in.Key+" "+now.Summary); err != nil {
+		return FlagNow{}, err
+	}
+	return FlagNow{now.Summary, now.Version}, db.ledger.ForgetFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
+}
+
+// RetireFlag archives a flag that serves one value to everybody.
+func (a *Activities) RetireFlag(ctx context.Context, in FlagInput) error {
+	return fail(a.retireFlag(ctx, in))
+}
+
+func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
+	db, provider, err := a.forFlag(ctx, in)
+	if err != nil {
+		return err
+	}
+	now, err := provider.Get(ctx, in.Key)
+	if err != nil {
+		return err
+	}
+	if !now.Archived {
+		if now.On && now.Percent != 0 && now.Percent != 100 {
+			return permanent("Flag", "flag %s is %q: it still serves both values, and archiving it would switch some users over; finish its rollout first", in.Key, now.Summary)
+		}
+		if err := provider.Archive(ctx, in.Key, note(in.Origin)); err != nil {
+			return err
+		}
+	}
+	return audit(ctx, db, in.Origin, "flag archived", in.Key)
+}
+
+func (a *Activities) forFlag(ctx context.Context, in FlagInput) (*Database, flags.Provider, error) {
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return nil, nil, err
+	}
+	provider, err := a.provider(in.Scope)
+	return db, provider, err
+}
+
+// flagRecord is the ledger's record in the provider's terms.
+type flagRecord struct{ before, ours flags.State }
+
+func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r flagRecord, known bool, err error) {
+	stored, known, err := db.ledger.Flag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
+	if err != nil || !known {
+		return r, false, err
+	}
+	if err := json.Unmarshal(stored.Before, &r.before); err != nil {
+		return r, false, fmt.Errorf("read the record of flag %s: %w", in.Key, err)
+	}
+	if err := json.Unmarshal(stored.Ours, &r.ours); err != nil {
+		return r, false, fmt.Errorf("read the record of flag %s: %w", in.Key, err)
+	}
+	return r, true, nil
+}
+
+func (a *Activities) keep(ctx context.Context, db *Database, in FlagInput, r flagRecord) error {
+	before, err := json.Marshal(r.before)
+	if err != nil {
+		return err
+	}
+	ours, err := json.Marshal(r.ours)
+	if err != nil {
+		return err
+	}
+	return db.ledger.RecordFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key, before, ours)
+}

@@ -1,0 +1,133 @@
+// Package ledger is what contraflow remembers in the target database: who works on which plan, what flags were before, and
+// what happened. It outlives Temporal's memory.
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Ledger of one target database, whose schema contraflow is installed (pg.EnsureSchema).
+type Ledger struct{ pool *pgxpool.Pool }
+
+// New makes a ledger.
+func New(pool *pgxpool.Pool) *Ledger { return &Ledger{pool} }
+
+// Holder is a migration that works on a plan.
+type Holder struct{ Migration, FirstRun string }
+
+// HeldError says that another migration works on the plan.
+type HeldError struct {
+	Plan   string
+	Holder Holder
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("plan %s is being run by migration %s (run %s): wait for it, or roll it back", e.Plan, e.Holder.Migration, e.Holder.FirstRun)
+}
+
+// Claim takes the plan for a migration. It does nothing if that migration has it already. Held by another, it is a *HeldError,
+// unless the caller names that holder as gone: then the claim passes over.
+func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, gone Holder) error {
+	var holder Holder
+	err := l.pool.QueryRow(ctx, `
+		insert into contraflow.migration as m (plan, migration, first_run, plan_hash) values ($1, $2, $3, $4)
+		on conflict (plan) do update set
+			claimed_at = case when m.first_run = $3 then m.claimed_at else now() end,
+			migration = $2, first_run = $3, plan_hash = $4, ended_at = null, outcome = null
+		where m.ended_at is not null or m.first_run = $3 or (m.migration = $5 and m.first_run = $6)
+		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun).Scan(&holder.Migration, &holder.FirstRun)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return wrap(err, "claim plan "+plan)
+	}
+	err = l.pool.QueryRow(ctx, `select migration, first_run from contraflow.migration where plan = $1`, plan).Scan(&holder.Migration, &holder.FirstRun)
+	if err != nil {
+		return wrap(err, "see who holds plan "+plan)
+	}
+	return &HeldError{Plan: plan, Holder: holder}
+}
+
+// Close ends the claim. With forget it drops what only a running migration needs: checkpoints, records of flags and the
+// ownership of schema versions, which from now on are everybody's. It does nothing if the claim is another's by now.
+func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome string, forget bool) error {
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `update contraflow.migration set ended_at = now(), outcome = $3
+			where plan = $1 and first_run = $2 and ended_at is null`, plan, me.FirstRun, outcome)
+		if err != nil || tag.RowsAffected() == 0 || !forget {
+			return err
+		}
+		for _, table := range []string{"flag_record", "ddl_version", "backfill_lane", "backfill_control"} {
+			if _, err := tx.Exec(ctx, `delete from contraflow.`+table+` where plan = $1`, plan); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return wrap(err, "close plan "+plan)
+}
+
+// Record is what the ledger knows of a flag that a step changes. Before and Ours are a provider's states.
+type Record struct {
+	Before json.RawMessage
+	Ours   json.RawMessage // nil until the first change
+}
+
+// Flag reads a record; ok is false when there is none.
+func (l *Ledger) Flag(ctx context.Context, plan, step, key string) (r Record, ok bool, err error) {
+	err = l.pool.QueryRow(ctx, `select before, ours from contraflow.flag_record where plan = $1 and step = $2 and flag_key = $3`,
+		plan, step, key).Scan(&r.Before, &r.Ours)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Record{}, false, nil
+	}
+	return r, err == nil, wrap(err, "read the record of flag "+key)
+}
+
+// RecordFlag writes what a change will leave, before the change is made; before is kept from the first call.
+func (l *Ledger) RecordFlag(ctx context.Context, plan, step, key string, before, ours json.RawMessage) error {
+	_, err := l.pool.Exec(ctx, `insert into contraflow.flag_record (plan, step, flag_key, before, ours) values ($1, $2, $3, $4, $5)
+		on conflict (plan, step, flag_key) do update set ours = excluded.ours`, plan, step, key, before, ours)
+	return wrap(err, "record flag "+key)
+}
+
+// ForgetFlag removes a record whose flag is restored.
+func (l *Ledger) ForgetFlag(ctx context.Context, plan, step, key string) error {
+	_, err := l.pool.Exec(ctx, `delete from contraflow.flag_record where plan = $1 and step = $2 and flag_key = $3`, plan, step, key)
+	return wrap(err, "forget the record of flag "+key)
+}
+
+// Event is one row of the audit: never a row value, never a secret.
+type Event struct {
+	// Key is the writer's own name for the event within the run: a second write of the same key does nothing.
+	Key                                 string
+	At                                  time.Time // zero: now
+	Migration, FirstRun, Plan, PlanHash string
+	Step, Event, Actor, Detail          string
+}
+
+// Audit writes events.
+func (l *Ledger) Audit(ctx context.Context, events ...Event) error {
+	batch := &pgx.Batch{}
+	for _, e := range events {
+		var at *time.Time
+		if !e.At.IsZero() {
+			at = &e.At
+		}
+		batch.Queue(`insert into contraflow.audit (event_key, at, migration, run_id, plan, plan_hash, step, event, actor, detail)
+			values ($1, coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10) on conflict (event_key) do nothing`,
+			e.FirstRun+"/"+e.Key, at, e.Migration, e.FirstRun, e.Plan, e.PlanHash, e.Step, e.Event, e.Actor, e.Detail)
+	}
+	return wrap(l.pool.SendBatch(ctx, batch).Close(), "write the audit")
+}
+
+func wrap(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,21 @@
+-- Which migration works on a plan: one at a time. The row stays after the end and says how it ended.
+create table contraflow.migration (
+    plan text primary key,
+    migration text not null,           -- workflow id
+    first_run text not null,           -- its first run id; the same over every continue-as-new
+    plan_hash text not null,
+    claimed_at timestamptz not null default now(),
+    ended_at timestamptz,              -- null while it holds the plan
+    outcome text
+);
+
+-- What a flag was before a step first changed it, and what the step made of it: nothing but that is ever put back.
+create table contraflow.flag_record (
+    plan text not null,
+    step text not null,
+    flag_key text not null,
+    before jsonb not null,             -- the provider's state, as it was found
+    ours jsonb,                        -- the state that the latest change leaves; written before the change is made
+    recorded_at timestamptz not null default now(),
+    primary key (plan, step, flag_key)
+);
