@@ -131,7 +131,7 @@ func (d document) setTargeting(current entry, want targeting.Targeting) error {
 		"offVariation":   {now.OffVariation, then.OffVariation},
 		"fallthrough":    {now.Fallthrough, then.Fallthrough},
 		"targets":        {now.Targets, then.Targets},
-		"contextTargets": {now.ContextTargets, then.ContextTargets},
+		"contextTargets": {now.SDKContextTargets(), then.SDKContextTargets()},
 		"rules":          {now.Rules, then.Rules},
 		"prerequisites":  {now.Prerequisites, then.Prerequisites},
 		"version":        {current.state.Version, current.state.Version + 1},

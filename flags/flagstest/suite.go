@@ -19,8 +19,8 @@ type Fixture struct {
 	Provider flags.Provider
 	// Plain is a boolean flag: off, true by its default rule, without targets and rules.
 	Plain string
-	// Furnished is a boolean flag: on, a 25 % rollout of true, one target for false, one for true of another context
-	// kind than user, and one rule.
+	// Furnished is a boolean flag: on, a 25 % rollout of true, false for the user "user-1", true for the device "phone",
+	// and a rule that serves true to users whose key ends with "77".
 	Furnished string
 	// Text is a flag that serves texts.
 	Text string
@@ -45,6 +45,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, Fixture){
 		"a rollout is really served":                     rollout,
 		"off is really served":                           off,
+		"targets and rules stay above the default rule":  exceptions,
 		"apply again changes nothing":                    applyAgain,
 		"preview tells what apply does":                  preview,
 		"restore puts exactly the same back":             restore,
@@ -138,6 +139,24 @@ func off(t *testing.T, f Fixture) {
 	require.False(t, state.On)
 	require.Zero(t, state.Percent)
 	require.Eventually(t, func() bool { return share(served(t, app, f.Furnished, user)) == 0 }, patience, poll)
+}
+
+func exceptions(t *testing.T, f Fixture) {
+	app := f.Application(t)
+	check := func(context ldcontext.Context, want bool) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			value, err := app.BoolVariation(f.Furnished, context, !want)
+			return err == nil && value == want
+		}, patience, poll)
+	}
+	for _, percent := range []int{100, 1} {
+		_, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: percent}, note)
+		require.NoError(t, err)
+		check(ldcontext.New("user-1"), false)
+		check(ldcontext.NewWithKind("device", "phone"), true)
+		check(ldcontext.New("user-77"), true)
+	}
 }
 
 func applyAgain(t *testing.T, f Fixture) {

@@ -147,6 +147,19 @@ func normalTargets(targets []Target) []Target {
 	return out
 }
 
+// SDKContextTargets are the contextTargets an SDK needs beside Targets: once it has any, it looks at targets of kind
+// user only where an empty entry points there.
+func (t Targeting) SDKContextTargets() []Target {
+	if len(t.ContextTargets) == 0 {
+		return t.ContextTargets
+	}
+	var out []Target
+	for _, user := range t.Targets {
+		out = append(out, Target{ContextKind: user.ContextKind, Variation: user.Variation, Values: []string{}})
+	}
+	return append(out, t.ContextTargets...)
+}
+
 // Equal compares normal forms.
 func (t Targeting) Equal(other Targeting) bool { return reflect.DeepEqual(t, other) }
 

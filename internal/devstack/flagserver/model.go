@@ -180,10 +180,15 @@ type sdkClause struct {
 func (f Flag) forSDK(environment string) sdkFlag {
 	e := f.Environments[environment]
 	out := sdkFlag{
-		Key: f.Key, Version: e.Version, On: e.On, Targets: e.Targets, ContextTargets: e.ContextTargets,
+		Key: f.Key, Version: e.Version, On: e.On, Targets: e.Targets, ContextTargets: []Target{},
 		Rules: []sdkRule{}, Fallthrough: e.Fallthrough, OffVariation: e.OffVariation, Prerequisites: e.Prerequisites,
 		Salt: e.Salt, TrackEvents: e.TrackEvents, TrackEventsFallthrough: e.TrackEventsFallthrough,
 	}
+	// The SDK looks at targets of kind user only where contextTargets points there, once it has any.
+	for _, t := range e.Targets {
+		out.ContextTargets = append(out.ContextTargets, Target{ContextKind: "user", Variation: t.Variation, Values: []string{}})
+	}
+	out.ContextTargets = append(out.ContextTargets, e.ContextTargets...)
 	for _, v := range f.Variations {
 		out.Variations = append(out.Variations, v.Value)
 	}

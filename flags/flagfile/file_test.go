@@ -1,0 +1,211 @@
+package flagfile_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/flagfile"
+)
+
+func content(t *testing.T, path string) map[string]map[string]any {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var out map[string]map[string]any
+	require.NoError(t, json.Unmarshal(raw, &out))
+	return out
+}
+
+func TestEverythingElseInTheFileStays(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	before := content(t, b.path)
+	state, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	require.NoError(t, err)
+	require.Equal(t, 8, state.Version)
+	after := content(t, b.path)
+	flag := before["flags"]["furnished"].(map[string]any)
+	flag["version"], flag["fallthrough"] = 8.0, map[string]any{"variation": 0.0}
+	require.Equal(t, before, after, "only the version and the default rule are others")
+
+	require.NoError(t, b.provider.Archive(t.Context(), "furnished", ""))
+	archived := content(t, b.path)
+	require.Equal(t, after["flags"]["furnished"], archived["archivedFlags"]["furnished"])
+	require.NotContains(t, archived["flags"], "furnished")
+	require.Equal(t, after["segments"], archived["segments"])
+}
+
+func TestRestoredTargetsAreServed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	before, err := b.provider.Get(t.Context(), "furnished")
+	require.NoError(t, err)
+	edit(t, b.path, "furnished", func(flag map[string]any) {
+		flag["targets"], flag["contextTargets"], flag["rules"] = []any{}, []any{}, []any{}
+	})
+	ours, err := b.provider.Get(t.Context(), "furnished")
+	require.NoError(t, err)
+	after, err := b.provider.Restore(t.Context(), "furnished", before, ours, "")
+	require.NoError(t, err)
+	require.True(t, after.Equal(before))
+	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	require.NoError(t, err)
+	value, err := application(t, b.path).BoolVariation("furnished", ldcontext.New("user-1"), true)
+	require.NoError(t, err)
+	require.False(t, value, "the target of kind user counts beside the one of kind device")
+}
+
+func TestManyWritersLoseNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	const writers = 8
+	var group sync.WaitGroup
+	for i := range writers {
+		group.Go(func() {
+			// A provider each, as in as many processes: only the lock on the file is shared.
+			provider, err := flagfile.New(b.path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			key := fmt.Sprintf("flag-%d", i)
+			if err := provider.Create(t.Context(), key); err != nil {
+				t.Error(err)
+			}
+			for _, percent := range []int{10, 50, 100} {
+				if _, err := provider.Apply(t.Context(), key, flags.Change{Percent: percent}, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	for i := range writers {
+		state, err := b.provider.Get(t.Context(), fmt.Sprintf("flag-%d", i))
+		require.NoError(t, err)
+		require.Equal(t, "on: 100 % true", state.Summary)
+		require.Equal(t, 4, state.Version)
+	}
+}
+
+func TestCreateLeavesAnExistingFlagAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	require.NoError(t, b.provider.Create(t.Context(), "one"))
+	on, err := b.provider.Apply(t.Context(), "one", flags.Change{Percent: 100}, "")
+	require.NoError(t, err)
+	require.NoError(t, b.provider.Create(t.Context(), "one"))
+	require.NoError(t, b.provider.Create(t.Context(), "two"))
+	again, err := b.provider.Get(t.Context(), "one")
+	require.NoError(t, err)
+	require.Equal(t, on, again)
+	require.NoError(t, b.provider.Archive(t.Context(), "one", ""))
+	require.NoError(t, b.provider.Create(t.Context(), "one"))
+	archived, err := b.provider.Get(t.Context(), "one")
+	require.NoError(t, err)
+	require.True(t, archived.Archived)
+}
+
+func TestBadFilesAreNamedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ content, says string }{
+		"missing":        {"", "there is no flag file"},
+		"broken":         {`{"flags": {`, "is not a JSON object"},
+		"null":           {`null`, "is not a JSON object"},
+		"a list":         {`[1]`, "is not a JSON object"},
+		"flags a list":   {`{"flags": []}`, `"flags" is not a JSON object`},
+		"null flags":     {`{"flags": null}`, "add it, or correct its key"},
+		"flag values":    {`{"flagValues": {"wanted": true}}`, `make it a full flag in "flags"`},
+		"flag no object": {`{"flags": {"wanted": 3}}`, "not of the SDK's model"},
+		"flag misshapen": {`{"flags": {"wanted": {"variations": [true, false], "on": "yes"}}}`, "field on has the wrong type"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, c.content)
+			_, err := b.provider.Apply(t.Context(), "wanted", flags.Change{Percent: 1}, "")
+			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, b.path)
+			raw, err := os.ReadFile(b.path)
+			if c.content == "" {
+				require.ErrorIs(t, err, os.ErrNotExist)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.content, string(raw))
+		})
+	}
+}
+
+func TestLeftoverOfACrashIsOverwritten(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	require.NoError(t, os.WriteFile(b.path+".tmp", []byte("half a fi"), 0o400))
+	require.NoError(t, os.Chmod(b.path+".tmp", 0o600))
+	_, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 0}, "")
+	require.NoError(t, err)
+	require.NoFileExists(t, b.path+".tmp")
+	info, err := os.Stat(b.path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "the mode stays")
+}
+
+func TestSymbolicLinkIsFollowed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	link := filepath.Join(t.TempDir(), "link.json")
+	require.NoError(t, os.Symlink(b.path, link))
+	provider, err := flagfile.New(link)
+	require.NoError(t, err)
+	state, err := provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	require.NoError(t, err)
+	info, err := os.Lstat(link)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeSymlink)
+	seen, err := b.provider.Get(t.Context(), "furnished")
+	require.NoError(t, err)
+	require.Equal(t, state, seen)
+}
+
+func TestAnotherWriterIsWaitedForWithinTheContext(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	lock, err := os.OpenFile(b.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	defer lock.Close()
+	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, b.path)
+	require.JSONEq(t, furnished, string(mustRead(t, b.path)))
+
+	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
+	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	require.NoError(t, err)
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return raw
+}
+
+func TestStatusOfAFileIsUnknown(t *testing.T) {
+	t.Parallel()
+	status, err := setup(t, furnished).provider.Status(t.Context(), "furnished")
+	require.NoError(t, err)
+	require.Equal(t, flags.Status{Activity: flags.Unknown}, status)
+}

@@ -1,0 +1,93 @@
+package targeting_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/internal/targeting"
+)
+
+func decode(t *testing.T, raw string) targeting.Targeting {
+	t.Helper()
+	out, err := targeting.Decode([]byte(raw))
+	require.NoError(t, err)
+	return out
+}
+
+func TestNormalFormHidesWhatMeansTheSame(t *testing.T) {
+	t.Parallel()
+	rest := decode(t, `{"_id": "x", "version": 4, "lastModified": 12, "on": true, "offVariation": 1,
+		"fallthrough": {"rollout": {"variations": [{"variation": 0, "weight": 100000}], "bucketBy": "key", "kind": "rollout"}},
+		"targets": [{"values": ["b", "a"], "variation": 1}, {"values": [], "variation": 0}],
+		"contextTargets": [{"contextKind": "user", "values": [], "variation": 1}],
+		"rules": [{"_id": "r", "variation": 0, "clauses": [{"_id": "c", "attribute": "key", "op": "in", "values": ["z"]}]}]}`)
+	sdk := decode(t, `{"key": "k", "salt": "s", "version": 9, "on": true, "offVariation": 1, "variations": [true, false],
+		"fallthrough": {"rollout": {"contextKind": "user", "variations": [{"variation": 0, "weight": 100000}]}},
+		"targets": [{"contextKind": "user", "values": ["a", "b"], "variation": 1}], "contextTargets": null,
+		"rules": [{"id": "other", "variation": 0, "clauses":
+			[{"contextKind": "user", "attribute": "key", "op": "in", "values": ["z"], "negate": false}]}], "prerequisites": []}`)
+	require.Equal(t, rest, sdk)
+	require.True(t, rest.SameEffect(sdk))
+	require.Empty(t, targeting.Differences(rest, sdk))
+}
+
+func TestDifferencesAreNamedWithoutTargets(t *testing.T) {
+	t.Parallel()
+	then := decode(t, `{"on": false, "offVariation": 1, "fallthrough": {"variation": 0}}`)
+	now := decode(t, `{"on": true, "offVariation": 0, "fallthrough": {"variation": 1}, "prerequisites": [{"key": "p", "variation": 0}],
+		"contextTargets": [{"contextKind": "device", "variation": 0, "values": ["secret"]}], "rules": [{"variation": 0}]}`)
+	require.Equal(t, []string{
+		"it was turned on", "the default rule serves something else", "the off variation is another",
+		"the individual targets are others", "the rules are others", "the prerequisites are others",
+	}, targeting.Differences(then, now))
+	require.False(t, then.SameEffect(now))
+}
+
+func TestMalformedTargetingIsRefusedWithoutItsValues(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{`{"on": "secret"}`, `{"targets": [{"values": [{"secret": 1}]}]}`, `{"secret"`} {
+		_, err := targeting.Decode([]byte(raw))
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "secret")
+	}
+}
+
+func TestBooleanNeedsExactlyTrueAndFalse(t *testing.T) {
+	t.Parallel()
+	b, err := targeting.NewBoolean("k", []any{false, true})
+	require.NoError(t, err)
+	require.Equal(t, targeting.Boolean{True: 1, False: 0}, b)
+	for _, variations := range [][]any{nil, {true}, {true, true}, {true, false, nil}, {"true", "false"}} {
+		_, err := targeting.NewBoolean("k", variations)
+		require.ErrorIs(t, err, flags.ErrNotBoolean)
+	}
+}
+
+func TestWantKeepsWeightsInTheOrderOfVariations(t *testing.T) {
+	t.Parallel()
+	b := targeting.Boolean{True: 1, False: 0}
+	current := decode(t, `{"on": false, "offVariation": 0, "fallthrough": {"variation": 1}}`)
+	want, err := b.Want("k", current, flags.Change{Percent: 1})
+	require.NoError(t, err)
+	require.Equal(t, []targeting.Weight{{Variation: 0, Weight: 99_000}, {Variation: 1, Weight: 1_000}}, want.Fallthrough.Rollout.Variations)
+	require.False(t, current.On, "the current targeting is not touched")
+	state, err := b.State("p", "k", 2, false, want)
+	require.NoError(t, err)
+	require.Equal(t, "on: 1 % true", state.Summary)
+}
+
+func TestWantRefusesWhatCouldNotBePutBack(t *testing.T) {
+	t.Parallel()
+	b := targeting.Boolean{True: 0, False: 1}
+	experiment := decode(t, `{"on": true, "offVariation": 1, "fallthrough": {"rollout": {"kind": "experiment", "seed": 5,
+		"variations": [{"variation": 0, "weight": 100000}]}}}`)
+	_, err := b.Want("k", experiment, flags.Change{Percent: 10})
+	require.ErrorIs(t, err, flags.ErrNotRestorable)
+	require.ErrorContains(t, err, "experiment")
+	without := decode(t, `{"on": true, "fallthrough": {"variation": 0}}`)
+	_, err = b.Want("k", without, flags.Change{Percent: 0})
+	require.ErrorIs(t, err, flags.ErrNotRestorable)
+	require.ErrorContains(t, err, "off variation")
+}
