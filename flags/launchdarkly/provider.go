@@ -123,13 +123,12 @@ func (p *Provider) Apply(ctx context.Context, key string, c flags.Change, note s
 		}
 		return p.retarget(ctx, current, want, note)
 	})
-	if err != nil {
-		return flags.State{}, err
-	}
-	return after.state, p.awaitServed(ctx, after)
+	return p.served(ctx, after, err)
 }
 
-// Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it.
+// Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it. Semantic
+// patches know no compare-and-set: a stranger who changes the same part of the targeting in the milliseconds between
+// our reading and our patch goes unseen.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
 	after, err := retry(ctx, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
@@ -142,10 +141,17 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		}
 		return p.retarget(ctx, current, want, note)
 	})
+	return p.served(ctx, after, err)
+}
+
+func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags.State, error) {
+	if err == nil {
+		err = p.awaitServed(ctx, after)
+	}
 	if err != nil {
 		return flags.State{}, err
 	}
-	return after.state, p.awaitServed(ctx, after)
+	return after.state, nil
 }
 
 // Archive archives the flag in all environments, as LaunchDarkly does, and waits until the stream has dropped it.
