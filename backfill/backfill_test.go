@@ -53,8 +53,13 @@ func setup(t *testing.T, sql ...string) bundle {
 
 func open(t *testing.T, dsn string) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pg.Open(t.Context(), dsn, pg.Settings{ApplicationName: "contraflow backfill",
+	return openWith(t, dsn, pg.Settings{ApplicationName: "contraflow backfill",
 		LockTimeout: 200 * time.Millisecond, StatementTimeout: 20 * time.Second, MaxConns: 8})
+}
+
+func openWith(t *testing.T, dsn string, s pg.Settings) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pg.Open(t.Context(), dsn, s)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // Run is a backfill whose checkpoints stand.
@@ -68,7 +70,7 @@ func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
 	return run, e.failed(ctx, rowError(spec.name()+": prepare its checkpoints", err))
 }
 
-func lanes(ctx context.Context, q pgx.Tx, spec Spec) ([]Lane, error) {
+func lanes(ctx context.Context, q pg.Querier, spec Spec) ([]Lane, error) {
 	rows, err := q.Query(ctx, `select lane, rows, scanned, total, done_at is not null from contraflow.backfill_lane
 		where plan = $1 and step = $2 and hash = $3 order by lane`, spec.Plan, spec.Step, spec.Hash())
 	if err != nil {
@@ -105,7 +107,7 @@ func split(ctx context.Context, tx pgx.Tx, s statements, lanes int, total int64)
 		return nil, nil
 	}
 	percent := min(100, 100*float64(sampledRows)/float64(max(total, 1)))
-	if _, err := tx.Exec(ctx, `select set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true)`); err != nil {
+	if _, err := tx.Exec(ctx, splitSettings); err != nil {
 		return nil, err
 	}
 	rows, err := tx.Query(ctx, s.split(), percent, lanes)

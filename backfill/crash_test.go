@@ -6,12 +6,16 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/internal/devstack/postgres"
 	"github.com/contraflow/contraflow/internal/pg"
 )
 
@@ -121,4 +125,55 @@ func TestTerminatedConnectionsChangeEveryRowOnce(t *testing.T) {
 	require.NoError(t, receive(t, ended))
 	require.Positive(t, hung)
 	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestACrashedServerLosesRowsAndCursorTogether(t *testing.T) {
+	t.Parallel()
+	const rows, crashes = 40_000, 4
+	// A lazy WAL writer, so that a crash really loses what was committed asynchronously.
+	cluster, err := postgres.Start(t.Context(), postgres.Options{Settings: map[string]string{"wal_writer_delay": "10s", "fsync": "off"}})
+	require.NoError(t, err)
+	t.Cleanup(cluster.Stop)
+	b := bundle{pool: open(t, cluster.DSN(postgres.Superuser, "postgres"))}
+	b.Engine = backfill.New(b.pool)
+	require.NoError(t, pg.EnsureSchema(t.Context(), b.pool))
+	b.exec(t, numbers(rows))
+	spec := crashing()
+	spec.Lanes = 1
+	_, err = b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	var seen atomic.Int64
+	note := backfill.LaneOptions{Report: func(p backfill.Progress) { seen.Store(p.Rows) }}
+	lost := 0
+	for crash := range crashes {
+		victim, witness := connect(t, cluster), connect(t, cluster)
+		ended := b.started(t, t.Context(), spec, note)
+		require.Eventually(t, func() bool { return seen.Load() >= int64((crash+1)*rows/(crashes+2)) }, soon, time.Millisecond)
+		require.NoError(t, syscall.Kill(int(victim.PgConn().PID()), syscall.SIGKILL)) // Postgres then drops every connection and recovers
+		err := receive(t, ended)
+		require.Error(t, err)
+		require.False(t, backfill.Permanent(err), "%v", err)
+		require.Eventually(t, func() bool { return witness.Ping(t.Context()) != nil }, soon, tick)
+		var counted, changed int64
+		require.Eventually(t, func() bool {
+			b.pool.Reset()
+			return b.pool.QueryRow(t.Context(), `select (select sum(rows)::bigint from contraflow.backfill_lane),
+				count(*) from numbers where n = 1`).Scan(&counted, &changed) == nil
+		}, soon, tick)
+		require.Equal(t, counted, changed)
+		if changed < seen.Load() {
+			lost++
+		}
+	}
+	require.Positive(t, lost, "no crash lost anything, so nothing was proved")
+	b.run(t, spec)
+	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func connect(t *testing.T, c *postgres.Cluster) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), c.DSN(postgres.Superuser, "postgres"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
 }

@@ -65,11 +65,7 @@ func (e *Engine) Finish(ctx context.Context, spec Spec, o LaneOptions) (Proof, e
 
 // walk runs the lanes that are not done, one after the other.
 func (e *Engine) walk(ctx context.Context, spec Spec, o LaneOptions) error {
-	var all []Lane
-	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) (err error) {
-		all, err = lanes(ctx, tx, spec)
-		return err
-	})
+	all, err := lanes(ctx, e.pool, spec)
 	if err != nil {
 		return e.failed(ctx, rowError(spec.name()+": read its checkpoints", err))
 	}
@@ -98,7 +94,7 @@ func (e *Engine) rewind(ctx context.Context, spec Spec) error {
 // seal commits synchronously, which brings all earlier commits to disk too, and sums up the rows changed.
 func (e *Engine) seal(ctx context.Context, spec Spec) (rows int64, err error) {
 	var b pgx.Batch
-	b.Queue(chunkSettings, true)
+	b.Queue(commitSettings, true)
 	b.Queue(`with sealed as (update contraflow.backfill_lane set changed_at = now() where plan = $1 and step = $2 and hash = $3 returning rows)
 		select coalesce(sum(rows), 0)::bigint from sealed`, spec.Plan, spec.Step, spec.Hash()).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&rows)

@@ -70,7 +70,7 @@ func (a *attempt) take(ctx context.Context) (done bool, err error) {
 	var found keyRange
 	var cursor []string
 	var b pgx.Batch
-	b.Queue(chunkSettings, true)
+	b.Queue(commitSettings, true)
 	b.Queue(`update contraflow.backfill_lane set fence = nextval('contraflow.backfill_fence')
 		where plan = $1 and step = $2 and lane = $3 and hash = $4
 		returning fence, lower_key, upper_key, cursor, rows, scanned, total, chunk_rows, done_at is not null`,

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // slow keeps a lane busy long enough to do something to it: chunks of 100 rows or so, 10 ms each.
@@ -237,4 +238,26 @@ func TestContentionHalvesTheChunkAndGoesOn(t *testing.T) {
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, receive(t, ended))
 	require.EqualValues(t, 2000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestStatementTimeoutHalvesTheChunkAndCountingHasNone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(60))
+	b.Engine = backfill.New(openWith(t, b.DSN, pg.Settings{StatementTimeout: 150 * time.Millisecond}))
+	spec := counting("numbers")
+	spec.ChunkRows, spec.ChunkTime = 40, 100*time.Millisecond
+	spec.Set = append(spec.Set, backfill.Assignment{Column: "label", Expr: "'x' || (select pg_sleep(0.006 + 0 * id))"})
+	spec.Where = "label is null"
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	var held []string
+	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{Report: func(p backfill.Progress) { held = append(held, p.Holding) }})
+	require.NoError(t, err)
+	require.Contains(t, held, "retry after statement timeout")
+	require.EqualValues(t, 60, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+
+	spec.Where = "(select pg_sleep(0.006 + 0 * id)) is not null and n = 1"
+	left, err := b.Remaining(t.Context(), spec)
+	require.NoError(t, err)
+	require.EqualValues(t, 60, left)
 }

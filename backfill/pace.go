@@ -30,7 +30,11 @@ type pace struct {
 // took learns from a chunk that walked over rows in d.
 func (p *pace) took(rows int64, d time.Duration) {
 	if rows < int64(p.rows) {
-		return // the last chunk of a range, or one that a cap cut short, says little
+		// The last chunk of a range, or one that a cap cut short: that it was quick says nothing.
+		if d < p.target {
+			return
+		}
+		p.rows = int(rows)
 	}
 	p.scale(p.target.Seconds() / max(d.Seconds(), 1e-6))
 }

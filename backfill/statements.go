@@ -10,16 +10,19 @@ import (
 // Ranges of keys are half open: above the lower end, up to and including the upper end. Ends travel as text[] and are cast
 // to the key's types inside the statement, so that one form serves every type and the planner still sees index ranges.
 
-// settings of one probe or chunk, for its transaction alone. None of them changes what an expression yields, except in a
-// probe, whose output has to be read back whatever the role's own formats are. Row comparisons of composite keys are
-// estimated so badly that the planner would scan the whole table for every chunk; enable_seqscan prevents that, and JIT
-// would take the inflated costs for a reason to compile.
+// Settings of one transaction alone. Row comparisons of composite keys are estimated so badly that the planner would scan the
+// whole table for every chunk, which enable_seqscan prevents; JIT would take the inflated costs for a reason to compile.
+// None of them changes what an expression yields, but for those of keyFormats, where none is evaluated.
 const (
-	probeSettings = `select set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true),
-		set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true)`
-	chunkSettings = `select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), set_config('synchronous_commit',
-		case when $1::boolean then case current_setting('synchronous_commit') when 'off' then 'on' else current_setting('synchronous_commit') end
-		else 'off' end, true)`
+	// keyFormats make Postgres write keys so that it reads them back as they were, whatever the role's own formats are.
+	keyFormats    = `set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true)`
+	probeSettings = `select set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true), ` + keyFormats
+	splitSettings = `select ` + keyFormats
+	chunkSettings = `select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), ` + durability
+	// durability of the commit: $1 asks for a synchronous one, whatever the role's own setting is.
+	durability = `set_config('synchronous_commit', case when not $1::boolean then 'off'
+		when current_setting('synchronous_commit') = 'off' then 'on' else current_setting('synchronous_commit') end, true)`
+	commitSettings = `select ` + durability
 )
 
 // statements of one spec on one table.
