@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/contraflow/contraflow/flags"
 )
@@ -30,24 +31,27 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 		return FlagNow{}, err
 	}
 	if !known {
-		record.before, record.ours = now, now
-	} else if !now.Equal(record.before) && !now.Equal(record.ours) {
-		return FlagNow{}, fmt.Errorf("flag %s is %q, and this migration left it %q: %w; put it back to either, or roll back", in.Key, now.Summary, record.ours.Summary, flags.ErrStranger)
+		record = flagRecord{before: now, ours: []flags.State{now}}
+	} else if !now.Equal(record.before) && !record.isOurs(now) {
+		return FlagNow{}, fmt.Errorf("flag %s is %q, and this migration left it %q: %w; put it back to either, or roll back",
+			in.Key, now.Summary, record.ours[len(record.ours)-1].Summary, flags.ErrStranger)
 	}
-	change := flags.Change{Percent: in.Percent, ContextKind: in.ContextKind}
-	want := now
-	if !now.On || now.Percent < float64(in.Percent) {
-		if want, err = provider.Preview(ctx, in.Key, change); err != nil {
+	if !now.On || now.Percent <= float64(in.Percent) {
+		change := flags.Change{Percent: in.Percent, ContextKind: in.ContextKind}
+		want, err := provider.Preview(ctx, in.Key, change)
+		if err != nil {
 			return FlagNow{}, err
 		}
-	}
-	if err := a.keep(ctx, db, in, flagRecord{record.before, want}); err != nil {
-		return FlagNow{}, err
-	}
-	if !want.Equal(now) {
+		record.ours = []flags.State{now, want} // until the change is seen it is one of the two
+		if err := a.keep(ctx, db, in, record); err != nil {
+			return FlagNow{}, err
+		}
+		// Also when nothing is missing: Apply then still proves that applications see it, which a killed attempt had not.
 		if now, err = provider.Apply(ctx, in.Key, change, note(in.Origin)); err != nil {
 			return FlagNow{}, err
 		}
+	} else if err := a.keep(ctx, db, in, record); err != nil {
+		return FlagNow{}, err
 	}
 	return FlagNow{now.Summary, now.Version}, audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary)
 }
@@ -67,12 +71,15 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err != nil {
 		return FlagNow{}, err
 	}
-	if !known { // the step never got as far as the flag, or this is a second attempt
-		now, err := provider.Get(ctx, in.Key)
+	now, err := provider.Get(ctx, in.Key)
+	if err != nil || !known { // unknown: the step never got as far as the flag, or this is a second attempt
 		return FlagNow{now.Summary, now.Version}, err
 	}
-	now, err := provider.Restore(ctx, in.Key, record.before, record.ours, note(in.Origin)+", compensation")
-	if err != nil {
+	ours := record.ours[len(record.ours)-1]
+	if record.isOurs(now) {
+		ours = now
+	}
+	if now, err = provider.Restore(ctx, in.Key, record.before, ours, note(in.Origin)+", compensation"); err != nil {
 		return FlagNow{}, err
 	}
 	if err := audit(ctx, db, in.Origin, "flag restored", in.Key+" "+now.Summary); err != nil {
@@ -115,8 +122,14 @@ func (a *Activities) forFlag(ctx context.Context, in FlagInput) (*Database, flag
 	return db, provider, err
 }
 
-// flagRecord is the ledger's record in the provider's terms.
-type flagRecord struct{ before, ours flags.State }
+// flagRecord is the ledger's record in the provider's terms: the flag as it was found, and the states that this step may have
+// left it in: the one before its latest change and the one after, since a crash can come between them.
+type flagRecord struct {
+	before flags.State
+	ours   []flags.State
+}
+
+func (r flagRecord) isOurs(s flags.State) bool { return slices.ContainsFunc(r.ours, s.Equal) }
 
 func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r flagRecord, known bool, err error) {
 	stored, known, err := db.ledger.Flag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -31,7 +32,7 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, probe SQLProbe) (Measureme
 	if err != nil {
 		_, shape := errors.AsType[errShape](err)
 		server, answered := errors.AsType[*pgconn.PgError](err)
-		if shape || answered && (server.Code[:2] == "42" || server.Code[:2] == "22" || server.Code == "25006") {
+		if shape || answered && (strings.HasPrefix(server.Code, "42") || strings.HasPrefix(server.Code, "22") || server.Code == "25006") {
 			return Measurement{}, fmt.Errorf("%w: %w", ErrQuery, p.redact(err))
 		}
 		return Measurement{}, p.redact(err)

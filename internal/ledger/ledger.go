@@ -72,11 +72,9 @@ func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome stri
 	return wrap(err, "close plan "+plan)
 }
 
-// Record is what the ledger knows of a flag that a step changes. Before and Ours are a provider's states.
-type Record struct {
-	Before json.RawMessage
-	Ours   json.RawMessage // nil until the first change
-}
+// Record is what the ledger knows of a flag that a step changes: the state it was found in, and the states that the step may
+// have left it in.
+type Record struct{ Before, Ours json.RawMessage }
 
 // Flag reads a record; ok is false when there is none.
 func (l *Ledger) Flag(ctx context.Context, plan, step, key string) (r Record, ok bool, err error) {

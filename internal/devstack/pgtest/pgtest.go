@@ -15,7 +15,7 @@ import (
 )
 
 // Role owns every test database. It is no superuser, as contraflow's own role need not be.
-const Role = "contraflow"
+const Role = "migrator"
 
 var (
 	once    sync.Once

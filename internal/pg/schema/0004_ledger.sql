@@ -15,7 +15,7 @@ create table contraflow.flag_record (
     step text not null,
     flag_key text not null,
     before jsonb not null,             -- the provider's state, as it was found
-    ours jsonb,                        -- the state that the latest change leaves; written before the change is made
+    ours jsonb not null,               -- the states on either side of our latest change; written before the change is made
     recorded_at timestamptz not null default now(),
     primary key (plan, step, flag_key)
 );

@@ -1,0 +1,177 @@
+// Package config reads the worker's configuration: one YAML file, and secrets from the environment or from files.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/contraflow/contraflow/signals"
+)
+
+// DefaultStopTimeout is how long a stopping worker lets its activities finish: a chunk takes a fraction of a second, and
+// orchestrators kill after half a minute.
+const DefaultStopTimeout = 20 * time.Second
+
+// DefaultListen serves health, metrics and Slack's interactions to this machine only.
+const DefaultListen = "127.0.0.1:8088"
+
+// Config of a worker.
+type Config struct {
+	// TaskQueue to work on. Defaults to signals.TaskQueue.
+	TaskQueue string `yaml:"taskQueue"`
+	// Plans is the plan root: NAME.yaml or FOLDER/plan.yaml, each with its migrations folder. Relative to the file.
+	Plans string `yaml:"plans"`
+	// Databases by the name that plans use.
+	Databases map[string]Database `yaml:"databases"`
+	// Flags is the flag provider. Defaults to none: plans with flags are then refused.
+	Flags Flags `yaml:"flags"`
+	// Slack to ask people in. Defaults to none: decisions then come by command line or signal.
+	Slack *Slack `yaml:"slack"`
+	// TemporalUI is the base URL for links on cards. Defaults to none.
+	TemporalUI string `yaml:"temporalUI"`
+	// Listen is the address of /healthz, /metrics and /slack/interactions. Defaults to DefaultListen.
+	Listen string `yaml:"listen"`
+	// StopTimeout is how long activities may go on after SIGTERM. Defaults to DefaultStopTimeout.
+	StopTimeout time.Duration `yaml:"stopTimeout"`
+}
+
+// Database is one target.
+type Database struct {
+	// DSN refers to the connection string.
+	DSN Secret `yaml:"dsn"`
+
+	dsn string
+}
+
+// ConnectionString is the resolved DSN; keep it out of every message.
+func (d Database) ConnectionString() string { return d.dsn }
+
+// Flags holds exactly one provider, or none.
+type Flags struct {
+	LaunchDarkly *LaunchDarkly `yaml:"launchdarkly"`
+	FlagFile     *FlagFile     `yaml:"flagfile"`
+}
+
+// LaunchDarkly or something that speaks its protocols.
+type LaunchDarkly struct {
+	// Token refers to a REST access token, SDKKey to the environment's server-side SDK key.
+	Token  Secret `yaml:"token"`
+	SDKKey Secret `yaml:"sdkKey"`
+	// APIURL and StreamURL default to LaunchDarkly's own.
+	APIURL    string `yaml:"apiURL"`
+	StreamURL string `yaml:"streamURL"`
+
+	token, sdkKey string
+}
+
+// Secrets are the resolved token and SDK key.
+func (l LaunchDarkly) Secrets() (token, sdkKey string) { return l.token, l.sdkKey }
+
+// FlagFile is a file that the LaunchDarkly SDK's file source reads.
+type FlagFile struct {
+	Path string `yaml:"path"`
+}
+
+// Slack is the chat.
+type Slack struct {
+	// Channel id to post to.
+	Channel string `yaml:"channel"`
+	// Token refers to a bot token, SigningSecret to the app's signing secret.
+	Token         Secret `yaml:"token"`
+	SigningSecret Secret `yaml:"signingSecret"`
+	// APIURL defaults to Slack's own; it ends in a slash.
+	APIURL string `yaml:"apiURL"`
+	// People maps Slack user ids to the names that plans use.
+	People map[string]string `yaml:"people"`
+
+	token, signingSecret string
+}
+
+// Secrets are the resolved token and signing secret.
+func (s Slack) Secrets() (token, signingSecret string) { return s.token, s.signingSecret }
+
+// Load reads the file and resolves its secrets. The error names every mistake that was found.
+func Load(path string, getenv func(string) string) (*Config, error) {
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the worker's configuration: %w", err)
+	}
+	c := &Config{TaskQueue: signals.TaskQueue, Listen: DefaultListen, StopTimeout: DefaultStopTimeout}
+	decoder := yaml.NewDecoder(bytes.NewReader(document))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.Plans != "" && !filepath.IsAbs(c.Plans) {
+		c.Plans = filepath.Join(filepath.Dir(path), c.Plans)
+	}
+	if err := c.check(getenv); err != nil {
+		return nil, fmt.Errorf("%s:\n%w", path, err)
+	}
+	return c, nil
+}
+
+func (c *Config) check(getenv func(string) string) error {
+	var problems []error
+	problem := func(where, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("  %s: %w", where, fmt.Errorf(format, args...)))
+	}
+	secret := func(where string, s Secret) string {
+		value, err := s.read(getenv)
+		if err != nil {
+			problem(where, "%w", err)
+		}
+		return value
+	}
+	address := func(where, value string) {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "") {
+			problem(where, "must be a URL such as http://127.0.0.1:8080")
+		}
+	}
+	if c.Plans == "" {
+		problem("plans", "is missing: name the folder of plans and SQL files")
+	}
+	if len(c.Databases) == 0 {
+		problem("databases", "is empty: name at least one, for example `shop: {dsn: \"env:SHOP_DSN\"}`")
+	}
+	for name, db := range c.Databases {
+		db.dsn = secret("databases."+name+".dsn", db.DSN)
+		c.Databases[name] = db
+	}
+	if c.Flags.LaunchDarkly != nil && c.Flags.FlagFile != nil {
+		problem("flags", "has two providers: keep one")
+	}
+	if ld := c.Flags.LaunchDarkly; ld != nil {
+		ld.token = secret("flags.launchdarkly.token", ld.Token)
+		ld.sdkKey = secret("flags.launchdarkly.sdkKey", ld.SDKKey)
+		address("flags.launchdarkly.apiURL", ld.APIURL)
+		address("flags.launchdarkly.streamURL", ld.StreamURL)
+	}
+	if f := c.Flags.FlagFile; f != nil && f.Path == "" {
+		problem("flags.flagfile.path", "is missing")
+	}
+	if s := c.Slack; s != nil {
+		s.token = secret("slack.token", s.Token)
+		s.signingSecret = secret("slack.signingSecret", s.SigningSecret)
+		address("slack.apiURL", s.APIURL)
+		if s.Channel == "" {
+			problem("slack.channel", "is missing: name the channel's id")
+		}
+		if len(s.People) == 0 {
+			problem("slack.people", "is empty: map Slack user ids to the names that plans use")
+		}
+	}
+	address("temporalUI", c.TemporalUI)
+	if c.StopTimeout < 0 {
+		problem("stopTimeout", "must not be negative")
+	}
+	return errors.Join(problems...)
+}

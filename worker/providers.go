@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/flagfile"
+	"github.com/contraflow/contraflow/flags/launchdarkly"
+	"github.com/contraflow/contraflow/internal/config"
+	"github.com/contraflow/contraflow/plan"
+)
+
+// providers keeps one flag provider for each scope that plans use.
+type providers struct {
+	ctx    context.Context // of the worker: a provider outlives the activity that first needs it
+	config config.Flags
+
+	mu     sync.Mutex
+	opened map[plan.FlagScope]flags.Provider
+}
+
+func (p *providers) find(scope plan.FlagScope) (flags.Provider, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if have, ok := p.opened[scope]; ok {
+		return have, nil
+	}
+	provider, err := p.open(scope)
+	if err != nil {
+		return nil, err
+	}
+	if p.opened == nil {
+		p.opened = map[plan.FlagScope]flags.Provider{}
+	}
+	p.opened[scope] = provider
+	return provider, nil
+}
+
+func (p *providers) open(scope plan.FlagScope) (flags.Provider, error) {
+	if f := p.config.FlagFile; f != nil {
+		return flagfile.New(f.Path)
+	}
+	ld := p.config.LaunchDarkly
+	token, sdkKey := ld.Secrets()
+	return launchdarkly.New(p.ctx, launchdarkly.Config{
+		APIURL: ld.APIURL, Token: token, Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, StreamURL: ld.StreamURL,
+	})
+}
+
+func (p *providers) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, provider := range p.opened {
+		_ = provider.Close() // the process ends anyway
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	prometheusexporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	temporalotel "go.temporal.io/sdk/contrib/opentelemetry"
+	sdklog "go.temporal.io/sdk/log"
+
+	"github.com/contraflow/contraflow/gateway"
+	"github.com/contraflow/contraflow/internal/slackcard"
+	"github.com/contraflow/contraflow/signals"
+)
+
+const (
+	// dialTimeout of one attempt, and the pause before the next: Temporal may come up after its workers.
+	dialTimeout = 5 * time.Second
+	dialPause   = 2 * time.Second
+)
+
+// clientOptions are what the SDK's own environment and profiles say.
+func clientOptions() (client.Options, error) {
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return options, fmt.Errorf("read the Temporal settings from the environment: %w", err)
+	}
+	options.HostPort = cmp.Or(options.HostPort, client.DefaultHostPort)
+	options.Namespace = cmp.Or(options.Namespace, client.DefaultNamespace)
+	return options, nil
+}
+
+// dial connects to Temporal and waits, saying so, while it does not answer.
+func dial(ctx context.Context, options client.Options, metrics client.MetricsHandler, log *slog.Logger) (client.Client, error) {
+	options.MetricsHandler, options.Logger = metrics, sdklog.NewStructuredLogger(log)
+	for {
+		bounded, cancel := context.WithTimeout(ctx, dialTimeout)
+		c, err := client.DialContext(bounded, options)
+		cancel()
+		if err == nil {
+			return c, nil
+		}
+		log.Warn("waiting for Temporal", "address", options.HostPort, "error", err.Error())
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stopped while waiting for Temporal at %s: %w", options.HostPort, err)
+		case <-time.After(dialPause):
+		}
+	}
+}
+
+// newMetrics exports the SDK's metrics to the default Prometheus registry.
+func newMetrics(log *slog.Logger) (client.MetricsHandler, *metric.MeterProvider, error) {
+	exporter, err := prometheusexporter.New()
+	if err != nil {
+		return nil, nil, fmt.Errorf("export metrics: %w", err)
+	}
+	provider := metric.NewMeterProvider(metric.WithReader(exporter))
+	handler := temporalotel.NewMetricsHandler(temporalotel.MetricsHandlerOptions{
+		Meter: provider.Meter("temporal-sdk-go"), UseMonotonicCounters: true,
+		OnError: func(err error) { log.Warn("metrics", "error", err.Error()) },
+	})
+	return handler, provider, nil
+}
+
+// alive tells whether the run, or one that continues it, still runs.
+func alive(c client.Client) func(context.Context, string, string) (bool, error) {
+	return func(ctx context.Context, migration, firstRun string) (bool, error) {
+		latest, err := c.DescribeWorkflowExecution(ctx, migration, "")
+		if _, unknown := errors.AsType[*serviceerror.NotFound](err); unknown {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		info := latest.GetWorkflowExecutionInfo()
+		return info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && info.GetFirstRunId() == firstRun, nil
+	}
+}
+
+// decider hands clicks to migrations as signals: a signal needs no live workflow task, and none is lost.
+type decider struct{ temporal client.Client }
+
+// Decide implements gateway.Decider.
+func (d decider) Decide(ctx context.Context, decision gateway.Decision) error {
+	name := signals.Approve
+	if decision.Decision == slackcard.Reject {
+		name = signals.Reject
+	}
+	payload := signals.Decision{Step: decision.Step, By: decision.By, Reason: decision.Reason, PlanHash: decision.PlanHash, Via: "slack"}
+	err := d.temporal.SignalWorkflow(ctx, decision.Migration, "", name, payload)
+	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
+		return fmt.Errorf("%w: migration %s is not running any more", gateway.ErrRefused, decision.Migration)
+	}
+	return err
+}
+
+// workflowURL makes links to the Temporal UI; nil without its address.
+func workflowURL(ui, namespace string) func(migration, run string) string {
+	if ui == "" {
+		return nil
+	}
+	return func(migration, run string) string {
+		return strings.TrimSuffix(ui, "/") + "/namespaces/" + url.PathEscape(namespace) + "/workflows/" + url.PathEscape(migration) + "/" + url.PathEscape(run) + "/history"
+	}
+}
