@@ -261,3 +261,34 @@ func TestStatementTimeoutHalvesTheChunkAndCountingHasNone(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 60, left)
 }
+
+func TestATakeoverWhileAChunkIsUnderWayRollsThatBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(500))
+	b.Engine = backfill.New(openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", LockTimeout: soon}))
+	spec := counting("numbers")
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	tx, err := b.Connect(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "select from numbers where id = 600 for update")
+	require.NoError(t, err)
+	waiting := func(attempts int) func() bool {
+		return func() bool {
+			return scalar[int](t, b, `select count(*)::int from pg_stat_activity where wait_event_type = 'Lock'
+				and application_name = 'contraflow backfill' and datname = current_database()`) == attempts
+		}
+	}
+	first := b.started(t, t.Context(), spec, backfill.LaneOptions{})
+	require.Eventually(t, waiting(1), soon, tick)
+	second := make(chan error, 1)
+	go func() {
+		_, err := b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
+		second <- err
+	}()
+	require.Eventually(t, waiting(2), soon, tick)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.ErrorIs(t, receive(t, first), backfill.ErrFenced)
+	require.NoError(t, receive(t, second))
+	require.EqualValues(t, 500, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
