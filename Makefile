@@ -11,7 +11,7 @@ FUZZTIME ?= 1m
 TEST_TIMEOUT ?= 15m
 
 tool := .cache/bin
-tools_in := tools/go.mod tools/go.sum tools/install
+tools_in := tools/go.mod tools/go.sum
 
 # git refuses a checkout that belongs to somebody else, and go build would fail over it.
 vcs := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)

@@ -113,6 +113,12 @@ func TestDecodeRefusesWhatIsNoPlan(t *testing.T) {
 		"name: a\nname: b\n":              "",
 		"name: a\ndatabase: d\nsteps: {}": "must be a list, not a mapping",
 		"name:\n":                         "has no value",
+		"null":                            "must be a mapping of keys to values, not nothing",
+		`{"name": null}`:                  "name: has no value",
+		`{"name": true}`:                  "name: must be a text, not true or false",
+		"name: &n a\nowner: *n":           "owner: must be a text, not this (anchors, aliases, merges and tags of your own are not understood)",
+		"steps: [wait]":                   "steps[0]: must be a mapping of keys to values, not a text",
+		"guard: {checks: [up]}":           "guard.checks[0]: must be a mapping of keys to values, not a text",
 	} {
 		_, err := Decode("p", []byte(document))
 		require.ErrorContains(t, err, message, "%q", document)
@@ -131,6 +137,7 @@ func TestHashFollowsMeaningAndSQLButNotLayout(t *testing.T) {
 	}
 	base := hash(p, files)
 	require.Len(t, base, 64)
+	require.Equal(t, base[:12], ShortHash(base))
 
 	again, err := Decode("other.yaml", append([]byte("# a comment\n\n"), example(t)...))
 	require.NoError(t, err)
@@ -141,39 +148,15 @@ func TestHashFollowsMeaningAndSQLButNotLayout(t *testing.T) {
 	require.NotEqual(t, base, hash(again, files))
 }
 
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte("name: a\nsteps:\n  - name: b\n    soak: 1s\n"))
-	f.Add([]byte(`{"name":"a","database":"d","steps":[{"name":"b","soak":"1s"}]}`))
-	f.Add([]byte("steps: [{backfill: {set: {a: 1}}}]"))
-	f.Add([]byte("a: &x b\nc: *x\n<<: *x\n? [k]\n: v"))
-	f.Add(example(f))
-	f.Fuzz(func(t *testing.T, document []byte) {
-		p, err := Decode("fuzz", document)
-		if err != nil {
-			var problems Problems
-			if !errors.As(err, &problems) || len(problems) == 0 {
-				t.Fatalf("not a list of problems: %v", err)
-			}
-			for _, problem := range problems {
-				if problem.Line < 1 || problem.Column < 1 || problem.Message == "" {
-					t.Fatalf("a problem without place or message: %+v", problem)
-				}
-			}
-			return
-		}
-		// What is accepted survives its own JSON, with the same hash.
-		body, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := Decode("fuzz.json", body)
-		if err != nil {
-			t.Fatalf("own JSON refused: %v\n%s", err, body)
-		}
-		h1, err1 := p.Hash(nil)
-		h2, err2 := again.Hash(nil)
-		if err1 != nil || err2 != nil || h1 != h2 {
-			t.Fatalf("hash changed over JSON: %s %s %v %v", h1, h2, err1, err2)
-		}
-	})
+func TestADurationTravelsAsText(t *testing.T) {
+	t.Parallel()
+	body, err := json.Marshal(Duration(90 * time.Second))
+	require.NoError(t, err)
+	require.Equal(t, `"1m30s"`, string(body))
+	var d Duration
+	require.NoError(t, json.Unmarshal(body, &d))
+	require.Equal(t, 90*time.Second, d.Std())
+	require.ErrorContains(t, json.Unmarshal([]byte("90"), &d), `a duration is a text such as "30s"`)
+	require.Error(t, json.Unmarshal([]byte(`"soon"`), &d))
+	require.Equal(t, 90*time.Second, d.Std(), "what fails changes nothing")
 }

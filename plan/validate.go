@@ -143,8 +143,10 @@ func (d *decoder) flag(at string, p *Plan, f *Flag) {
 		stage := at + ".rollout[" + strconv.Itoa(i) + "]"
 		switch {
 		case d.isBroken(stage):
+			continue
 		case percent < 1 || percent > 100:
 			d.report(stage, "must be a percentage from 1 to 100")
+			continue
 		case percent <= before:
 			d.report(stage, "percentages rise: %d does not come after %d", percent, before)
 		}
@@ -158,7 +160,10 @@ func (d *decoder) backfill(at string, b *Backfill) {
 		d.report(at+".set", "is missing: give at least one column and the SQL expression of its new value")
 	}
 	for _, column := range sortedKeys(b.Set) {
-		d.required(at+".set."+column, b.Set[column], "give the SQL expression of the new value")
+		if strings.TrimSpace(column) == "" {
+			d.report(join(at+".set", column), "the column has no name")
+		}
+		d.required(join(at+".set", column), b.Set[column], "give the SQL expression of the new value")
 	}
 	d.distinct(at+".key", b.Key, "column")
 }
@@ -181,7 +186,7 @@ func (d *decoder) approve(at string, a *Approve) {
 	if a.Quorum > len(a.By) && len(a.By) > 0 {
 		d.report(at+".quorum", "%d people must approve but only %d are listed in by", a.Quorum, len(a.By))
 	}
-	if _, given := d.places[at+".quorum"]; given && a.Quorum == 0 && !d.isBroken(at+".quorum") {
+	if d.given(at+".quorum") && a.Quorum == 0 {
 		d.report(at+".quorum", "must be 1 or more")
 	}
 }
@@ -233,7 +238,7 @@ func (d *decoder) http(at string, h *HTTPProbe) {
 	} else if u != nil && u.User != nil {
 		d.report(at+".url", "must not hold a user or password: plans are stored in Temporal and shown to people")
 	}
-	if h.Status != 0 && (h.Status < 100 || h.Status > 599) {
+	if d.given(at+".status") && (h.Status < 100 || h.Status > 599) {
 		d.report(at+".status", "must be an HTTP status from 100 to 599")
 	}
 }
@@ -247,6 +252,12 @@ func (d *decoder) name(at, value string) {
 	} else if !name.MatchString(value) {
 		d.report(at, "%q is no good name: %s", value, nameRule)
 	}
+}
+
+// given tells whether the key stands in the document, with a value that could be read.
+func (d *decoder) given(at string) bool {
+	_, stands := d.places[at]
+	return stands && !d.isBroken(at)
 }
 
 func (d *decoder) required(at, value, todo string) {

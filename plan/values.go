@@ -90,7 +90,7 @@ func duration(d *decoder, to *Duration) reader {
 			return
 		}
 		v, err := time.ParseDuration(n.Value)
-		if err != nil || v < 0 {
+		if err != nil || strings.HasPrefix(n.Value, "-") {
 			d.reportBroken(path, "%q is no duration: write it as 30s, 5m or 24h", n.Value)
 			return
 		}

@@ -11,9 +11,9 @@ import (
 // maxKeyShown is how many bytes of a key appear in a path: longer than any key we know.
 const maxKeyShown = 64
 
-// join adds a key to a path; a key that would break the line of a message is quoted, a very long one cut.
+// join adds a key to a path; a key that would spoil the line of a message is quoted, a very long one cut.
 func join(path, key string) string {
-	if len(key) > maxKeyShown || strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if key == "" || len(key) > maxKeyShown || strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		key = strconv.Quote(strings.ToValidUTF8(key[:min(len(key), maxKeyShown)], ""))
 	}
 	if path == "" {
