@@ -74,14 +74,14 @@ func audit(ctx context.Context, db *Database, o Origin, event, detail string) er
 
 // beat heartbeats every second with whatever tell returns, until stop is called. Without it a long statement would look
 // like a dead worker, and its cancellation would not be noticed.
-func beat(ctx context.Context, tell func() any) (stop func()) {
+func beat(ctx context.Context, tell func() []any) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
 		ticker := time.NewTicker(heartbeatEvery)
 		defer ticker.Stop()
 		for {
-			activity.RecordHeartbeat(ctx, tell())
+			activity.RecordHeartbeat(ctx, tell()...)
 			select {
 			case <-ctx.Done():
 				return
@@ -104,11 +104,14 @@ func (l *latest[T]) set(v T) {
 	l.value = v
 }
 
-func (l *latest[T]) get() any {
+func (l *latest[T]) get() T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.value
 }
+
+// details is the value as a heartbeat takes it.
+func (l *latest[T]) details() []any { return []any{l.get()} }
 
 func note(o Origin) string {
 	return fmt.Sprintf("contraflow: migration %s, step %s, plan hash %s", o.Migration, o.Step, plan.ShortHash(o.PlanHash))

@@ -86,7 +86,7 @@ func (a *Activities) reporting(ctx context.Context, in BackfillInput) (backfill.
 		progress.set(signals.Progress{Step: in.Origin.Step, Lane: p.Lane, Rows: p.Rows, Scanned: p.Scanned, Total: p.Total,
 			RowsPerSecond: p.RowsPerSecond, ChunkRows: int(p.ChunkRows), Holding: p.Holding})
 	}}
-	return options, beat(ctx, progress.get)
+	return options, beat(ctx, progress.details)
 }
 
 // spec is the plan's backfill in the engine's terms.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/contraflow/contraflow/health"
 	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
 )
 
 const (
@@ -34,18 +35,44 @@ func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdi
 	}
 	var earlier []health.Standing
 	if activity.HasHeartbeatDetails(ctx) {
-		if err := activity.GetHeartbeatDetails(ctx, &earlier); err != nil {
+		var readings []signals.Reading
+		if err := activity.GetHeartbeatDetails(ctx, &readings, &earlier); err != nil {
 			earlier = nil // of an older worker: start the counts afresh
 		}
 	}
-	var standings latest[[]health.Standing]
-	standings.set(earlier)
-	defer beat(ctx, standings.get)()
-	verdict, err := watcher.Watch(ctx, guardSlice, earlier, standings.set)
+	var beating latest[guardBeat]
+	beating.set(guardBeat{standings: earlier})
+	defer beat(ctx, func() []any { b := beating.get(); return []any{b.readings, b.standings} })()
+	verdict, err := watcher.Watch(ctx, guardSlice, earlier, func(s []health.Standing) { beating.set(guardBeat{readings(s), s}) })
 	if err != nil {
 		return GuardVerdict{}, fail(err)
 	}
 	return GuardVerdict{Outcome: string(verdict.Outcome), Check: verdict.Check, Reading: verdict.Reading}, nil
+}
+
+// guardBeat is a heartbeat of the guard: readings for people, standings for the attempt that comes after a crash.
+type guardBeat struct {
+	readings  []signals.Reading
+	standings []health.Standing
+}
+
+// readings tells of each check how its latest probe went; what has not been probed yet is left out.
+func readings(standings []health.Standing) []signals.Reading {
+	var rs []signals.Reading
+	for _, s := range standings {
+		if s.At.IsZero() {
+			continue
+		}
+		r := signals.Reading{Check: s.Check, Outcome: "pass", Reading: s.Reading, At: s.At}
+		switch {
+		case s.Errors > 0:
+			r.Outcome = "error"
+		case s.Failures > 0:
+			r.Outcome = "fail"
+		}
+		rs = append(rs, r)
+	}
+	return rs
 }
 
 // check is the plan's check in the engine's terms, with the plan's defaults.
@@ -74,7 +101,7 @@ func check(c plan.Check, interval plan.Duration) health.Check {
 
 // Verify asks the query for its number and fails for good when it is out of bounds.
 func (a *Activities) Verify(ctx context.Context, in VerifyInput) (Verified, error) {
-	defer beat(ctx, func() any { return in.Origin.Step })()
+	defer beat(ctx, func() []any { return []any{in.Origin.Step} })()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
 		return Verified{}, fail(err)

@@ -71,7 +71,7 @@ func (a *Activities) SchemaVersion(ctx context.Context, in MigrateInput) (Migrat
 func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(context.Context, *ddl.Engine, *ddl.Files) ([]uint, error)) (Migrated, error) {
 	var waiting latest[signals.Blocked]
 	waiting.set(signals.Blocked{Step: in.Origin.Step})
-	defer beat(ctx, waiting.get)()
+	defer beat(ctx, waiting.details)()
 
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
