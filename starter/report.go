@@ -58,7 +58,7 @@ func (a *app) report(err error) int {
 		return code
 	}
 	fmt.Fprintln(a.stderr, text)
-	if usage != nil {
+	if !a.began {
 		fmt.Fprintln(a.stderr, "What is possible: --help")
 	}
 	return code
@@ -71,6 +71,8 @@ func (a *app) explain(err error) string {
 		return "Interrupted. A migration that was started goes on."
 	case errors.Is(err, watch.ErrUnreachable):
 		return a.connection.unreachable()
+	case errors.Is(err, watch.ErrNamespace):
+		return fmt.Sprintf("Temporal at %s has no namespace %s: set TEMPORAL_NAMESPACE or --namespace", a.connection.address, a.connection.namespace)
 	case errors.Is(err, watch.ErrUnknown):
 		return fmt.Sprintf("%s in namespace %s at %s. See what there is: contraflow list", err, a.connection.namespace, a.connection.address)
 	}

@@ -97,14 +97,11 @@ func execute(ctx context.Context, c client.Client, f startFlags, input signals.I
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 	}, signals.Workflow, input)
 	var running *serviceerror.WorkflowExecutionAlreadyStarted
-	var noNamespace *serviceerror.NamespaceNotFound
 	switch {
 	case err == nil:
 		return run, nil
 	case errors.As(err, &running):
 		return nil, fmt.Errorf("migration %s is running already (run %s), and one runs at a time. Look at it: contraflow watch %s; undo it: contraflow rollback %s", f.id, running.RunId, f.id, f.id)
-	case errors.As(err, &noNamespace):
-		return nil, fmt.Errorf("Temporal has no namespace %s: set TEMPORAL_NAMESPACE or --namespace", noNamespace.Namespace)
 	}
 	return nil, watch.Explain(err, "start migration "+f.id)
 }

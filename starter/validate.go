@@ -63,11 +63,9 @@ func validate(file string) (validated, error) {
 		if err != nil {
 			return validated{}, &usageError{fmt.Errorf("SQL files in %s: %w", folder, err)}
 		}
-		problems, notes := checkFiles(file, p, files)
-		if len(problems) > 0 {
-			return validated{}, problems
+		if checked.Notes, err = checkFiles(folder, p, files); err != nil {
+			return validated{}, &usageError{err}
 		}
-		checked.Notes = notes
 		if checked.Files, err = sums(p, files); err != nil {
 			return validated{}, err
 		}
@@ -78,15 +76,17 @@ func validate(file string) (validated, error) {
 	return checked, nil
 }
 
-// checkFiles looks at every version that a step may have to apply: those above the step before, up to its own.
-func checkFiles(file string, p *plan.Plan, files *ddl.Files) (problems plan.Problems, notes []string) {
+// checkFiles looks at every version that a step may have to apply: those above the step before, up to its own. The error
+// is every mistake, joined.
+func checkFiles(folder string, p *plan.Plan, files *ddl.Files) (notes []string, err error) {
 	var reached uint
-	for i, step := range p.Steps {
+	var mistakes []error
+	for _, step := range p.Steps {
 		if step.Migrate == nil {
 			continue
 		}
 		bad := func(err error) {
-			problems = append(problems, plan.Problem{File: file, Line: 1, Column: 1, Path: fmt.Sprintf("steps[%d].migrate", i), Message: err.Error()})
+			mistakes = append(mistakes, fmt.Errorf("%s: step %s: %w", folder, step.Name, err))
 		}
 		to := step.Migrate.To
 		if !files.Has(to, ddl.Up) {
@@ -113,7 +113,7 @@ func checkFiles(file string, p *plan.Plan, files *ddl.Files) (problems plan.Prob
 		}
 		reached = to
 	}
-	return problems, notes
+	return notes, errors.Join(mistakes...)
 }
 
 // sums lists what the plan's hash covers: both directions of every version up to the highest.

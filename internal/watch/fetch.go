@@ -201,16 +201,22 @@ func decode(payloads *commonpb.Payloads, to any) bool {
 	return len(payloads.GetPayloads()) > 0 && converter.GetDefaultDataConverter().FromPayloads(payloads, to) == nil
 }
 
-// Explain wraps what the Temporal client answered as ErrUnknown or ErrUnreachable where it is one of them. doing is what
-// was tried, and on what.
+// Explain wraps what the Temporal client answered, as ErrUnknown, ErrNamespace or ErrUnreachable where it is one of them.
+// doing is what was tried, and on what. No error stays none.
 func Explain(err error, doing string) error {
 	var unknown *serviceerror.NotFound
+	var nowhere *serviceerror.NamespaceNotFound
+	var stopped *serviceerror.Canceled
 	var away *serviceerror.Unavailable
 	var late *serviceerror.DeadlineExceeded
 	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &nowhere):
+		return fmt.Errorf("%s: %w", doing, ErrNamespace)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%s: %w", doing, ErrUnknown)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.As(err, &stopped):
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
 	case errors.As(err, &away), errors.As(err, &late), errors.Is(err, context.DeadlineExceeded),
 		status.Code(err) == codes.Unavailable, status.Code(err) == codes.DeadlineExceeded:

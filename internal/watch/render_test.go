@@ -87,7 +87,7 @@ func stuck() Snapshot {
 
 func rolledBack() Snapshot {
 	return Snapshot{
-		At: at("15:00:00"), ID: "run-7", Started: at("14:00:00"), Ended: at("14:03:20"), Closed: true, NoWorker: true, HistoryEvents: 1_204,
+		At: at("15:00:00"), ID: "run-7", RunID: "run", Started: at("14:00:00"), Ended: at("14:03:20"), Closed: true, NoWorker: true, HistoryEvents: 1_204,
 		Outcome: RolledBack,
 		Report: &signals.RollbackReport{Plan: "split-customer-address", PlanHash: hash, Cause: "approval of step cutover rejected by bob: not on a Friday",
 			Compensations: []signals.Compensated{

@@ -32,8 +32,11 @@ const (
 // ErrUnknown says that Temporal has no such migration.
 var ErrUnknown = errors.New("no such migration")
 
+// ErrNamespace says that Temporal has no such namespace.
+var ErrNamespace = errors.New("no such namespace")
+
 // ErrUnreachable says that Temporal did not answer; trying again may help.
-var ErrUnreachable = errors.New("Temporal does not answer")
+var ErrUnreachable = errors.New("the Temporal server does not answer")
 
 // Snapshot is what is known of one migration at one moment.
 type Snapshot struct {
@@ -135,11 +138,17 @@ func (l lanes) left() time.Duration {
 	return time.Duration(float64(l.total-l.scanned) / walked * float64(time.Second))
 }
 
-// remember keeps the last heartbeat of lanes that finished while others of the same step go on: they no longer beat, and
-// the bar must not shrink.
+// remember fills in what now lacks for a moment only: the steps while no worker answers, readings between two slices of the
+// guard, and lanes that finished before others of their step, so that the bar does not shrink.
 func remember(before *Snapshot, now *Snapshot) {
-	if before == nil {
+	if before == nil || before.RunID != now.RunID || now.Closed {
 		return
+	}
+	if now.Status == nil {
+		now.Status = before.Status
+	}
+	if len(now.Readings) == 0 {
+		now.Readings = before.Readings
 	}
 	for _, old := range before.Progress {
 		if beats(now.Progress, old.Step, anyLane) && !beats(now.Progress, old.Step, old.Lane) {

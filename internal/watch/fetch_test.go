@@ -1,0 +1,270 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
+	"github.com/contraflow/contraflow/signals"
+)
+
+var server *temporalserver.Server
+
+func TestMain(m *testing.M) {
+	var err error
+	if server, err = temporalserver.Start(context.Background(), temporalserver.Options{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	server.Stop()
+	os.Exit(code)
+}
+
+const waitFor, every = 20 * time.Second, 50 * time.Millisecond
+
+func dial(t *testing.T, s *temporalserver.Server) client.Client {
+	t.Helper()
+	c, err := client.Dial(client.Options{HostPort: s.Address(), Logger: temporalserver.Quiet()})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// How the stub ends, as the signal "end" says.
+const (
+	endWell     = "well"
+	endUndone   = "undone"
+	endBadly    = "badly"
+	endContinue = "continue"
+)
+
+// migration stands in for the real workflow, with activities that beat like the real ones.
+func migration(ctx workflow.Context, busy bool) (*signals.Result, error) {
+	st := signals.Status{Plan: "p", PlanHash: hash, State: signals.Running, Steps: []signals.StepStatus{{Name: "fill", Verb: "backfill", State: signals.StepRunning}}}
+	if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.Status, error) { return st, nil }); err != nil {
+		return nil, err
+	}
+	if busy {
+		ctx := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+			StartToCloseTimeout: time.Hour, RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Hour, MaximumInterval: time.Hour},
+		})
+		for lane := range 2 {
+			workflow.ExecuteActivity(ctx, activityLane, lane)
+		}
+		workflow.ExecuteActivity(ctx, activityGuard)
+		workflow.ExecuteActivity(ctx, activityMigrate)
+		workflow.ExecuteActivity(ctx, "RestoreFlag")
+	}
+	var how string
+	workflow.GetSignalChannel(ctx, "end").Receive(ctx, &how)
+	switch how {
+	case endUndone:
+		return nil, temporal.NewNonRetryableApplicationError("rolled back: bad", signals.RolledBackType, nil,
+			signals.RollbackReport{Plan: "p", Cause: "bad", Compensations: []signals.Compensated{{Step: "fill", Outcome: signals.StepCompensated}}})
+	case endBadly:
+		return nil, errors.New("table is gone")
+	case endContinue:
+		return nil, workflow.NewContinueAsNewError(ctx, signals.Workflow, false)
+	}
+	return &signals.Result{Plan: "p", Rows: 7}, nil
+}
+
+func startWorker(t *testing.T, c client.Client, queue string) worker.Worker {
+	t.Helper()
+	w := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 100 * time.Millisecond})
+	w.RegisterWorkflowWithOptions(migration, workflow.RegisterOptions{Name: signals.Workflow})
+	register := func(name string, beat func(context.Context, int) any) {
+		w.RegisterActivityWithOptions(func(ctx context.Context, lane int) error {
+			activity.RecordHeartbeat(ctx, beat(ctx, lane))
+			select {
+			case <-activity.GetWorkerStopChannel(ctx):
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}, activity.RegisterOptions{Name: name})
+	}
+	register(activityLane, func(_ context.Context, lane int) any {
+		return signals.Progress{Step: "fill", Lane: lane, Rows: 10, Scanned: 20, Total: 40, RowsPerSecond: 5}
+	})
+	register(activityGuard, func(context.Context, int) any { return []signals.Reading{{Check: "shop answers", Outcome: "pass"}} })
+	register(activityMigrate, func(context.Context, int) any { return signals.Blocked{Step: "expand", Text: "pid 1 holds a lock"} })
+	w.RegisterActivityWithOptions(func(context.Context) error {
+		return errors.New("flag server http://127.0.0.1:8030: connection refused")
+	}, activity.RegisterOptions{Name: "RestoreFlag"})
+	require.NoError(t, w.Start())
+	return w
+}
+
+func startStub(t *testing.T, c client.Client, id string, busy bool) string {
+	t.Helper()
+	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: id}, signals.Workflow, busy)
+	require.NoError(t, err)
+	return run.GetRunID()
+}
+
+func fetch(t *testing.T, c client.Client, id, runID string) Snapshot {
+	t.Helper()
+	s, err := Fetch(t.Context(), c, id, runID)
+	require.NoError(t, err)
+	return s
+}
+
+func TestFetchSeesWhatTheActivitiesBeat(t *testing.T) {
+	t.Parallel()
+	const id = "busy"
+	c := dial(t, server)
+	w := startWorker(t, c, id)
+	defer w.Stop()
+	runID := startStub(t, c, id, true)
+	var s Snapshot
+	require.Eventually(t, func() bool {
+		s = fetch(t, c, id, "")
+		return len(s.Progress) == 2 && len(s.Readings) == 1 && s.Blocked != nil && len(s.Pending) == 1 && s.Status != nil
+	}, waitFor, every)
+
+	require.Equal(t, runID, s.RunID)
+	require.Equal(t, "p", s.Status.Plan)
+	require.Equal(t, []int{0, 1}, []int{s.Progress[0].Lane, s.Progress[1].Lane})
+	require.Equal(t, lanes{count: 2, rows: 20, scanned: 40, total: 80, perSecond: 10}, s.lanes("fill"))
+	require.Equal(t, "shop answers", s.Readings[0].Check)
+	require.Equal(t, signals.Blocked{Step: "expand", Text: "pid 1 holds a lock"}, *s.Blocked)
+	require.Equal(t, "RestoreFlag", s.Pending[0].Activity)
+	require.Equal(t, int32(2), s.Pending[0].Attempt)
+	require.Equal(t, "flag server http://127.0.0.1:8030: connection refused", s.Pending[0].LastFailure)
+	require.WithinDuration(t, time.Now().Add(time.Hour), s.Pending[0].NextAttempt, time.Minute)
+	require.Greater(t, s.HistoryEvents, int64(3))
+	require.False(t, s.Closed)
+	require.Empty(t, s.Outcome)
+
+	require.True(t, slices.ContainsFunc(Render(s, Style{}), func(l string) bool {
+		return l == "  waits      flag server http://127.0.0.1:8030: connection refused (attempt 2, next in 59 min 59 s)" ||
+			l == "  waits      flag server http://127.0.0.1:8030: connection refused (attempt 2, next in 59 min 58 s)"
+	}), "%q", Render(s, Style{}))
+}
+
+func TestFetchTellsEveryEnd(t *testing.T) {
+	t.Parallel()
+	c := dial(t, server)
+	for id, want := range map[string]struct {
+		end     func(id string) error
+		outcome Outcome
+	}{
+		"end-well":       {func(id string) error { return c.SignalWorkflow(t.Context(), id, "", "end", endWell) }, Completed},
+		"end-undone":     {func(id string) error { return c.SignalWorkflow(t.Context(), id, "", "end", endUndone) }, RolledBack},
+		"end-badly":      {func(id string) error { return c.SignalWorkflow(t.Context(), id, "", "end", endBadly) }, Failed},
+		"end-terminated": {func(id string) error { return c.TerminateWorkflow(t.Context(), id, "", "cleaning up") }, Terminated},
+	} {
+		w := startWorker(t, c, id)
+		startStub(t, c, id, false)
+		require.Eventually(t, func() bool { return fetch(t, c, id, "").Status != nil }, waitFor, every)
+		require.NoError(t, want.end(id))
+		var s Snapshot
+		require.Eventually(t, func() bool { s = fetch(t, c, id, ""); return s.Closed }, waitFor, every)
+		w.Stop()
+		require.Equal(t, want.outcome, s.Outcome)
+		require.False(t, s.Ended.IsZero())
+		switch s.Outcome {
+		case Completed:
+			require.Equal(t, int64(7), s.Result.Rows)
+		case RolledBack:
+			require.Equal(t, "bad", s.Report.Cause)
+			require.Equal(t, "fill", s.Report.Compensations[0].Step)
+			require.Empty(t, s.Failure)
+		case Failed:
+			require.Equal(t, "table is gone", s.Failure)
+		case Terminated:
+			require.Equal(t, "cleaning up", s.Failure)
+		}
+		require.Eventually(t, func() bool {
+			entries, err := List(t.Context(), c, 50)
+			require.NoError(t, err)
+			return slices.ContainsFunc(entries, func(e Entry) bool {
+				return e.ID == id && e.State == string(want.outcome) && !e.Ended.IsZero()
+			})
+		}, waitFor, every, "the list names the same end")
+	}
+}
+
+func TestFetchFollowsRunsThatContinue(t *testing.T) {
+	t.Parallel()
+	const id = "continued"
+	c := dial(t, server)
+	w := startWorker(t, c, id)
+	defer w.Stop()
+	first := startStub(t, c, id, false)
+	require.NoError(t, c.SignalWorkflow(t.Context(), id, first, "end", endContinue))
+	var s Snapshot
+	require.Eventually(t, func() bool { s = fetch(t, c, id, first); return s.RunID != first }, waitFor, every)
+	require.False(t, s.Closed)
+}
+
+func TestFetchWithoutAWorker(t *testing.T) {
+	t.Parallel()
+	const id = "no-worker"
+	c := dial(t, server)
+	startStub(t, c, id, false)
+	began := time.Now()
+	s := fetch(t, c, id, "")
+	require.Less(t, time.Since(began), 4*time.Second)
+	require.Nil(t, s.Status)
+	require.True(t, s.NoWorker)
+	require.False(t, s.Closed)
+}
+
+func TestFetchOfNothing(t *testing.T) {
+	t.Parallel()
+	_, err := Fetch(t.Context(), dial(t, server), "nobody", "")
+	require.ErrorIs(t, err, ErrUnknown)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Fetch(ctx, dial(t, server), "nobody", "")
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, ErrUnreachable)
+}
+
+func TestFollowOutlivesTemporal(t *testing.T) {
+	t.Parallel()
+	own, err := temporalserver.Start(t.Context(), temporalserver.Options{})
+	require.NoError(t, err)
+	t.Cleanup(own.Stop)
+	const id = "outlives"
+	c := dial(t, own)
+	w := startWorker(t, c, id)
+	defer w.Stop()
+	startStub(t, c, id, false)
+
+	out := &lockedBuffer{}
+	type end struct {
+		Snapshot
+		error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		s, err := Follow(t.Context(), c, id, "", NewLive(out, nil))
+		ended <- end{s, err}
+	}()
+	require.Eventually(t, func() bool { return out.has("backfill fill: running") }, waitFor, every)
+	own.Kill()
+	require.Eventually(t, func() bool { return out.has("Temporal does not answer, trying again") }, waitFor, every)
+	require.NoError(t, own.Restart(t.Context()))
+	require.Eventually(t, func() bool { return out.has("Temporal answers again") }, waitFor, every)
+	require.NoError(t, c.SignalWorkflow(t.Context(), id, "", "end", endWell))
+	e := <-ended
+	require.NoError(t, e.error)
+	require.Equal(t, Completed, e.Outcome)
+	require.True(t, out.has("completed: every step is done, 7 rows changed"))
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/watch"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// firstWrite is a writer that tells when something has been written.
+type firstWrite struct {
+	mu   sync.Mutex
+	all  strings.Builder
+	once sync.Once
+	seen chan struct{}
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.once.Do(func() { close(w.seen) })
+	return w.all.Write(p)
+}
+
+func (w *firstWrite) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all.String()
+}
+
+func TestADecisionIsAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
+	const id = "decide"
+	startWorker(t, id)
+	startStub(t, id)
+
+	refused := call(t, "approve", id, "cutover", "--by", "mallory")
+	require.Equal(t, exitError, refused.code)
+	require.Equal(t, `migration decide refuses the decision on step cutover: mallory may not decide on plan hash "`+stubHash+"\"\n", refused.stderr)
+
+	other := call(t, "approve", id, "cutover", "--by", "alice", "--plan-hash", "ffff", "--json")
+	require.Equal(t, exitError, other.code)
+	require.Empty(t, other.stderr)
+	require.Contains(t, other.stdout, `"exitCode": 1`)
+
+	accepted := call(t, "approve", id, "cutover", "--by", "alice", "--reason", "fine", "--json")
+	require.Zero(t, accepted.code, accepted.stdout)
+	var d decided
+	accepted.decode(t, &d)
+	require.Equal(t, signals.Decision{Step: "cutover", By: "alice", Verdict: signals.Approved, Reason: "fine", PlanHash: stubHash, Via: "cli"}, d.Decision)
+	require.True(t, d.Receipt.Decided)
+	require.False(t, d.Queued)
+
+	require.Eventually(t, func() bool { return statusOf(t, id).String() == "Completed" }, waitFor, every)
+	late := call(t, "reject", id, "cutover", "--by", "alice", "--reason", "oh")
+	require.Equal(t, exitError, late.code)
+	require.Contains(t, late.stderr, "migration decide is over (completed)")
+	require.Contains(t, call(t, "pause", id).stderr, "migration decide is over (completed)")
+}
+
+func TestADecisionWaitsForAWorker(t *testing.T) {
+	t.Parallel()
+	const id = "queued"
+	startStub(t, id)
+
+	a := call(t, "reject", id, "cutover", "--by", "bob", "--reason", "no", "--json")
+	require.Zero(t, a.code, a.stdout)
+	var d decided
+	a.decode(t, &d)
+	require.True(t, d.Queued)
+	require.Nil(t, d.Receipt)
+
+	shown := call(t, "status", id)
+	require.Zero(t, shown.code)
+	require.Contains(t, shown.stdout, "No worker answers")
+
+	startWorker(t, id)
+	require.Equal(t, exitRolledBack, call(t, "watch", id).code, "the queued decision was taken in")
+}
+
+func TestWhatIsSaidArrives(t *testing.T) {
+	t.Parallel()
+	const id = "steer"
+	startWorker(t, id)
+	startStub(t, id)
+	for _, args := range [][]string{
+		{"pause", id, "--by", "alice", "--reason", "lunch"},
+		{"resume", id, "--by", "bob"},
+		{"retry", id, "--by", "bob", "--reason", "fixed"},
+		{"throttle", id, "--rows-per-second", "5000", "--by", "dave"},
+	} {
+		require.Zero(t, call(t, args...).code)
+	}
+	var s watch.Snapshot
+	require.Eventually(t, func() bool {
+		s = watch.Snapshot{} // decoding would keep what is there
+		call(t, "status", id, "--json").decode(t, &s)
+		return s.Status != nil && len(s.Status.Notices) == 4
+	}, waitFor, every)
+	var told []string
+	for _, n := range s.Status.Notices {
+		told = append(told, n.Text)
+	}
+	require.ElementsMatch(t, []string{"pause by alice: lunch", "resume by bob: ", "retry by bob: fixed", "throttle 5000 by dave"}, told)
+	require.Equal(t, "carol", s.Status.StartedBy)
+
+	shown := call(t, "status", id).stdout
+	require.Contains(t, shown, "◆ cutover  approve")
+	require.Contains(t, shown, "contraflow approve steer cutover")
+	require.NotContains(t, shown, "\x1b", "no colours where there is no terminal")
+
+	var listed []watch.Entry
+	require.Eventually(t, func() bool {
+		listed = nil
+		call(t, "list", "--json").decode(t, &listed)
+		for _, e := range listed {
+			if e.ID == id {
+				return e.State == string(signals.Waiting) && e.Ended.IsZero()
+			}
+		}
+		return false
+	}, waitFor, every)
+	require.Contains(t, call(t, "list").stdout, "◆ waiting")
+}
