@@ -38,7 +38,18 @@ func Open(ctx context.Context, dsn string, s Settings) (*pgxpool.Pool, error) {
 	if s.MaxConns > 0 {
 		config.MaxConns = s.MaxConns
 	}
+	if config.ConnConfig.User == Schema {
+		config.AfterConnect = leaveOwnSchema
+	}
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// leaveOwnSchema takes "$user" off the search path of a role that is called like our schema: the application's unqualified
+// names would otherwise lead into it.
+func leaveOwnSchema(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `select set_config('search_path',
+		coalesce(nullif(regexp_replace(current_setting('search_path'), '"?\$user"?\s*,?\s*', ''), ''), 'public'), false)`)
+	return err
 }
 
 func (s Settings) apply(config *pgx.ConnConfig) {
