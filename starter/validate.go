@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/plan"
 )
@@ -66,9 +67,7 @@ func validate(file string) (validated, error) {
 		if checked.Notes, err = checkFiles(folder, p, files); err != nil {
 			return validated{}, &usageError{err}
 		}
-		if checked.Files, err = sums(p, files); err != nil {
-			return validated{}, err
-		}
+		checked.Files = activities.Sums(files, p.HighestVersion()) // as the worker takes them, so that the hashes agree
 	}
 	if checked.Hash, err = p.Hash(checked.Files); err != nil {
 		return validated{}, err
@@ -114,32 +113,4 @@ func checkFiles(folder string, p *plan.Plan, files *ddl.Files) (notes []string, 
 		reached = to
 	}
 	return notes, errors.Join(mistakes...)
-}
-
-// sums lists what the plan's hash covers: both directions of every version up to the highest.
-func sums(p *plan.Plan, files *ddl.Files) ([]plan.FileSum, error) {
-	all := []plan.FileSum{}
-	for _, v := range files.Versions() {
-		if v > p.HighestVersion() {
-			break
-		}
-		for _, direction := range []ddl.Direction{ddl.Up, ddl.Down} {
-			if !files.Has(v, direction) {
-				continue
-			}
-			read := files.Source().ReadUp
-			if direction == ddl.Down {
-				read = files.Source().ReadDown
-			}
-			body, name, err := read(v)
-			if err != nil {
-				return nil, fmt.Errorf("read version %d: %w", v, err)
-			}
-			if err := body.Close(); err != nil {
-				return nil, fmt.Errorf("read version %d: %w", v, err)
-			}
-			all = append(all, plan.FileSum{Name: name, SHA256: files.SHA256(v, direction)})
-		}
-	}
-	return all, nil
 }

@@ -47,7 +47,6 @@ func TestValidateTellsTheHash(t *testing.T) {
 	require.Len(t, first.Hash, 64)
 	require.Len(t, first.Files, 5, "version 4 is not the plan's")
 	require.Empty(t, first.Notes)
-	require.Equal(t, "1_init.up.sql", first.Files[0].Name)
 
 	a := callAt(t, "127.0.0.1:1", "validate", file)
 	require.Zero(t, a.code)

@@ -94,6 +94,9 @@ func (c *changes) step(old, now signals.StepStatus) {
 		}
 		c.say("%s", text)
 	}
+	if c.now.Proving == now.Name && c.old.Proving != now.Name {
+		c.say("%s %s: every lane is done; proving that no row is left", now.Verb, now.Name)
+	}
 	l := c.now.lanes(now.Name)
 	if tenths(l) > tenths(c.old.lanes(old.Name)) {
 		c.say("%s %s: %s of ~%s rows, %s rows/s", now.Verb, now.Name, number(l.scanned), number(l.total), number(int64(l.perSecond)))

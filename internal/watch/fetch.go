@@ -107,6 +107,11 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 			if decode(a.GetHeartbeatDetails(), &p) {
 				s.Progress = append(s.Progress, p)
 			}
+		case activityProof:
+			var p signals.Progress
+			if decode(a.GetHeartbeatDetails(), &p) {
+				s.Proving = p.Step
+			}
 		case activityGuard:
 			var readings []signals.Reading
 			if decode(a.GetHeartbeatDetails(), &readings) {
@@ -122,7 +127,7 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 			continue
 		}
 		p := Pending{Activity: name, Attempt: a.GetAttempt(), LastFailure: message(a.GetLastFailure())}
-		if a.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetScheduledTime() != nil { // when it is due
+		if a.GetState() == enumspb.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetScheduledTime() != nil {
 			p.NextAttempt = a.GetScheduledTime().AsTime()
 		}
 		s.Pending = append(s.Pending, p)

@@ -64,6 +64,7 @@ func migration(ctx workflow.Context, busy bool) (*signals.Result, error) {
 		for lane := range 2 {
 			workflow.ExecuteActivity(ctx, activityLane, lane)
 		}
+		workflow.ExecuteActivity(ctx, activityProof)
 		workflow.ExecuteActivity(ctx, activityGuard)
 		workflow.ExecuteActivity(ctx, activityMigrate)
 		workflow.ExecuteActivity(ctx, "RestoreFlag")
@@ -86,9 +87,9 @@ func startWorker(t *testing.T, c client.Client, queue string) worker.Worker {
 	t.Helper()
 	w := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 100 * time.Millisecond})
 	w.RegisterWorkflowWithOptions(migration, workflow.RegisterOptions{Name: signals.Workflow})
-	register := func(name string, beat func(context.Context, int) any) {
+	register := func(name string, beat func(lane int) []any) {
 		w.RegisterActivityWithOptions(func(ctx context.Context, lane int) error {
-			activity.RecordHeartbeat(ctx, beat(ctx, lane))
+			activity.RecordHeartbeat(ctx, beat(lane)...)
 			select {
 			case <-activity.GetWorkerStopChannel(ctx):
 			case <-ctx.Done():
@@ -96,11 +97,14 @@ func startWorker(t *testing.T, c client.Client, queue string) worker.Worker {
 			return ctx.Err()
 		}, activity.RegisterOptions{Name: name})
 	}
-	register(activityLane, func(_ context.Context, lane int) any {
-		return signals.Progress{Step: "fill", Lane: lane, Rows: 10, Scanned: 20, Total: 40, RowsPerSecond: 5}
+	register(activityLane, func(lane int) []any {
+		return []any{signals.Progress{Step: "fill", Lane: lane, Rows: 10, Scanned: 20, Total: 40, RowsPerSecond: 5}}
 	})
-	register(activityGuard, func(context.Context, int) any { return []signals.Reading{{Check: "shop answers", Outcome: "pass"}} })
-	register(activityMigrate, func(context.Context, int) any { return signals.Blocked{Step: "expand", Text: "pid 1 holds a lock"} })
+	register(activityProof, func(int) []any { return []any{signals.Progress{Step: "other"}} })
+	register(activityGuard, func(int) []any {
+		return []any{[]signals.Reading{{Check: "shop answers", Outcome: "pass"}}, []string{"not for people"}}
+	})
+	register(activityMigrate, func(int) []any { return []any{signals.Blocked{Step: "expand", Text: "pid 1 holds a lock"}} })
 	w.RegisterActivityWithOptions(func(context.Context) error {
 		return errors.New("flag server http://127.0.0.1:8030: connection refused")
 	}, activity.RegisterOptions{Name: "RestoreFlag"})
@@ -132,7 +136,7 @@ func TestFetchSeesWhatTheActivitiesBeat(t *testing.T) {
 	var s Snapshot
 	require.Eventually(t, func() bool {
 		s = fetch(t, c, id, "")
-		return len(s.Progress) == 2 && len(s.Readings) == 1 && s.Blocked != nil && len(s.Pending) == 1 && s.Status != nil
+		return len(s.Progress) == 2 && len(s.Readings) == 1 && s.Blocked != nil && s.Proving != "" && len(s.Pending) == 1 && s.Status != nil
 	}, waitFor, every)
 
 	require.Equal(t, runID, s.RunID)

@@ -171,11 +171,14 @@ func (r *renderer) took(step signals.StepStatus) string {
 }
 
 func (r *renderer) backfillBar(step signals.StepStatus) {
+	const indent = "      "
 	l := r.lanes(step.Name)
 	if l.count == 0 {
+		if r.Proving == step.Name {
+			r.add(span{indent + "every lane is done; proving that no row is left", plain})
+		}
 		return
 	}
-	const indent = "      "
 	drawn := line{{indent, plain}}
 	numbers := []string{number(l.rows) + " rows"}
 	if l.total > 0 {

@@ -103,6 +103,8 @@ func TestRender(t *testing.T) {
 	done.Closed, done.Outcome, done.Ended, done.At = true, Completed, at("14:09:00"), at("18:00:00")
 	done.Result = &signals.Result{Plan: "split-customer-address", Rows: 1_000_000}
 	done.Status.State = signals.Completed
+	proving := running()
+	proving.Progress, proving.Proving = nil, "fill"
 	alone := running()
 	alone.Status, alone.NoWorker, alone.Readings = nil, true, nil
 	killed := alone
@@ -116,6 +118,7 @@ func TestRender(t *testing.T) {
 		"running-120":    {running(), Style{Width: 120, Extra: []string{"shop: 812 requests/s, 0 errors"}}},
 		"running-color":  {running(), Style{Color: true}},
 		"running-narrow": {running(), Style{Width: 30}},
+		"proving":        {proving, Style{}},
 		"waiting":        {waiting(), Style{}},
 		"stuck-90":       {stuck(), Style{Width: 90}},
 		"rolled-back":    {rolledBack(), Style{}},

@@ -24,9 +24,10 @@ const (
 
 // Activity types whose heartbeats are shown.
 const (
-	activityLane    = "BackfillLane" // signals.Progress
-	activityGuard   = "WatchHealth"  // []signals.Reading
-	activityMigrate = "Migrate"      // signals.Blocked
+	activityLane    = "BackfillLane"  // signals.Progress
+	activityProof   = "ProveBackfill" // signals.Progress
+	activityGuard   = "WatchHealth"   // []signals.Reading, and more that is not for people
+	activityMigrate = "Migrate"       // signals.Blocked
 )
 
 // ErrUnknown says that Temporal has no such migration.
@@ -51,8 +52,10 @@ type Snapshot struct {
 	Status   *signals.Status    `json:"status,omitempty"`
 	NoWorker bool               `json:"noWorker,omitempty"`
 	Progress []signals.Progress `json:"progress,omitempty"`
-	Readings []signals.Reading  `json:"readings,omitempty"`
-	Blocked  *signals.Blocked   `json:"blocked,omitempty"`
+	// Proving is the backfill step whose lanes are done and whose rows are counted afresh; "" when there is none.
+	Proving  string            `json:"proving,omitempty"`
+	Readings []signals.Reading `json:"readings,omitempty"`
+	Blocked  *signals.Blocked  `json:"blocked,omitempty"`
 	// Pending are the activities that are in their second or a later attempt.
 	Pending       []Pending `json:"pending,omitempty"`
 	HistoryEvents int64     `json:"historyEvents"`
