@@ -35,22 +35,21 @@ func (m *migration) approve(ctx workflow.Context, step plan.Step) error {
 	if err := workflow.Await(ctx, func() bool { return m.decided() != "" || expired }); err != nil {
 		return err
 	}
-	verdict := m.decided()
 	if err := m.writeAudit(ctx); err != nil {
 		return err
 	}
-	switch verdict {
+	switch m.decided() { // asked again: a decision that was accepted while the audit was written counts
 	case signals.Approved:
 		status.Detail = "approved by " + m.deciders()
 		m.addEvidence(step.Name, "%s", status.Detail)
-		m.closeApproval(ctx, "approved")
+		m.closeApproval("approved")
 		return nil
 	case signals.Rejected:
 		last := m.Approval.Decisions[len(m.Approval.Decisions)-1]
-		m.closeApproval(ctx, "rejected")
+		m.closeApproval("rejected")
 		return fmt.Errorf("rejected%s", by(signals.Request{By: last.By, Reason: last.Reason}))
 	}
-	m.closeApproval(ctx, "expired")
+	m.closeApproval("expired")
 	return fmt.Errorf("nobody decided within the time given")
 }
 
@@ -91,7 +90,7 @@ func (m *migration) admissible(d signals.Decision) error {
 		return fmt.Errorf("a verdict is %q or %q", signals.Approved, signals.Rejected)
 	case d.Step == "" || d.By == "":
 		return fmt.Errorf(`a decision needs "step" and "by"`)
-	case a == nil || m.RollingBack || m.interrupted == toRollBack:
+	case a == nil || m.RollingBack || m.interrupted == toRollBack || m.ctx.Err() != nil:
 		return fmt.Errorf("step %q does not wait for approval; no step does now", d.Step)
 	case d.Step != a.Step:
 		return fmt.Errorf("step %q does not wait for approval; step %q does", d.Step, a.Step)
@@ -137,26 +136,38 @@ func (m *migration) decideBySignal(d signals.Decision, v signals.Verdict) error 
 
 // postCard shows the approval in the chat; while the chat does not answer, people can decide all the same.
 func (m *migration) postCard(ctx workflow.Context) {
-	var ref activities.CardRef
-	if err := workflow.ExecuteActivity(quick(ctx, 0), acts.PostCard, m.card("waiting")).Get(ctx, &ref); err != nil {
-		if ctx.Err() == nil {
-			m.notice("the approval could not be posted: %s", reason(err))
-		}
-		return
+	if ctx.Err() != nil {
+		return // decided at once: it was open in the run before
 	}
-	m.Card, m.Thread = ref, ref
+	m.posting++
+	defer func() { m.posting-- }()
+	approval, card := m.Approval, m.card("waiting")
+	err := workflow.ExecuteActivity(quick(ctx, 0), acts.PostCard, card).Get(ctx, &card.Ref)
+	switch {
+	case err == nil && m.Approval == approval:
+		m.Card, m.Thread = card.Ref, card.Ref
+	case err == nil: // it was closed while the card was on its way
+		card.Approval, card.State = *approval, m.closed[approval.Step]
+		m.updateCard(card)
+	case ctx.Err() == nil:
+		m.notice("the approval could not be posted: %s", reason(err))
+	}
 }
 
 // closeApproval takes the buttons off the card and forgets the approval. A chat that does not answer holds nothing up.
-func (m *migration) closeApproval(ctx workflow.Context, state string) {
+func (m *migration) closeApproval(state string) {
 	if m.Approval == nil {
 		return
 	}
 	card := m.card(state)
+	m.closed[m.Approval.Step] = state
 	m.Approval, m.Card = nil, activities.CardRef{}
-	if card.Ref.TS == "" {
-		return
+	if card.Ref.TS != "" {
+		m.updateCard(card)
 	}
+}
+
+func (m *migration) updateCard(card activities.Card) {
 	m.posting++
 	workflow.Go(m.disconnected(), func(ctx workflow.Context) {
 		defer func() { m.posting-- }()

@@ -28,7 +28,13 @@ func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 		status.Detail += ", afresh: the step has changed since the run before"
 	}
 	m.show()
-	workflow.Go(ctx, m.control)
+	told := m.controls
+	if err := m.tell(ctx, step); err != nil { // a run before may have left the control row paused or capped
+		return err
+	}
+	controlling, stop := workflow.WithCancel(ctx)
+	defer stop()
+	workflow.Go(controlling, func(ctx workflow.Context) { m.control(ctx, step, told) })
 	if err := m.lanes(ctx, in, prepared.Lanes); err != nil {
 		return err
 	}
@@ -66,19 +72,20 @@ func (m *migration) lanes(ctx workflow.Context, in activities.BackfillInput, lan
 	return failed
 }
 
-// control carries pause, resume and the rate to the control row of the running step, where the lanes read them.
-func (m *migration) control(ctx workflow.Context) {
-	carried, step := m.controls, m.Step
-	for m.Step == step {
-		if workflow.Await(ctx, func() bool { return m.controls != carried || m.Step != step }) != nil || m.Step != step {
-			return
-		}
-		carried = m.controls
-		in := activities.ControlInput{Origin: m.at(m.Plan.Steps[step]), Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
-		if err := workflow.ExecuteActivity(quick(ctx, 0), acts.ControlBackfill, in).Get(ctx, nil); err != nil {
+// control carries every change of pause and rate to the lanes while the step runs.
+func (m *migration) control(ctx workflow.Context, step plan.Step, told int) {
+	for workflow.Await(ctx, func() bool { return m.controls != told }) == nil {
+		told = m.controls
+		if err := m.tell(ctx, step); err != nil && ctx.Err() == nil {
 			m.notice("the backfill could not be told: %s", reason(err))
 		}
 	}
+}
+
+// tell writes pause and rate, as they stand, into the step's control row, where the lanes read them.
+func (m *migration) tell(ctx workflow.Context, step plan.Step) error {
+	in := activities.ControlInput{Origin: m.at(step), Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
+	return workflow.ExecuteActivity(quick(ctx, 0), acts.ControlBackfill, in).Get(ctx, nil)
 }
 
 // unfill forgets the checkpoints and fences every lane that may still run. The values stay: nothing reads them, and the

@@ -32,6 +32,7 @@ func (m *migration) guard(ctx workflow.Context) {
 			verdict = activities.GuardVerdict{Outcome: activities.Inconclusive, Check: "guard", Reading: reason(err)}
 		}
 		m.judge(ctx, verdict)
+		m.considerContinuing() // beside a step of days it is the guard that fills the history
 	}
 }
 

@@ -74,7 +74,11 @@ func (m *migration) drain() {
 }
 
 func (m *migration) hear(h heard, raw json.RawMessage) {
-	if err := h.take(raw); err != nil {
+	err := fmt.Errorf("the migration is over")
+	if !m.closing {
+		err = h.take(raw)
+	}
+	if err != nil {
 		m.notice("%s refused: %v", h.name, err)
 		m.news("refused", fmt.Sprintf("%s refused: %v", h.name, err))
 	}

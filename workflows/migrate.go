@@ -18,10 +18,7 @@ func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
 	var done activities.Migrated
 	err := workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, m.migrateInput(m.Step)).Get(ctx, &done)
 	if step.Irreversible() {
-		m.PointOfNoReturn = err == nil || m.mayHaveMigrated(m.Step)
-		if err != nil && m.PointOfNoReturn && ctx.Err() != nil {
-			m.Cause += "; the irreversible step had run already"
-		}
+		m.PointOfNoReturn = m.PointOfNoReturn || err == nil || m.mayHaveMigrated(m.Step)
 	}
 	if err != nil {
 		return err

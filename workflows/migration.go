@@ -25,10 +25,12 @@ type migration struct {
 	halt workflow.CancelFunc
 
 	interrupted interruption
-	answer      answer // to what the migration asks while it is stuck
-	asking      string // what it asks, "" when nothing
-	controls    int    // rises when pause, resume or throttle must reach a running backfill
-	posting     int    // notices on their way
+	answer      answer            // to what the migration asks while it is stuck
+	asking      string            // what it asks, "" when nothing
+	closing     bool              // the end is being written down: nothing that is said now could act any more
+	controls    int               // rises when pause, resume or throttle must reach a running backfill
+	posting     int               // cards and notices on their way
+	closed      map[string]string // how the approval of a step ended, for a card that is still on its way
 }
 
 // interruption says why the steps were halted.
@@ -46,7 +48,7 @@ var errHalted = errors.New("halted")
 // Migration runs a plan. Its input is signals.Input in any of its three forms, or the state of the run before.
 // A rolled back migration fails with type signals.RolledBackType and a signals.RollbackReport as details.
 func Migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, error) {
-	m := &migration{ctx: ctx}
+	m := &migration{ctx: ctx, closed: map[string]string{}}
 	if err := m.restore(raw); err != nil {
 		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadInput", nil)
 	}
@@ -66,14 +68,21 @@ func (m *migration) run() (*signals.Result, error) {
 			return nil, err
 		}
 	}
+	m.drain() // what was said before counts from the first step on
 	m.listen()
 	if !m.RollingBack {
 		err := m.forward()
-		switch {
-		case err == nil:
+		if err == nil {
 			return m.complete()
-		case m.interrupted == toContinueAsNew:
-			return nil, m.continueAsNew()
+		}
+		if m.continuing() {
+			m.settle()
+			if m.continuing() { // neither a rollback nor a cancellation has come in meanwhile
+				return nil, m.continueAsNew()
+			}
+		}
+		if m.Step < len(m.Steps) && m.current().State != signals.StepPending {
+			m.current().State, m.current().Ended = signals.StepFailed, workflow.Now(m.ctx)
 		}
 		if m.Cause == "" { // an interruption has set it already
 			m.Cause = reason(err)
@@ -93,6 +102,7 @@ func (m *migration) begin() error {
 	in := activities.BeginInput{Origin: m.origin(), Input: m.Input}
 	if err := workflow.ExecuteActivity(quick(m.ctx, 0), acts.Begin, in).Get(m.ctx, &begun); err != nil {
 		m.State, m.Cause, m.Ended = signals.Failed, reason(err), workflow.Now(m.ctx)
+		m.show()
 		return err
 	}
 	m.Plan, m.PlanHash, m.Schema = begun.Plan, begun.Hash, begun.Schema
@@ -119,6 +129,7 @@ func (m *migration) forward() error {
 	}
 	workflow.Go(ctx, m.guard)
 	for m.Step < len(m.Plan.Steps) {
+		m.considerContinuing()
 		if err := m.whilePaused(ctx); err != nil {
 			return err
 		}
@@ -127,12 +138,8 @@ func (m *migration) forward() error {
 		}
 		m.Step++
 		m.stepState = stepState{}
-		m.considerContinuing()
 	}
-	if m.interrupted == toRollBack { // asked for while the last step ended
-		return errHalted
-	}
-	return nil
+	return m.whilePaused(ctx) // the guard or a person may have halted it while the last step ended
 }
 
 // runStep runs the current step to its end. Behind the point of no return a failure is asked about instead of returned.
@@ -156,6 +163,7 @@ func (m *migration) runStep(ctx workflow.Context) error {
 			return errHalted
 		}
 		status.State = signals.StepFailed
+		m.closeApproval("expired") // open still if the step's own timeout ended it
 		err = fmt.Errorf("step %s: %s", step.Name, reason(err))
 		if !m.PointOfNoReturn {
 			return err
@@ -243,12 +251,14 @@ func (m *migration) abandon() error {
 		return err
 	}
 	m.State, m.Ended, m.Cause = signals.Failed, workflow.Now(ctx), message
+	m.show()
 	m.lastNotice("stuck", message)
 	return temporal.NewNonRetryableApplicationError(message, "StoppedBehindPointOfNoReturn", nil)
 }
 
 // finish writes what is left of the audit and closes the migration's claim on its plan.
 func (m *migration) finish(ctx workflow.Context, outcome signals.State, detail string) error {
+	m.closing = true
 	if err := m.writeAudit(ctx); err != nil {
 		return err
 	}

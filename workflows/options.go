@@ -20,7 +20,7 @@ const (
 	compensationAttempts = 10
 	// noticeTimeout bounds the attempts to post to a chat that does not answer: notices are news, not state.
 	noticeTimeout = 2 * time.Minute
-	// lastNoticeTimeout bounds the same at the end, where the migration waits for it.
+	// lastNoticeTimeout is how long the end of a migration waits for the chat.
 	lastNoticeTimeout = 15 * time.Second
 	// drainTime lets requests that evaluated a flag just before its change end before the schema loses the columns they use.
 	drainTime = 2 * time.Second

@@ -24,7 +24,7 @@ func (m *migration) push() {
 func (m *migration) rollBack() error {
 	ctx := m.disconnected()
 	m.Pausing = nil
-	m.closeApproval(ctx, "cancelled")
+	m.closeApproval("cancelled")
 	if len(m.Log) == 0 {
 		m.news("rolling_back", fmt.Sprintf("%s rolls back: %s", m.Plan.Name, m.Cause))
 	}
@@ -38,6 +38,7 @@ func (m *migration) rollBack() error {
 		m.Compensations = m.Compensations[:len(m.Compensations)-1]
 		m.show()
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			m.settle()
 			return m.continueAsNew()
 		}
 	}

@@ -14,5 +14,6 @@ func (m *migration) soak(ctx workflow.Context, step plan.Step) error {
 	}
 	m.current().State = signals.StepWaiting
 	m.current().Detail = "soaking for " + step.Soak.String()
+	m.show()
 	return sleepUntil(ctx, m.Until)
 }

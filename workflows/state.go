@@ -82,9 +82,10 @@ func (m *migration) restore(raw json.RawMessage) error {
 	return nil
 }
 
-// considerContinuing halts the steps when the history has grown so long that the server suggests a new run.
+// considerContinuing halts the steps when the history has grown so long that the server suggests a new run. A question stays
+// in the run that asked it: a new one would try again what a person has been asked about.
 func (m *migration) considerContinuing() {
-	if workflow.GetInfo(m.ctx).GetContinueAsNewSuggested() {
+	if m.asking == "" && workflow.GetInfo(m.ctx).GetContinueAsNewSuggested() {
 		m.interrupt(toContinueAsNew, "")
 	}
 }
@@ -103,16 +104,23 @@ func (m *migration) interrupt(why interruption, cause string) {
 	}
 }
 
-// continueAsNew hands the state to a new run, with no signal lost: what has arrived is taken in first.
-func (m *migration) continueAsNew() error {
+// continuing tells that a new run is all that the steps were halted for.
+func (m *migration) continuing() bool {
+	return m.interrupted == toContinueAsNew && m.ctx.Err() == nil
+}
+
+// settle waits for what is on its way and takes in what has arrived: a new run would not see it. It may be what ends this
+// migration, so a new run is decided on afterwards.
+func (m *migration) settle() {
 	ctx := m.disconnected()
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && m.posting == 0 }); err != nil {
-		return err
-	}
+	_ = workflow.Await(ctx, func() bool { // nothing cancels this context
+		return workflow.AllHandlersFinished(ctx) && m.posting == 0 || !m.RollingBack && !m.continuing()
+	})
 	m.drain()
-	if m.interrupted == toRollBack { // one of them asked for it
-		m.RollingBack = true
-	}
+}
+
+// continueAsNew hands the state to a new run.
+func (m *migration) continueAsNew() error {
 	raw, err := json.Marshal(continued{State: &m.state})
 	if err != nil {
 		return fmt.Errorf("continue as new: %w", err)

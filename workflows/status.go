@@ -116,16 +116,17 @@ func (m *migration) news(kind, text string) {
 	})
 }
 
-// lastNotice is news that is waited for, because the run ends behind it.
+// lastNotice is news that is waited for, with all that is still on its way to the chat, because the run ends behind it.
 func (m *migration) lastNotice(kind, text string) {
-	if !m.Chat {
+	m.news(kind, text)
+	if m.posting == 0 {
 		return
 	}
-	ctx := m.disconnected()
-	in := activities.NoticeInput{Origin: m.origin(), Kind: kind, Text: text, Ref: m.Thread}
-	if err := workflow.ExecuteActivity(bounded(ctx, lastNoticeTimeout), acts.PostNotice, in).Get(ctx, nil); err != nil {
-		m.notice("the chat was not told that %s: %s", text, reason(err))
-	}
+	ctx, cancel := workflow.WithCancel(m.disconnected())
+	defer cancel()
+	late := false
+	workflow.Go(ctx, func(ctx workflow.Context) { late = workflow.Sleep(ctx, lastNoticeTimeout) == nil })
+	_ = workflow.Await(ctx, func() bool { return m.posting == 0 || late }) // nobody else cancels this context
 }
 
 // record keeps an event for the audit in the target database; writeAudit and the end of the migration write it.
