@@ -101,6 +101,19 @@ func (b *book) endRead(r *read) []string {
 	return r.possible
 }
 
+// remembered customers whose address is certain and not the formula's, when no write is under way any more.
+func (b *book) remembered() []*read {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*read
+	for id, e := range b.entries {
+		if e.known {
+			all = append(all, &read{id: id, possible: append([]string(nil), e.possible...)})
+		}
+	}
+	return all
+}
+
 // write under way.
 type write struct {
 	id      int64

@@ -93,6 +93,31 @@ func (g *Generator) Run(ctx context.Context) {
 	workers.Wait()
 }
 
+// ReadBack reads every customer that was written to and is still remembered, once and as fast as the shop answers, and counts
+// as Run does. Call it when Run has returned. It returns how many there are; ctx ends it early.
+func (g *Generator) ReadBack(ctx context.Context) int {
+	defer g.client.CloseIdleConnections()
+	all := g.book.remembered()
+	next := make(chan *read)
+	var workers sync.WaitGroup
+	for range g.options.Concurrency {
+		workers.Go(func() {
+			for r := range next {
+				g.read(context.WithoutCancel(ctx), r)
+			}
+		})
+	}
+	for _, r := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- r
+	}
+	close(next)
+	workers.Wait()
+	return len(all)
+}
+
 // Stats as they are now.
 func (g *Generator) Stats() Stats { return g.counter.stats() }
 

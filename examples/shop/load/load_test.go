@@ -132,6 +132,22 @@ func TestAWrongSeededValueIsAWrongRead(t *testing.T) {
 	until(t, g, func(s Stats) bool { return s.WrongReads > 0 })
 }
 
+func TestReadingBackFindsWhatWasLostAfterwards(t *testing.T) {
+	t.Parallel()
+	s, url := newShop(t)
+	g, done := start(t, Options{BaseURL: url, Seeded: seeded})
+	until(t, g, func(s Stats) bool { return s.Updates > 20 && s.Creates > 20 })
+	before := done()
+	n := g.ReadBack(t.Context())
+	require.Greater(t, n, 20)
+	require.Equal(t, before.Reads+int64(n), g.Stats().Reads)
+	require.Zero(t, g.Stats().WrongReads)
+
+	s.set(func() { s.addresses[seeded+1] += "!" })
+	g.ReadBack(t.Context())
+	require.EqualValues(t, 1, g.Stats().WrongReads)
+}
+
 func TestFailuresAreCountedAndNameNoCustomer(t *testing.T) {
 	t.Parallel()
 	s, url := newShop(t)
