@@ -36,6 +36,16 @@ func (in Input) MarshalJSON() ([]byte, error) {
 	return json.Marshal(body)
 }
 
+// UnmarshalJSON reads any of the three forms: an Input stays the same in every payload it travels in.
+func (in *Input) UnmarshalJSON(raw []byte) error {
+	parsed, err := ParseInput(bytes.Clone(raw)) // the caller's buffer is not ours to keep
+	if err != nil {
+		return err
+	}
+	*in = parsed
+	return nil
+}
+
 // ErrInput says how a migration is started.
 var ErrInput = errors.New(`the input of a migration is {"plan": "name"}, {"plan": {…the whole plan…}} or the plan itself`)
 
