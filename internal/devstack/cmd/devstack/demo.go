@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/contraflow/contraflow/examples/shop/load"
+	"github.com/contraflow/contraflow/internal/devstack/demo"
+	"github.com/contraflow/contraflow/internal/watch"
+	"github.com/contraflow/contraflow/signals"
+)
+
+const (
+	// requestRate of the load: enough for thousands of requests at each stage, and half of what two cores carry beside the rest.
+	requestRate = 250
+	// humanPause between a card and the click on it, so that one sees the card.
+	humanPause = time.Second
+	// afterglow is how long the shop is kept busy behind the end of the migration, when all of its writes go to the new shape.
+	afterglow = 2 * time.Second
+	// warmup is how long the shop is busy before the migration begins, so that there are customers of its own making.
+	warmup = time.Second
+	// startedBy is none of the people who may approve: the starter may not.
+	startedBy = "demo"
+	// backfillStep of the example's plan.
+	backfillStep = "fill"
+)
+
+// errFailed says that checks failed; which ones, is told already.
+var errFailed = errors.New("not everything is as it should be")
+
+// show is one run of the demo.
+type show struct {
+	console
+	settings
+	stack   *demo.Stack
+	load    *load.Generator
+	before  demo.World
+	witness *demo.Witness
+	view    *view
+}
+
+// runDemo starts everything, migrates, looks at the result and stops everything, however it ends.
+func runDemo(ctx context.Context, c console, s settings) error {
+	d := &show{console: c, settings: s}
+	d.say("contraflow demo: scenario %s, %d customers\n", s.scenario, s.rows)
+	stack, err := demo.Start(ctx, demo.Options{Rows: s.rows, Edit: s.edit, UI: true, Keep: s.keep,
+		Say: func(part, about string) { d.say("  %-10s %s", part, about) }})
+	if err != nil {
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return err
+	}
+	defer func() {
+		stack.Stop()
+		if s.keep {
+			d.say("kept: %s", stack.Folder)
+		}
+	}()
+	d.stack = stack
+	ended, err := d.perform(ctx)
+	if err == nil {
+		err = d.conclude(ctx, ended)
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted: everything is stopped")
+	}
+	if err != nil {
+		d.logs()
+	}
+	return err
+}
+
+func (d *show) say(format string, args ...any) { fmt.Fprintf(d.stderr, format+"\n", args...) }
+
+// ended is what is known when the load has ended.
+type ended struct {
+	snapshot watch.Snapshot
+	stats    load.Stats
+	readBack int // customers
+}
+
+// perform runs the migration under load.
+func (d *show) perform(ctx context.Context) (e ended, err error) {
+	if err := d.prepare(ctx); err != nil {
+		return e, err
+	}
+	var tasks sync.WaitGroup
+	loading, stopLoad := context.WithCancel(ctx)
+	others, stopOthers := context.WithCancelCause(ctx)
+	defer tasks.Wait()
+	defer stopLoad()
+	defer stopOthers(nil)
+	tasks.Go(func() {
+		select {
+		case err := <-d.stack.Broken():
+			stopOthers(err)
+		case <-others.Done():
+		}
+	})
+	loaded := make(chan struct{})
+	tasks.Go(func() { d.load.Run(loading); close(loaded) })
+	tasks.Go(func() { d.view.ask(others) })
+
+	if !pause(others, warmup) {
+		return e, context.Cause(others)
+	}
+	run, err := d.stack.Migrate(others, startedBy)
+	if err != nil {
+		return e, err
+	}
+	d.links(run.GetID(), run.GetRunID())
+	if !d.interactive {
+		tasks.Go(func() { d.stack.ApproveAll(others, demo.Alice, humanPause, d.view.pressed) })
+	}
+	if d.scenario == crash {
+		tasks.Go(func() {
+			if err := d.stack.KillDuring(others, backfillStep, kills(), d.view.killed); err != nil {
+				stopOthers(err)
+			}
+		})
+	}
+	if e.snapshot, err = d.view.follow(others, run.GetID(), run.GetRunID()); err != nil {
+		return e, errors.Join(err, context.Cause(others))
+	}
+	if !pause(others, afterglow) {
+		return e, context.Cause(others)
+	}
+	stopLoad()
+	<-loaded
+	e.readBack = d.load.ReadBack(others)
+	e.stats = d.load.Stats()
+	return e, context.Cause(others)
+}
+
+// prepare looks at the world before, and makes what the scenario needs.
+func (d *show) prepare(ctx context.Context) (err error) {
+	if d.before, err = d.stack.Look(ctx); err != nil {
+		return err
+	}
+	switch d.scenario {
+	case rollback:
+		err = d.stack.ArmFault(ctx)
+	case crash:
+		d.witness, err = demo.PlaceWitness(ctx, d.stack.Pool, "customers")
+	}
+	if err != nil {
+		return err
+	}
+	if d.load, err = load.New(load.Options{BaseURL: d.stack.Shop.URL, Rate: requestRate, Seeded: d.rows}); err != nil {
+		return err
+	}
+	d.view = newView(d)
+	return nil
+}
+
+// links tells a person where to look, and where to press.
+func (d *show) links(id, run string) {
+	d.say("\n  watch it   %s/namespaces/%s/workflows/%s/%s", d.stack.Temporal.UIURL(), "default", id, run)
+	d.say("  the chat   %s", d.stack.Chat.URL())
+	if d.interactive {
+		d.say("\nYou decide: open the chat, take the name of alice or bob, and press Approve or Reject on each card.")
+	}
+	d.say("")
+}
+
+// conclude checks the result, and writes the summary and the report.
+func (d *show) conclude(ctx context.Context, e ended) error {
+	r := report{
+		Scenario: string(d.scenario), Outcome: string(e.snapshot.Outcome), Rows: d.rows, Backfilled: backfilled(e.snapshot),
+		Requests: e.stats.Requests, FailedRequests: e.stats.Failed, WrongReads: e.stats.WrongReads,
+		HistoryEvents: e.snapshot.HistoryEvents, Seconds: seconds(e.snapshot.Ended.Sub(e.snapshot.Started)),
+	}
+	checks := []demo.Check{
+		expect("the outcome is "+string(d.scenario.outcome()), e.snapshot.Outcome == d.scenario.outcome(),
+			"it is %s %s", e.snapshot.Outcome, e.snapshot.Failure),
+		expect("no request failed", e.stats.Failed == 0, "%d did, the last one: %s", e.stats.Failed, e.stats.LastError),
+		expect("no read was wrong", e.stats.WrongReads == 0, "%d were", e.stats.WrongReads),
+	}
+	if d.witness != nil {
+		testimony, err := d.witness.Ask(ctx)
+		if err = errors.Join(err, d.witness.Remove(ctx)); err != nil {
+			return err
+		}
+		r.CommittedTwice = &testimony.Twice
+		checks = append(checks,
+			expect("no row was committed twice", testimony.Twice == 0, "%d were", testimony.Twice),
+			expect("the witness saw every row", testimony.Changes == r.Backfilled, "it saw %d of %d", testimony.Changes, r.Backfilled),
+			expect("the worker was killed", d.view.kills() >= len(kills()), "%d times only", d.view.kills()))
+	}
+	if d.scenario.outcome() == watch.Completed {
+		checks = append(checks, d.stack.CheckMigrated(ctx)...)
+	} else {
+		checks = append(checks, d.stack.CheckUnchanged(ctx, d.before)...)
+	}
+	shop, err := d.stack.ShopStats(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(d.stdout, summary(e, shop, r, d.view.kills(), checks))
+	line, err := r.line()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(d.stdout, line)
+	failed := false
+	for _, c := range checks {
+		if c.Problem != "" {
+			failed = true
+			d.say("FAILED: %s: %s", c.Name, c.Problem)
+		}
+	}
+	if failed {
+		return errFailed
+	}
+	return nil
+}
+
+func expect(name string, holds bool, problem string, args ...any) demo.Check {
+	if holds {
+		return demo.Check{Name: name}
+	}
+	return demo.Check{Name: name, Problem: strings.TrimSpace(fmt.Sprintf(problem, args...))}
+}
+
+// backfilled is how many rows the backfill has changed, also when they have been taken back since.
+func backfilled(s watch.Snapshot) int64 {
+	if s.Result != nil {
+		return s.Result.Rows
+	}
+	var rows int64
+	if s.Status != nil {
+		for _, step := range s.Status.Steps {
+			rows += step.Rows
+		}
+	}
+	return rows
+}
+
+// logs shows the ends of the logs of the two programs that are ours.
+func (d *show) logs() {
+	processes := map[string]*demo.Process{"shop": d.stack.Shop, "worker": d.stack.Worker()}
+	for _, name := range []string{"shop", "worker"} {
+		if p := processes[name]; p != nil {
+			if text := p.LogEnd(); text != "" {
+				d.say("\nend of the %s's log:\n%s", name, text)
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+}
+
+// hopeless tells why a migration that nobody looks after will not go on; "" when it will.
+func hopeless(s watch.Snapshot) string {
+	if s.Status == nil || s.Closed {
+		return ""
+	}
+	switch s.Status.State {
+	case signals.Stuck, signals.Paused:
+		return fmt.Sprintf("it is %s: %s", s.Status.State, s.Status.Needs)
+	}
+	return ""
+}
+
+// pause returns true after d, or false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
