@@ -97,7 +97,6 @@ func (m *migration) run() (*signals.Result, error) {
 
 // begin resolves the plan and checks it against the world. Until it succeeds nothing has been changed.
 func (m *migration) begin() error {
-	m.origin() // fixes the first run's id
 	var begun activities.Begun
 	in := activities.BeginInput{Origin: m.origin(), Input: m.Input}
 	if err := workflow.ExecuteActivity(quick(m.ctx, 0), acts.Begin, in).Get(m.ctx, &begun); err != nil {

@@ -1,0 +1,179 @@
+package workflows
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// told are the control inputs that reached the backfill.
+func (b *bundle) told() []activities.ControlInput {
+	var told []activities.ControlInput
+	for _, c := range b.made("ControlBackfill") {
+		in := c.in.(activities.ControlInput)
+		in.Origin = activities.Origin{}
+		told = append(told, in)
+	}
+	return told
+}
+
+func TestPauseHoldsARollout(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.approveAll()
+	b.after(time.Second, func() { b.SignalWorkflow(signals.Pause, signals.Request{By: "bob", Reason: "lunch"}) })
+	b.after(30*time.Minute, func() {
+		s := b.status()
+		require.Equal(t, signals.Paused, s.State)
+		require.Equal(t, "paused by bob: lunch", s.Needs)
+		require.Equal(t, 10, b.step("write-new").Percent)
+		require.Contains(t, b.details(), "paused")
+	})
+	b.after(time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, time.Hour, b.made("ApplyFlag write-new 50")[0].at)
+	require.Equal(t, time.Hour+2*time.Second, b.made("ApplyFlag write-new 100")[0].at)
+	require.Equal(t, []string{"paused", "resumed", "approve", "approve"}, b.audited())
+}
+
+func TestPauseAndRateReachARunningBackfill(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.when("BackfillLane fill 0", play{after: time.Hour})
+	b.approveAll()
+	b.after(10*time.Minute, b.say(signals.Pause))
+	b.after(11*time.Minute, b.say(signals.Pause))
+	b.after(20*time.Minute, func() { b.SignalWorkflow(signals.Throttle, signals.ThrottleRequest{RowsPerSecond: 50, By: "bob"}) })
+	b.after(30*time.Minute, b.say(signals.Resume))
+	b.after(40*time.Minute, func() { b.SignalWorkflow(signals.Throttle, signals.ThrottleRequest{}) })
+	b.after(50*time.Minute, func() { b.SignalWorkflow(signals.Throttle, signals.ThrottleRequest{RowsPerSecond: -1}) })
+	b.after(51*time.Minute, b.say(signals.Resume)) // from psql it may have been paused as well
+	b.completes()
+	require.Equal(t, []activities.ControlInput{
+		{}, {Paused: true}, {Paused: true, RowsPerSecond: 50}, {RowsPerSecond: 50}, {}, {},
+	}, b.told())
+	require.Equal(t, []string{"pause refused: it is paused already", "throttle refused: rowsPerSecond must be 0 (no cap) or more"}, b.notices())
+	require.Equal(t, "throttled", b.audited()[1])
+}
+
+func TestBackfillBeginsWithTheRateAskedForBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.approveAll()
+	b.after(time.Second, func() { b.SignalWorkflow(signals.Throttle, signals.ThrottleRequest{RowsPerSecond: 50}) })
+	b.completes()
+	require.Equal(t, []activities.ControlInput{{RowsPerSecond: 50}}, b.told())
+	require.Less(t, b.made("ControlBackfill")[0].at, b.made("BackfillLane")[0].at+1)
+}
+
+func TestBackfillThatCannotBeToldIsKnown(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.approveAll()
+	b.when("BackfillLane fill 0", play{after: time.Hour})
+	b.when("ControlBackfill", play{}, permanent)
+	b.after(10*time.Minute, b.say(signals.Pause))
+	b.after(20*time.Minute, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, []string{"the backfill could not be told: it broke", "the backfill could not be told: it broke"}, b.notices())
+}
+
+func TestPauseBeforeAndDuringAnApproval(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.when("Verify prove", play{after: time.Hour})
+	b.after(10*time.Minute, b.say(signals.Pause))
+	b.after(2*time.Hour, func() {
+		require.Equal(t, signals.StepPending, b.step("cutover").State, "nobody is asked while it is paused")
+		require.Nil(t, b.status().Approval)
+	})
+	b.after(3*time.Hour, b.say(signals.Resume))
+	b.after(4*time.Hour, b.say(signals.Pause))
+	b.after(5*time.Hour, func() { b.approve("cutover", "alice") })
+	b.after(6*time.Hour, func() {
+		require.Equal(t, signals.StepDone, b.step("cutover").State, "a decision is taken in")
+		require.Equal(t, signals.StepPending, b.step("read-new").State, "and nothing is done")
+	})
+	b.after(7*time.Hour, b.say(signals.Resume))
+	b.after(8*time.Hour, func() { b.approve("contract", "alice") })
+	b.completes()
+	require.Equal(t, 7*time.Hour, b.made("ApplyFlag read-new 1")[0].at)
+}
+
+func TestPauseBeforeTheFirstStep(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.approveAll()
+	b.when("Begin", play{after: time.Minute})
+	b.after(time.Second, b.say(signals.Pause))
+	b.after(time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, time.Hour, b.made("Migrate expand")[0].at)
+}
+
+func TestPausedMigrationRollsBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.after(time.Second, b.say(signals.Pause))
+	b.after(time.Hour, b.say(signals.Rollback))
+	b.when("RestoreFlag write-new", play{after: time.Hour})
+	b.after(90*time.Minute, b.say(signals.Pause))
+	b.after(91*time.Minute, b.say(signals.Resume))
+	b.after(92*time.Minute, func() { require.Equal(t, signals.RollingBack, b.status().State) })
+	b.rollsBack()
+	require.Equal(t, undone[2:], b.compensations())
+	require.Equal(t, []string{"pause refused: the migration is rolling back, and that is not paused"}, b.notices())
+}
+
+func TestPayloads(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.approveAll()
+	for i, payload := range []any{"hello", 17, []string{"x"}, map[string]any{"by": 3}} {
+		b.after(time.Duration(i+1)*time.Second, func() { b.SignalWorkflow(signals.Pause, payload) })
+	}
+	b.after(10*time.Second, func() { b.SignalWorkflow(signals.Throttle, map[string]any{"rowsPerSecond": "many"}) })
+	b.after(11*time.Second, func() { b.SignalWorkflow(signals.Pause, nil) })
+	b.after(12*time.Second, func() { require.Equal(t, "paused", b.status().Needs, "no input is an empty one") })
+	b.after(13*time.Second, func() { b.SignalWorkflow(signals.Resume, nil) })
+	b.completes()
+	require.Len(t, b.notices(), 5)
+	for i, notice := range b.notices() {
+		want := "pause refused: its input is not understood: json: cannot unmarshal"
+		if i == 4 {
+			want = "throttle refused: its input is not understood: json: cannot unmarshal"
+		}
+		require.Contains(t, notice, want)
+	}
+}
+
+func TestNoticesAreBounded(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.approveAll()
+	b.after(time.Second, func() {
+		for range maxNotices + 5 {
+			b.SignalWorkflow(signals.Skip, nil)
+		}
+		b.SignalWorkflow(signals.Retry, nil)
+	})
+	b.completes()
+	require.Len(t, b.notices(), maxNotices)
+	require.Equal(t, "retry refused: nothing is stuck", b.notices()[maxNotices-1])
+}
+
+func TestOneLaneFailingStopsTheOthersAndTellsThePeopleWhy(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.when("PrepareBackfill", play{out: activities.BackfillPrepared{Lanes: []int{0, 1, 2}, Total: 10, Resumed: true}})
+	b.when("BackfillLane", forever)
+	b.when("BackfillLane fill 2", play{after: time.Hour, err: permanent.err})
+	b.after(time.Minute, func() {
+		require.Equal(t, "about 10 rows, going on from the checkpoints of the run before", b.step("fill").Detail)
+	})
+	require.Equal(t, "step fill: it broke", b.rollsBack().Cause)
+}
