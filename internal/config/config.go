@@ -3,12 +3,17 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -23,11 +28,11 @@ const DefaultStopTimeout = 20 * time.Second
 // DefaultListen serves health, metrics and Slack's interactions to this machine only.
 const DefaultListen = "127.0.0.1:8088"
 
-// Config of a worker.
+// Config of a worker. Paths are relative to the file's folder.
 type Config struct {
 	// TaskQueue to work on. Defaults to signals.TaskQueue.
 	TaskQueue string `yaml:"taskQueue"`
-	// Plans is the plan root: NAME.yaml or FOLDER/plan.yaml, each with its migrations folder. Relative to the file.
+	// Plans is the plan root: NAME.yaml or FOLDER/plan.yaml, each with its migrations folder.
 	Plans string `yaml:"plans"`
 	// Databases by the name that plans use.
 	Databases map[string]Database `yaml:"databases"`
@@ -87,7 +92,7 @@ type Slack struct {
 	// Token refers to a bot token, SigningSecret to the app's signing secret.
 	Token         Secret `yaml:"token"`
 	SigningSecret Secret `yaml:"signingSecret"`
-	// APIURL defaults to Slack's own; it ends in a slash.
+	// APIURL defaults to Slack's own. After Load it ends in a slash, which slack-go needs.
 	APIURL string `yaml:"apiURL"`
 	// People maps Slack user ids to the names that plans use.
 	People map[string]string `yaml:"people"`
@@ -98,41 +103,78 @@ type Slack struct {
 // Secrets are the resolved token and signing secret.
 func (s Slack) Secrets() (token, signingSecret string) { return s.token, s.signingSecret }
 
-// Load reads the file and resolves its secrets. The error names every mistake that was found.
+// Load reads the file and resolves its secrets. The error names every mistake that was found, and repeats no value: it may be
+// a secret that was written where it doesn't belong.
 func Load(path string, getenv func(string) string) (*Config, error) {
 	document, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the worker's configuration: %w", err)
 	}
-	c := &Config{TaskQueue: signals.TaskQueue, Listen: DefaultListen, StopTimeout: DefaultStopTimeout}
-	decoder := yaml.NewDecoder(bytes.NewReader(document))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	c := &Config{StopTimeout: DefaultStopTimeout}
+	mistakes := decode(document, c)
+	folder := filepath.Dir(path)
+	c.Plans = below(folder, c.Plans)
+	if c.Flags.FlagFile != nil {
+		c.Flags.FlagFile.Path = below(folder, c.Flags.FlagFile.Path)
 	}
-	if c.Plans != "" && !filepath.IsAbs(c.Plans) {
-		c.Plans = filepath.Join(filepath.Dir(path), c.Plans)
-	}
-	if err := c.check(getenv); err != nil {
+	c.TaskQueue = cmp.Or(c.TaskQueue, signals.TaskQueue)
+	c.Listen = cmp.Or(c.Listen, DefaultListen)
+	if err := errors.Join(mistakes, c.check(folder, getenv)); err != nil {
 		return nil, fmt.Errorf("%s:\n%w", path, err)
 	}
 	return c, nil
 }
 
-func (c *Config) check(getenv func(string) string) error {
+// decode fills in what it can, so that what else is wrong can be told too.
+func decode(document []byte, c *Config) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(document))
+	decoder.KnownFields(true)
+	err := decoder.Decode(c)
+	var each *yaml.LoadErrors
+	switch {
+	case errors.Is(err, io.EOF): // an empty file: what is missing is told by key
+		return nil
+	case errors.As(err, &each):
+		var mistakes []error
+		for _, e := range each.Errors {
+			mistakes = append(mistakes, fmt.Errorf("  line %d: %s", e.Mark.Line, withoutValues(e.Message)))
+		}
+		return errors.Join(mistakes...)
+	case err != nil:
+		return errors.New("  " + withoutValues(err.Error()))
+	}
+	if !errors.Is(decoder.Decode(&struct{}{}), io.EOF) {
+		return errors.New("  there is a second document behind ---: a worker has one configuration")
+	}
+	return nil
+}
+
+// quoted values of the file in the decoder's messages.
+var quoted = regexp.MustCompile("(?s)`.*`|'.*'")
+
+func withoutValues(message string) string { return quoted.ReplaceAllString(message, "…") }
+
+func below(folder, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(folder, path)
+}
+
+func (c *Config) check(folder string, getenv func(string) string) error {
 	var problems []error
 	problem := func(where, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("  %s: %w", where, fmt.Errorf(format, args...)))
 	}
 	secret := func(where string, s Secret) string {
-		value, err := s.read(getenv)
+		value, err := s.read(folder, getenv)
 		if err != nil {
 			problem(where, "%w", err)
 		}
 		return value
 	}
 	address := func(where, value string) {
-		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "") {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 			problem(where, "must be a URL such as http://127.0.0.1:8080")
 		}
 	}
@@ -142,7 +184,8 @@ func (c *Config) check(getenv func(string) string) error {
 	if len(c.Databases) == 0 {
 		problem("databases", "is empty: name at least one, for example `shop: {dsn: \"env:SHOP_DSN\"}`")
 	}
-	for name, db := range c.Databases {
+	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
+		db := c.Databases[name]
 		db.dsn = secret("databases."+name+".dsn", db.DSN)
 		c.Databases[name] = db
 	}
@@ -162,6 +205,9 @@ func (c *Config) check(getenv func(string) string) error {
 		s.token = secret("slack.token", s.Token)
 		s.signingSecret = secret("slack.signingSecret", s.SigningSecret)
 		address("slack.apiURL", s.APIURL)
+		if s.APIURL != "" {
+			s.APIURL = strings.TrimSuffix(s.APIURL, "/") + "/"
+		}
 		if s.Channel == "" {
 			problem("slack.channel", "is missing: name the channel's id")
 		}

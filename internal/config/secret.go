@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -10,24 +11,31 @@ import (
 // can be shown and stored.
 type Secret string
 
-// read resolves the reference. getenv is os.Getenv outside tests.
-func (s Secret) read(getenv func(string) string) (string, error) {
+// variable is a name as shells take it; anything else may be a secret, and is not repeated.
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// read resolves the reference; a path is relative to folder. getenv is os.Getenv outside tests.
+func (s Secret) read(folder string, getenv func(string) string) (string, error) {
 	kind, name, ok := strings.Cut(string(s), ":")
 	switch {
 	case s == "":
 		return "", fmt.Errorf("is missing: write env:NAME or file:PATH")
-	case ok && kind == "env":
+	case ok && kind == "env" && variable.MatchString(name):
 		value := getenv(name)
 		if value == "" {
 			return "", fmt.Errorf("names the environment variable %s, which is not set", name)
 		}
 		return value, nil
 	case ok && kind == "file":
-		value, err := os.ReadFile(name)
+		content, err := os.ReadFile(below(folder, name))
 		if err != nil {
 			return "", fmt.Errorf("names a file that can't be read: %w", err)
 		}
-		return strings.TrimSpace(string(value)), nil
+		value := strings.TrimSpace(string(content))
+		if value == "" {
+			return "", fmt.Errorf("names the file %s, which is empty", name)
+		}
+		return value, nil
 	}
 	return "", fmt.Errorf("must be env:NAME or file:PATH; secrets don't stand in this file")
 }
