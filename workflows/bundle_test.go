@@ -45,7 +45,8 @@ type bundle struct {
 	mu      sync.Mutex
 	plays   map[string][]play
 	hooks   map[string][]func()
-	winding map[string]time.Duration
+	winding map[string]time.Duration // how long an activity goes on after its cancellation
+	despite map[string]any           // what it returns in spite of that
 }
 
 // call is one activity as the workflow asked for it.
@@ -91,6 +92,7 @@ func setup(t *testing.T, p *plan.Plan) *bundle {
 		plays:   map[string][]play{"WatchHealth": {forever}},
 		hooks:   map[string][]func(){},
 		winding: map[string]time.Duration{},
+		despite: map[string]any{},
 	}
 	b.environment(begin)
 	return b
@@ -310,7 +312,7 @@ func (b *bundle) continues() *bundle {
 	var raw json.RawMessage
 	require.NoError(b.t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &raw))
 	n := &bundle{t: b.t, plan: b.plan, chat: b.chat, begun: b.begun, input: raw, timers: map[string]time.Duration{},
-		plays: b.plays, hooks: map[string][]func(){}, winding: b.winding}
+		plays: b.plays, hooks: map[string][]func(){}, winding: b.winding, despite: b.despite}
 	n.environment(b.Now())
 	return n
 }

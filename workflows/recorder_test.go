@@ -10,7 +10,8 @@ import (
 )
 
 // recorder notes the calls in the order in which the workflow makes them: the activities themselves run side by side. It
-// also gives activities the time to wind down after a cancellation, which the test environment does not.
+// also gives activities the time to wind down after a cancellation, or to succeed despite it, which the test environment does
+// not.
 type recorder struct {
 	interceptor.WorkerInterceptorBase
 	b *bundle
@@ -55,6 +56,10 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 		if err := acting.Get(ctx, nil); temporal.IsCanceledError(err) {
 			_ = workflow.Sleep(ctx, winding)
 			o.b.note(call{key: "ended " + key, at: workflow.Now(ctx).Sub(begin)})
+			if out, ok := o.b.despite[key]; ok {
+				settable.SetValue(out)
+				return
+			}
 		}
 		settable.Chain(acting)
 	})
@@ -95,13 +100,13 @@ func (b *bundle) keys(except ...string) []string {
 }
 
 // compensations are the keys of the compensating calls in their order.
-func (b *bundle) compensations() []string {
+func (b *bundle) compensations() []string { return compensating(b.keys()) }
+
+func compensating(all []string) []string {
 	var keys []string
-	for _, c := range b.calls {
-		for _, name := range []string{"MigrateDown", "RestoreFlag", "ResetBackfill"} {
-			if matches(c.key, name) {
-				keys = append(keys, c.key)
-			}
+	for _, key := range all {
+		if matches(key, "MigrateDown") || matches(key, "RestoreFlag") || matches(key, "ResetBackfill") {
+			keys = append(keys, key)
 		}
 	}
 	return keys
