@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -24,9 +25,39 @@ const schemaLock = 7165065861944472
 // ErrNewerSchema says that a newer contraflow has already worked on this database.
 var ErrNewerSchema = errors.New("the tables of schema contraflow were written by a newer contraflow: upgrade this worker")
 
+// ErrGrant says that the role lacks a right; the text around it holds the statement that gives it.
+var ErrGrant = errors.New("the role lacks a right on the database")
+
 // EnsureSchema creates or upgrades the tables of schema contraflow: the files of internal/pg/schema in the order of
-// their names, each once, all in one transaction. It is cheap when there is nothing to do.
+// their names, each once, all in one transaction. It is cheap when there is nothing to do. Errors: ErrNewerSchema, ErrGrant.
 func EnsureSchema(ctx context.Context, pool *pgxpool.Pool) error {
+	return granted(ctx, pool, ensureSchema(ctx, pool))
+}
+
+const insufficientPrivilege = "42501" // SQLSTATE
+
+// granted turns a refusal into the statement that a person has to run.
+func granted(ctx context.Context, q querier, err error) error {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || server.Code != insufficientPrivilege {
+		return err
+	}
+	var database, role string
+	var exists bool
+	if lookup := q.QueryRow(ctx, "select current_database(), current_user, exists (select from pg_namespace where nspname = $1)", Schema).
+		Scan(&database, &role, &exists); lookup != nil {
+		return err
+	}
+	database, role = pgx.Identifier{database}.Sanitize(), pgx.Identifier{role}.Sanitize()
+	if !exists {
+		return fmt.Errorf("%w: contraflow keeps its own tables in schema %s, which it creates itself once it may: GRANT CREATE ON DATABASE %s TO %s", ErrGrant, Schema, database, role)
+	}
+	return fmt.Errorf("%w: schema %s belongs to another role; let the worker be a member of its owner, or: "+
+		"GRANT USAGE, CREATE ON SCHEMA %[2]s TO %[3]s; GRANT ALL ON ALL TABLES IN SCHEMA %[2]s TO %[3]s; GRANT ALL ON ALL SEQUENCES IN SCHEMA %[2]s TO %[3]s",
+		ErrGrant, Schema, role)
+}
+
+func ensureSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	files, err := schemaNames()
 	if err != nil {
 		return err
