@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,6 +87,16 @@ func (l *Ledger) Flag(ctx context.Context, plan, step, key string) (r Record, ok
 	return r, err == nil, wrap(err, "read the record of flag "+key)
 }
 
+// Left lists what all steps of the plan may have left a flag in: the Ours of each. None of it is a stranger's doing.
+func (l *Ledger) Left(ctx context.Context, plan, key string) ([]json.RawMessage, error) {
+	rows, err := l.pool.Query(ctx, `select ours from contraflow.flag_record where plan = $1 and flag_key = $2`, plan, key)
+	if err != nil {
+		return nil, wrap(err, "read the records of flag "+key)
+	}
+	left, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
+	return left, wrap(err, "read the records of flag "+key)
+}
+
 // RecordFlag writes what a change will leave, before the change is made; before is kept from the first call.
 func (l *Ledger) RecordFlag(ctx context.Context, plan, step, key string, before, ours json.RawMessage) error {
 	_, err := l.pool.Exec(ctx, `insert into contraflow.flag_record (plan, step, flag_key, before, ours) values ($1, $2, $3, $4, $5)
@@ -118,9 +129,14 @@ func (l *Ledger) Audit(ctx context.Context, events ...Event) error {
 		}
 		batch.Queue(`insert into contraflow.audit (event_key, at, migration, run_id, plan, plan_hash, step, event, actor, detail)
 			values ($1, coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10) on conflict (event_key) do nothing`,
-			e.FirstRun+"/"+e.Key, at, e.Migration, e.FirstRun, e.Plan, e.PlanHash, e.Step, e.Event, e.Actor, e.Detail)
+			storable(e.FirstRun+"/"+e.Key), at, e.Migration, e.FirstRun, e.Plan, e.PlanHash, e.Step, storable(e.Event), storable(e.Actor), storable(e.Detail))
 	}
 	return wrap(l.pool.SendBatch(ctx, batch).Close(), "write the audit")
+}
+
+// storable is a person's text as Postgres takes it, which knows no NUL and no broken UTF-8: a decision must not fail over them.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func wrap(err error, doing string) error {
