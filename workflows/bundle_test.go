@@ -41,10 +41,10 @@ type bundle struct {
 	input  json.RawMessage
 	calls  []call // in the order in which the workflow made them
 	timers map[string]time.Duration
+	hooks  []hook
 
 	mu      sync.Mutex
 	plays   map[string][]play
-	hooks   map[string][]func()
 	winding map[string]time.Duration // how long an activity goes on after its cancellation
 	despite map[string]any           // what it returns in spite of that
 }
@@ -54,6 +54,11 @@ type call struct {
 	key string // name, step and what tells it apart: "ApplyFlag write-new 10", "BackfillLane fill 0", "PostNotice stuck"
 	in  any
 	at  time.Duration // since begin
+}
+
+type hook struct {
+	key string
+	run func()
 }
 
 // play is how one execution of an activity goes. The zero value succeeds at once.
@@ -90,7 +95,6 @@ func setup(t *testing.T, p *plan.Plan) *bundle {
 		t: t, plan: p, input: input, timers: map[string]time.Duration{},
 		begun:   activities.Begun{Plan: p, Hash: hash, Schema: activities.Schema{Folder: "migrations", Highest: 3}},
 		plays:   map[string][]play{"WatchHealth": {forever}},
-		hooks:   map[string][]func(){},
 		winding: map[string]time.Duration{},
 		despite: map[string]any{},
 	}
@@ -191,7 +195,7 @@ func (b *bundle) when(key string, plays ...play) {
 }
 
 // on runs f whenever the workflow makes a call whose key begins so.
-func (b *bundle) on(key string, f func()) { b.hooks[key] = append(b.hooks[key], f) }
+func (b *bundle) on(key string, f func()) { b.hooks = append(b.hooks, hook{key, f}) }
 
 // after runs f at this time since begin.
 func (b *bundle) after(d time.Duration, f func()) {
@@ -312,7 +316,7 @@ func (b *bundle) continues() *bundle {
 	var raw json.RawMessage
 	require.NoError(b.t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &raw))
 	n := &bundle{t: b.t, plan: b.plan, chat: b.chat, begun: b.begun, input: raw, timers: map[string]time.Duration{},
-		plays: b.plays, hooks: map[string][]func(){}, winding: b.winding, despite: b.despite}
+		plays: b.plays, winding: b.winding, despite: b.despite}
 	n.environment(b.Now())
 	return n
 }

@@ -68,11 +68,9 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 
 func (b *bundle) note(c call) {
 	b.calls = append(b.calls, c)
-	for key, hooks := range b.hooks {
-		if matches(c.key, key) {
-			for _, hook := range hooks {
-				hook()
-			}
+	for _, h := range b.hooks {
+		if matches(c.key, h.key) {
+			h.run()
 		}
 	}
 }
