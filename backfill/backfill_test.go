@@ -42,8 +42,6 @@ func setup(t *testing.T, sql ...string) bundle {
 	b := bundle{Database: db, pool: open(t, db.DSN)}
 	b.Engine = backfill.New(b.pool)
 	require.NoError(t, pg.EnsureSchema(t.Context(), b.pool))
-	// The role is called like contraflow's own schema, which "$user" would put first.
-	b.exec(t, "alter role current_user in database "+db.Name+" set search_path = public")
 	b.pool.Reset()
 	for _, s := range sql {
 		b.exec(t, s)

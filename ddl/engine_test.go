@@ -2,11 +2,14 @@ package ddl
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 	"github.com/contraflow/contraflow/internal/pg"
 )
 
@@ -216,13 +219,21 @@ func TestSchemasAreApart(t *testing.T) {
 	require.Equal(t, "public", one[string](t, b, "select schema_name from contraflow.ddl_version"))
 }
 
+// The role's name is our schema's too, which puts that first in "$user", public.
 func TestARoleNamedContraflowWorksInPublic(t *testing.T) {
 	t.Parallel()
 	b := setup(t, three)
 	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
-	b.exec(t, "alter database "+b.db.Name+" reset search_path")
-	b.pool.Reset()
-	require.Equal(t, pg.Schema, b.pool.Config().ConnConfig.User)
+
+	require.NoError(t, pgtest.Cluster(t).CreateRole(t.Context(), pg.Schema))
+	super, err := pgx.Connect(t.Context(), b.db.SuperDSN)
+	require.NoError(t, err)
+	_, err = super.Exec(t.Context(), "grant "+pgtest.Role+" to "+pg.Schema)
+	require.NoError(t, errors.Join(err, super.Close(t.Context())))
+	b.pool.Close()
+	b.pool, err = pg.Open(t.Context(), pgtest.Cluster(t).DSN(pg.Schema, b.db.Name), pg.Settings{})
+	require.NoError(t, err)
+	t.Cleanup(b.pool.Close)
 
 	b.requireState(t, at(1))
 	require.NoError(t, b.engine("p").Up(t.Context(), 2, ""))

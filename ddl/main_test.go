@@ -69,8 +69,6 @@ type bundle struct {
 func setup(t *testing.T, files map[string]string) bundle {
 	t.Helper()
 	db := pgtest.New(t)
-	// The role's name is our schema's too, which would put that first in "$user", public.
-	db.Exec(t, "alter database "+db.Name+" set search_path = public")
 	pool, err := pg.Open(t.Context(), db.DSN, pg.Settings{ApplicationName: "ddl test"})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
