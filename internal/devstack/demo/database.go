@@ -26,8 +26,8 @@ const (
 // firstVersion is the schema that the shop has before the plan: the customers in the old shape.
 const firstVersion = 1
 
-// fill makes the database of a shop that has been running for a while: migrated by golang-migrate as it comes, and seeded.
-func fill(ctx context.Context, pool *pgxpool.Pool, dsn, example string, rows int64) error {
+// Fill makes the database of a shop that has been running for a while: migrated by golang-migrate as it comes, and seeded.
+func Fill(ctx context.Context, pool *pgxpool.Pool, dsn, example string, rows int64) error {
 	if err := migrateTo(dsn, filepath.Join(example, "migrations"), firstVersion); err != nil {
 		return fmt.Errorf("migrate the shop to version %d: %w", firstVersion, err)
 	}

@@ -13,8 +13,8 @@ import (
 // exampleURL is where the example's plan expects the shop.
 const exampleURL = "http://127.0.0.1:8080"
 
-// writePlans makes a plan root: the example's plan, pointed at the shop that runs and then edited, with its SQL files beside it.
-func writePlans(root, example, shopURL string, edit func(*plan.Plan)) (*plan.Plan, error) {
+// WritePlans makes a plan root: the example's plan, pointed at the shop that runs and then edited, with its SQL files beside it.
+func WritePlans(root, example, shopURL string, edit func(*plan.Plan)) (*plan.Plan, error) {
 	source := filepath.Join(example, "plan.yaml")
 	text, err := os.ReadFile(source)
 	if err != nil {

@@ -36,33 +36,34 @@ type Process struct {
 	done   chan struct{} // closed once it has ended
 }
 
-// program to start.
-type program struct {
-	name, path, log string
-	args            []string
-	// env is its whole environment: nothing of ours leaks into it.
-	env []string
-	// broken is told when it ends although nobody asked it to.
-	broken func(error)
+// Program to start.
+type Program struct {
+	// Name in errors, Path of the executable, and Log it appends to, whose folder it runs in.
+	Name, Path, Log string
+	Args            []string
+	// Env is its whole environment: nothing of ours leaks into it.
+	Env []string
+	// Broken is told when it ends although nobody asked it to.
+	Broken func(error)
 }
 
-// start runs the program and waits until it listens.
-func start(ctx context.Context, p program) (*Process, error) {
+// Start runs the program and waits until it listens.
+func (p Program) Start(ctx context.Context) (*Process, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("start the %s: %w", p.name, err)
+		return nil, fmt.Errorf("start the %s: %w", p.Name, err)
 	}
 	said := &announcement{to: log, url: make(chan string, 1)}
-	cmd := exec.Command(p.path, p.args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Dir(p.log), p.env, said, said
+	cmd := exec.Command(p.Path, p.Args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Dir(p.Log), p.Env, said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		_ = log.Close() // empty
-		return nil, fmt.Errorf("start the %s: %w", p.name, err)
+		return nil, fmt.Errorf("start the %s: %w", p.Name, err)
 	}
-	running := &Process{Log: p.log, name: p.name, cmd: cmd, done: make(chan struct{})}
+	running := &Process{Log: p.Log, name: p.Name, cmd: cmd, done: make(chan struct{})}
 	listening := make(chan struct{})
 	go func() {
 		ended := cmd.Wait()
@@ -70,7 +71,7 @@ func start(ctx context.Context, p program) (*Process, error) {
 		close(running.done)
 		<-listening
 		if !running.wanted.Load() {
-			p.broken(fmt.Errorf("the %s ended by itself: %v\n%s", p.name, ended, running.LogEnd()))
+			p.Broken(fmt.Errorf("the %s ended by itself: %v\n%s", p.Name, ended, running.LogEnd()))
 		}
 	}()
 	defer close(listening)
@@ -79,10 +80,10 @@ func start(ctx context.Context, p program) (*Process, error) {
 		return running, nil
 	case <-running.done:
 		running.wanted.Store(true)
-		return nil, fmt.Errorf("the %s ended at once:\n%s", p.name, running.LogEnd())
+		return nil, fmt.Errorf("the %s ended at once:\n%s", p.Name, running.LogEnd())
 	case <-ctx.Done():
 		running.Kill()
-		return nil, fmt.Errorf("the %s does not say where it listens: %w\n%s", p.name, ctx.Err(), running.LogEnd())
+		return nil, fmt.Errorf("the %s does not say where it listens: %w\n%s", p.Name, ctx.Err(), running.LogEnd())
 	}
 }
 

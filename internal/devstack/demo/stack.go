@@ -171,10 +171,10 @@ func (s *Stack) startPostgres(ctx context.Context) error {
 	}
 	s.later(s.Pool.Close)
 	s.options.Say("Postgres", fmt.Sprintf("127.0.0.1:%d, database %s", cluster.Port, database))
-	if err := fill(ctx, s.Pool, s.DSN(), s.example, s.options.Rows); err != nil {
+	if err := Fill(ctx, s.Pool, s.DSN(), s.example, s.options.Rows); err != nil {
 		return err
 	}
-	s.options.Say("customers", fmt.Sprintf("%d, in the old shape", s.options.Rows))
+	s.options.Say("customers", "migrated to version 1 by golang-migrate, and seeded")
 	return nil
 }
 
@@ -233,11 +233,11 @@ func (s *Stack) startChat(context.Context) error {
 }
 
 func (s *Stack) startShop(ctx context.Context) error {
-	process, err := start(ctx, program{
-		name: "shop", path: s.options.Binaries.Shop, log: s.log("shop"), broken: s.tellBroken,
-		args: []string{"serve", "--debug", "--listen", anyPort},
-		env:  []string{"SHOP_DSN=" + s.DSN(), "SHOP_LD_SDK_KEY=" + s.secrets.sdkKey, "SHOP_LD_URL=" + s.Flags.URL()},
-	})
+	process, err := Program{
+		Name: "shop", Path: s.options.Binaries.Shop, Log: s.log("shop"), Broken: s.tellBroken,
+		Args: []string{"serve", "--debug", "--listen", anyPort},
+		Env:  []string{"SHOP_DSN=" + s.DSN(), "SHOP_LD_SDK_KEY=" + s.secrets.sdkKey, "SHOP_LD_URL=" + s.Flags.URL()},
+	}.Start(ctx)
 	if err != nil {
 		return err
 	}

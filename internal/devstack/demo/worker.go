@@ -31,7 +31,7 @@ listen: %s
 // configure writes the plan root and the worker's configuration.
 func (s *Stack) configure(context.Context) error {
 	root := filepath.Join(s.Folder, "plans")
-	p, err := writePlans(root, s.example, s.Shop.URL, s.options.Edit)
+	p, err := WritePlans(root, s.example, s.Shop.URL, s.options.Edit)
 	if err != nil {
 		return err
 	}
@@ -55,16 +55,16 @@ func (s *Stack) StartWorker(ctx context.Context) error {
 	if s.worker != nil {
 		return nil
 	}
-	process, err := start(ctx, program{
-		name: "worker", path: s.options.Binaries.Worker, log: s.log("worker"), broken: s.tellBroken,
-		args: []string{"--config", s.configFile()},
-		env: []string{
+	process, err := Program{
+		Name: "worker", Path: s.options.Binaries.Worker, Log: s.log("worker"), Broken: s.tellBroken,
+		Args: []string{"--config", s.configFile()},
+		Env: []string{
 			"HOME=" + s.Folder, // the user's own Temporal profile is for other servers
 			"TEMPORAL_ADDRESS=" + s.Temporal.Address(), "TEMPORAL_NAMESPACE=" + temporalserver.Namespace,
 			"SHOP_DSN=" + s.DSN(), "LD_TOKEN=" + s.secrets.flagToken, "LD_SDK_KEY=" + s.secrets.sdkKey,
 			"SLACK_TOKEN=" + s.secrets.chatToken, "SLACK_SIGNING_SECRET=" + s.secrets.signing,
 		},
-	})
+	}.Start(ctx)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type Cluster struct {
 	Password string
 
 	root string // temporary folder that holds the data folder and the log
+	run  func() *exec.Cmd
 	cmd  *exec.Cmd
 	done chan struct{} // closed once the server has ended
 }
@@ -56,7 +57,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Port: o.Port, Password: rand.Text(), root: root, done: make(chan struct{})}
+	c := &Cluster{Port: o.Port, Password: rand.Text(), root: root}
 	if err := c.start(ctx, bin, o); err != nil {
 		c.Stop()
 		return nil, fmt.Errorf("start Postgres from %s: %w", bin, err)
@@ -93,22 +94,61 @@ func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
 	for name, value := range o.Settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	log, err := os.Create(filepath.Join(c.root, "log"))
+	c.run = func() *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
+		cmd.Dir, cmd.SysProcAttr = c.root, attr
+		return cmd
+	}
+	return c.launch(ctx)
+}
+
+// Restart starts the server again after Crash, on the same port and the same data, and waits until it has recovered.
+// A running one is left alone.
+func (c *Cluster) Restart(ctx context.Context) error {
+	if !c.ended() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := c.launch(ctx); err != nil {
+		return fmt.Errorf("start Postgres again: %w", err)
+	}
+	return nil
+}
+
+// launch runs the server on its folder.
+func (c *Cluster) launch(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(c.root, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c.cmd = exec.Command(filepath.Join(bin, "postgres"), args...)
-	c.cmd.Dir, c.cmd.SysProcAttr, c.cmd.Stdout, c.cmd.Stderr = c.root, attr, log, log
-	if err := c.cmd.Start(); err != nil {
-		c.cmd = nil
+	cmd, done := c.run(), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
 		return err
 	}
+	c.cmd, c.done = cmd, done
 	go func() {
-		_ = c.cmd.Wait() // how it ended is in the log
-		close(c.done)
+		_ = cmd.Wait() // how it ended is in the log
+		close(done)
 	}()
 	return c.waitReady(ctx)
+}
+
+func (c *Cluster) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Crash ends the server without a checkpoint (immediate shutdown), as a power cut would, and waits until it is gone.
+func (c *Cluster) Crash() {
+	_ = c.cmd.Process.Signal(syscall.SIGQUIT) // an error means that it has ended already
+	<-c.done
 }
 
 // processAttributes makes the server die with us, and, when we are root, run as another user who owns the folder.

@@ -34,3 +34,29 @@ func TestBinariesRefusesAFolderWithoutServer(t *testing.T) {
 	_, err := Binaries()
 	require.ErrorContains(t, err, "PG_BINDIR")
 }
+
+func TestACrashLosesNothingCommittedAndRestartsInPlace(t *testing.T) {
+	t.Parallel()
+	c, err := Start(t.Context(), Options{})
+	require.NoError(t, err)
+	t.Cleanup(c.Stop)
+	conn, err := pgx.Connect(t.Context(), c.DSN(Superuser, "postgres"))
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "create table kept as select 7 as n")
+	require.NoError(t, err)
+
+	port, pid := c.Port, c.Pid()
+	c.Crash()
+	require.Error(t, conn.Ping(t.Context()))
+	require.NoError(t, c.Restart(t.Context()))
+	require.NoError(t, c.Restart(t.Context()), "a running server is left alone")
+	require.Equal(t, port, c.Port)
+	require.NotEqual(t, pid, c.Pid())
+	require.Contains(t, c.Log(), "was not properly shut down")
+	conn, err = pgx.Connect(t.Context(), c.DSN(Superuser, "postgres"))
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, conn.QueryRow(t.Context(), "select n from kept").Scan(&n))
+	require.Equal(t, 7, n)
+	require.NoError(t, conn.Close(t.Context()))
+}
