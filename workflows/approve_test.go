@@ -230,3 +230,25 @@ func TestDecisionsAreWrittenBeforeTheNextStep(t *testing.T) {
 	b.completes()
 	require.Equal(t, begin.Add(time.Hour+3*time.Second), b.step("then").Started, "one and two seconds later, when the database answers")
 }
+
+// An expiry that can't be written yet is still an open approval, until something else ends it.
+func TestDecisionWhileARollbackWindsDown(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]func(*bundle){
+		"rollback":     func(b *bundle) { b.SignalWorkflow(signals.Rollback, signals.Request{}) },
+		"cancellation": func(b *bundle) { b.CancelWorkflow() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, asking))
+			b.after(time.Hour, func() { b.approve("ask", "alice") })
+			b.when("Audit", forever, play{})
+			b.winding["Audit"] = time.Minute
+			b.after(24*time.Hour+10*time.Second, func() { stop(b) })
+			late := b.decide(24*time.Hour+30*time.Second, signals.Decision{Step: "ask", By: "bob", Verdict: signals.Approved})
+			b.rollsBack()
+			require.EqualError(t, late.rejected, `step "ask" does not wait for approval; no step does now`)
+			require.Contains(t, b.audited(), "approve")
+		})
+	}
+}

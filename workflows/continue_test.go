@@ -207,6 +207,21 @@ func TestSignalsThatArriveWithTheNewRunAreTakenIn(t *testing.T) {
 	require.Equal(t, []string{"approve", "approve", "throttled"}, next.audited())
 }
 
+func TestSignalInTheTaskThatEndsTheRunIsTakenIn(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.after(2*time.Second-time.Millisecond, func() { // heard only together with the end of the stage's soak
+		b.SetContinueAsNewSuggested(true)
+		b.SignalWorkflowSkippingWorkflowTask(signals.Throttle, signals.ThrottleRequest{RowsPerSecond: 7})
+	})
+	next := b.continues()
+	require.Equal(t, 2*time.Second, next.Now().Sub(begin))
+	next.approveAll()
+	next.completes()
+	require.Equal(t, []activities.ControlInput{{RowsPerSecond: 7}}, next.told())
+	require.Equal(t, "throttled", next.audited()[0])
+}
+
 // While lanes wind down for a new run there is time for something more important to be said.
 func TestWhatWinsOverANewRun(t *testing.T) {
 	t.Parallel()

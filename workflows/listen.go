@@ -59,18 +59,13 @@ func (m *migration) listen() {
 	}
 }
 
-// drain takes in what has arrived and was not received yet; what a new run would not see is lost otherwise.
-func (m *migration) drain() {
-	for _, h := range m.vocabulary() {
-		channel := workflow.GetSignalChannel(m.ctx, h.name)
-		for {
-			var raw json.RawMessage
-			if !channel.ReceiveAsync(&raw) {
-				break
-			}
-			m.hear(h, raw)
-		}
-	}
+// catchUp returns once all that has arrived is heard. Coroutines run in the order of their start, so one that starts now runs
+// behind those that listen. Emptying the channels instead would miss a signal that was handed to a listener already.
+func (m *migration) catchUp() {
+	ctx := m.disconnected()
+	heard := false
+	workflow.Go(ctx, func(workflow.Context) { heard = true })
+	_ = workflow.Await(ctx, func() bool { return heard }) // nothing cancels this context
 }
 
 func (m *migration) hear(h heard, raw json.RawMessage) {

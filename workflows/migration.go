@@ -68,8 +68,8 @@ func (m *migration) run() (*signals.Result, error) {
 			return nil, err
 		}
 	}
-	m.drain() // what was said before counts from the first step on
 	m.listen()
+	m.catchUp() // what was said before counts from the first step on
 	if !m.RollingBack {
 		err := m.forward()
 		if err == nil {

@@ -116,7 +116,7 @@ func (m *migration) settle() {
 	_ = workflow.Await(ctx, func() bool { // nothing cancels this context
 		return workflow.AllHandlersFinished(ctx) && m.posting == 0 || !m.RollingBack && !m.continuing()
 	})
-	m.drain()
+	m.catchUp()
 }
 
 // continueAsNew hands the state to a new run.
