@@ -92,6 +92,20 @@ func beat(ctx context.Context, tell func() []any) (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
+// untilStop ends ctx when the worker stops, for activities that only look: another worker does it again.
+func untilStop(ctx context.Context) (_ context.Context, release func()) {
+	stop := activity.GetWorkerStopChannel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel(errStopping)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // latest holds what the next heartbeat tells.
 type latest[T any] struct {
 	mu    sync.Mutex

@@ -16,66 +16,67 @@ import (
 func (a *Activities) PrepareBackfill(ctx context.Context, in BackfillInput) (BackfillPrepared, error) {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return BackfillPrepared{}, fail(err)
+		return BackfillPrepared{}, fail(ctx, err)
 	}
 	run, err := backfill.New(db.backfill).Prepare(ctx, spec(in.Origin, in.Backfill))
 	if err != nil {
-		return BackfillPrepared{}, fail(err)
+		return BackfillPrepared{}, fail(ctx, err)
 	}
 	prepared := BackfillPrepared{Total: run.Total, Resumed: run.Resumed, Restarted: run.StaleHash}
 	for _, lane := range run.Lanes {
 		prepared.Lanes = append(prepared.Lanes, lane.Lane)
 	}
-	return prepared, fail(audit(ctx, db, in.Origin, "backfill", "prepared"))
+	return prepared, fail(ctx, audit(ctx, db, in.Origin, "backfill", "prepared"))
 }
 
 // BackfillLane walks one lane to its end. The cursor in the target database is the truth; heartbeats are for people.
 func (a *Activities) BackfillLane(ctx context.Context, in BackfillInput) (LaneDone, error) {
-	db, err := a.database(ctx, in.Origin)
-	if err != nil {
-		return LaneDone{}, fail(err)
-	}
 	options, stop := a.reporting(ctx, in)
 	defer stop()
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return LaneDone{}, fail(ctx, err)
+	}
 	lane, err := backfill.New(db.backfill).RunLane(ctx, spec(in.Origin, in.Backfill), in.Lane, options)
-	return LaneDone{Rows: lane.Rows}, fail(err)
+	return LaneDone{Rows: lane.Rows}, fail(ctx, err)
 }
 
 // ProveBackfill counts afresh that no row is left, and sweeps again for rows written meanwhile.
 func (a *Activities) ProveBackfill(ctx context.Context, in BackfillInput) (BackfillProven, error) {
-	db, err := a.database(ctx, in.Origin)
-	if err != nil {
-		return BackfillProven{}, fail(err)
-	}
 	options, stop := a.reporting(ctx, in)
 	defer stop()
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return BackfillProven{}, fail(ctx, err)
+	}
 	proof, err := backfill.New(db.backfill).Finish(ctx, spec(in.Origin, in.Backfill), options)
 	if err != nil {
-		return BackfillProven{}, fail(err)
+		return BackfillProven{}, fail(ctx, err)
 	}
-	return BackfillProven{Rows: proof.Rows}, fail(audit(ctx, db, in.Origin, "backfill", "proven"))
+	return BackfillProven{Rows: proof.Rows}, fail(ctx, audit(ctx, db, in.Origin, "backfill", "proven"))
 }
 
-// ControlBackfill writes the control row, which every lane reads with every chunk.
+// ControlBackfill writes the control row, which every lane reads with every chunk. It does so beside the lanes' pool, all of
+// whose connections they may hold.
 func (a *Activities) ControlBackfill(ctx context.Context, in ControlInput) error {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return fail(err)
+		return fail(ctx, err)
 	}
 	control := backfill.Control{Paused: in.Paused, RowsPerSecond: in.RowsPerSecond}
-	return fail(backfill.New(db.backfill).SetControl(ctx, in.Origin.Plan, in.Origin.Step, control))
+	return fail(ctx, backfill.New(db.pool).SetControl(ctx, in.Origin.Plan, in.Origin.Step, control))
 }
 
 // ResetBackfill forgets the checkpoints; when it returns, no attempt that still runs can change a row.
 func (a *Activities) ResetBackfill(ctx context.Context, in BackfillInput) error {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return fail(err)
+		return fail(ctx, err)
 	}
-	if err := backfill.New(db.backfill).Reset(ctx, in.Origin.Plan, in.Origin.Step); err != nil {
-		return fail(err)
+	if err := backfill.New(db.pool).Reset(ctx, in.Origin.Plan, in.Origin.Step); err != nil {
+		return fail(ctx, err)
 	}
-	return fail(audit(ctx, db, in.Origin, "backfill", "reset"))
+	return fail(ctx, audit(ctx, db, in.Origin, "backfill", "reset"))
 }
 
 // reporting heartbeats the lane's progress, and ends the lane between two chunks when the worker stops.

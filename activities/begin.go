@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/ddl"
@@ -16,7 +17,7 @@ import (
 // comes last, so that a plan that can't run changes nothing.
 func (a *Activities) Begin(ctx context.Context, in BeginInput) (Begun, error) {
 	begun, err := a.begin(ctx, in)
-	return begun, fail(err)
+	return begun, fail(ctx, err)
 }
 
 func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
@@ -56,10 +57,10 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if err := a.checkFlags(ctx, p, begun.ResumeAt); err != nil {
 		return Begun{}, err
 	}
-	if err := a.checkBackfills(ctx, db, p, state, begun.ResumeAt); err != nil {
+	if err := db.ready(ctx); err != nil { // its functions are part of the statements that are inspected now
 		return Begun{}, err
 	}
-	if err := db.ready(ctx); err != nil {
+	if err := a.checkBackfills(ctx, db, p, state, begun.ResumeAt); err != nil {
 		return Begun{}, err
 	}
 	if err := a.claim(ctx, db, o); err != nil {
@@ -154,7 +155,7 @@ func (a *Activities) checkBackfills(ctx context.Context, db *Database, p *plan.P
 		}
 		_, err := backfill.New(db.backfill).Inspect(ctx, spec(Origin{Plan: p.Name, Step: s.Name}, *s.Backfill))
 		var statement *backfill.StatementError
-		toCome := pending && (is(err, backfill.ErrNoTable, backfill.ErrNoColumn) || errors.As(err, &statement))
+		toCome := pending && (is(err, backfill.ErrNoTable, backfill.ErrNoKey, backfill.ErrNoColumn) || errors.As(err, &statement))
 		if err != nil && !toCome {
 			return fmt.Errorf("step %s: %w", s.Name, err)
 		}
@@ -182,6 +183,7 @@ func (a *Activities) claim(ctx context.Context, db *Database, o Origin) error {
 
 // resumeAt is the step behind the last irreversible one that this plan has already taken in a run that was cut off: all
 // before it was done then, and some of it can't even be looked at any more. 0 for a plan that starts at its beginning.
+// A schema that stands there by somebody else's doing is refused: nothing says that the steps before were done.
 func (a *Activities) resumeAt(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files, state ddl.State) (int, error) {
 	at := 0
 	for i, s := range p.Steps {
@@ -192,6 +194,7 @@ func (a *Activities) resumeAt(ctx context.Context, db *Database, p *plan.Plan, f
 	if at == 0 {
 		return 0, nil
 	}
+	taken := p.Steps[at-1]
 	if err := db.ready(ctx); err != nil { // who applied what stands in our own tables
 		return 0, err
 	}
@@ -199,8 +202,9 @@ func (a *Activities) resumeAt(ctx context.Context, db *Database, p *plan.Plan, f
 	if err != nil {
 		return 0, err
 	}
-	if len(applied) == 0 {
-		return 0, permanent("SchemaVersion", "the schema is at version %d, behind the irreversible step %s: this plan has nothing left to do", state.Version, p.Steps[at-1].Name)
+	if !slices.Contains(applied, taken.Migrate.To) {
+		return 0, permanent("SchemaVersion", "the schema is at version %d, behind the irreversible step %s, and no unfinished run of this plan took it there: "+
+			"either the plan is completed, or somebody else migrated", state.Version, taken.Name)
 	}
 	return at, nil
 }
@@ -209,25 +213,25 @@ func (a *Activities) resumeAt(ctx context.Context, db *Database, p *plan.Plan, f
 func (a *Activities) Finish(ctx context.Context, in FinishInput) error {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return fail(err)
+		return fail(ctx, err)
 	}
 	if err := audit(ctx, db, in.Origin, string(in.Outcome), in.Detail); err != nil {
-		return fail(err)
+		return fail(ctx, err)
 	}
 	me := ledger.Holder{Migration: in.Origin.Migration, FirstRun: in.Origin.FirstRun}
-	return fail(db.ledger.Close(ctx, in.Origin.Plan, me, string(in.Outcome), in.Outcome != signals.Failed))
+	return fail(ctx, db.ledger.Close(ctx, in.Origin.Plan, me, string(in.Outcome), in.Outcome != signals.Failed))
 }
 
 // Audit records what people said.
 func (a *Activities) Audit(ctx context.Context, in AuditInput) error {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return fail(err)
+		return fail(ctx, err)
 	}
 	var events []ledger.Event
 	for _, e := range in.Events {
 		events = append(events, ledger.Event{Key: e.Key, At: e.At, Migration: in.Origin.Migration, FirstRun: in.Origin.FirstRun,
 			Plan: in.Origin.Plan, PlanHash: in.Origin.PlanHash, Step: e.Step, Event: e.Event, Actor: e.Actor, Detail: e.Detail})
 	}
-	return fail(db.ledger.Audit(ctx, events...))
+	return fail(ctx, db.ledger.Audit(ctx, events...))
 }

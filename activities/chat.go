@@ -21,7 +21,7 @@ func (a *Activities) PostCard(ctx context.Context, in Card) (CardRef, error) {
 	} else {
 		ref, err = a.Chat.Poster.Post(ctx, a.Chat.Channel, a.Chat.card(in))
 	}
-	return CardRef{Channel: ref.Channel, TS: ref.TS}, fail(err)
+	return CardRef{Channel: ref.Channel, TS: ref.TS}, fail(ctx, err)
 }
 
 // UpdateCard shows what was decided and takes the buttons away.
@@ -29,7 +29,7 @@ func (a *Activities) UpdateCard(ctx context.Context, in Card) error {
 	if a.Chat == nil {
 		return nil
 	}
-	return fail(a.Chat.Poster.Update(ctx, slackcard.Ref{Channel: in.Ref.Channel, TS: in.Ref.TS}, a.Chat.card(in)))
+	return fail(ctx, a.Chat.Poster.Update(ctx, slackcard.Ref{Channel: in.Ref.Channel, TS: in.Ref.TS}, a.Chat.card(in)))
 }
 
 // PostNotice tells people, in the thread of the card it belongs to if there is one.
@@ -40,10 +40,10 @@ func (a *Activities) PostNotice(ctx context.Context, in NoticeInput) error {
 	notice := slackcard.Notice{Kind: noticeKinds[in.Kind], Text: in.Text, Migration: in.Origin.Migration, TemporalURL: a.Chat.url(in.Origin)}
 	if in.Ref.TS != "" {
 		_, err := a.Chat.Poster.Reply(ctx, slackcard.Ref{Channel: in.Ref.Channel, TS: in.Ref.TS}, notice)
-		return fail(err)
+		return fail(ctx, err)
 	}
 	_, err := a.Chat.Poster.Post(ctx, a.Chat.Channel, notice)
-	return fail(err)
+	return fail(ctx, err)
 }
 
 var noticeKinds = map[string]slackcard.NoticeKind{

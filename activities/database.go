@@ -16,8 +16,9 @@ const (
 	chunkLockTimeout = time.Second
 	// chunkTimeout is far above any chunk: one that takes longer has met something that a smaller chunk avoids.
 	chunkTimeout = 30 * time.Second
-	// spareConns on top of one connection for each lane: preparation and proof.
-	backfillConns = 16
+	// backfillConns is one for each of the 64 lanes that a backfill may have, and two for preparation and proof beside them.
+	// They are opened as lanes need them.
+	backfillConns = 66
 )
 
 // Database is one target: pools for its kinds of work, connected at first use.

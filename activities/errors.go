@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/slack-go/slack"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/ddl"
@@ -25,17 +27,26 @@ func permanent(kind, format string, args ...any) error {
 	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), kind, nil)
 }
 
+// errStopping is why a worker that stops ends what it only watches.
+var errStopping = errors.New("the worker stops; another goes on")
+
 // fail decides, for every activity, whether an error is worth a retry, and strips it to its text: causes may hold values.
-func fail(err error) error {
+// What an engine says after Temporal has cancelled the activity is about the cancellation.
+func fail(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	var application *temporal.ApplicationError
-	if errors.As(err, &application) || errors.Is(err, context.Canceled) {
-		return err
+	if temporal.IsCanceledError(context.Cause(ctx)) {
+		return temporal.NewCanceledError()
+	}
+	if application, ok := errors.AsType[*temporal.ApplicationError](err); ok {
+		return application
 	}
 	if kind := permanentKind(err); kind != "" {
 		return permanent(kind, "%s", text(err))
+	}
+	if is(context.Cause(ctx), errStopping, worker.ErrWorkerShutdown) {
+		err = errStopping
 	}
 	o := temporal.ApplicationErrorOptions{}
 	var limited *flags.RateLimited
@@ -45,7 +56,7 @@ func fail(err error) error {
 		o.NextRetryDelay = max(time.Until(limited.Until), time.Second)
 	case errors.As(err, &slackLimited):
 		o.NextRetryDelay = max(slackLimited.RetryAfter, time.Second)
-	case errors.Is(err, backfill.ErrStopped):
+	case is(err, backfill.ErrStopped, errStopping):
 		o.NextRetryDelay = time.Millisecond // the worker stops and loses nothing; another goes on at once
 	}
 	return temporal.NewApplicationErrorWithOptions(text(err), "Retryable", o)
@@ -84,7 +95,7 @@ func permanentKind(err error) string {
 		return "Query"
 	case errors.Is(err, slackcard.ErrSetup):
 		return "Chat"
-	case is(err, pg.ErrNewerSchema, pg.ErrName, pg.ErrNoRelation):
+	case is(err, pg.ErrNewerSchema, pg.ErrGrant, pg.ErrName, pg.ErrNoRelation):
 		return "Database"
 	}
 	var server *pgconn.PgError
@@ -116,14 +127,32 @@ func transient(code string) bool {
 	return false
 }
 
-// text of an error without what may hold secrets or values: connection errors keep only their cause, errors of Postgres their
-// state and primary message.
+// text of an error without what may hold secrets or values: connection errors keep only their cause, errors of Postgres
+// their state, and their primary message where it speaks of the schema and not of rows.
 func text(err error) string {
-	var connecting *pgconn.ConnectError
-	if errors.As(err, &connecting) {
+	if connecting, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return "Postgres does not answer: " + innermost(connecting).Error()
 	}
-	return err.Error()
+	said := err.Error()
+	if statement, ok := errors.AsType[*ddl.StatementError](err); ok && !aboutSchema(statement.SQLState) && !strings.HasPrefix(statement.SQLState, "22") {
+		silent := *statement
+		silent.Message = "the message is withheld: it may quote rows"
+		said = strings.ReplaceAll(said, statement.Error(), silent.Error())
+	}
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok && !aboutSchema(server.Code) {
+		said = strings.ReplaceAll(said, server.Error(), "SQLSTATE "+server.Code)
+	}
+	return said
+}
+
+// aboutSchema tells the SQLSTATE classes whose primary messages Postgres writes itself, with names and without values: those of
+// RAISE (P0) and of other languages' functions may say anything, those of data exceptions (22) quote what they choked on.
+func aboutSchema(code string) bool {
+	switch code[:min(2, len(code))] {
+	case "0A", "23", "25", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58":
+		return true
+	}
+	return false
 }
 
 func innermost(err error) error {

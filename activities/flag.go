@@ -14,7 +14,7 @@ import (
 // after a crash in between we still know our own change from a stranger's.
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	now, err := a.applyFlag(ctx, in)
-	return now, fail(err)
+	return now, fail(ctx, err)
 }
 
 func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
@@ -30,8 +30,11 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if err != nil {
 		return FlagNow{}, err
 	}
+	if now.Archived {
+		return FlagNow{}, fmt.Errorf("flag %s serves nothing: unarchive it, or roll back: %w", in.Key, flags.ErrArchived)
+	}
 	if !known {
-		record = flagRecord{before: now, ours: []flags.State{now}}
+		record.before, record.ours = now, []flags.State{now}
 	} else if !now.Equal(record.before) && !record.isOurs(now) {
 		return FlagNow{}, fmt.Errorf("flag %s is %q, and this migration left it %q: %w; put it back to either, or roll back",
 			in.Key, now.Summary, record.ours[len(record.ours)-1].Summary, flags.ErrStranger)
@@ -59,7 +62,7 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 // RestoreFlag puts back exactly what the flag was before the step, unless a stranger changed it since.
 func (a *Activities) RestoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	now, err := a.restoreFlag(ctx, in)
-	return now, fail(err)
+	return now, fail(ctx, err)
 }
 
 func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
@@ -71,9 +74,12 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err != nil {
 		return FlagNow{}, err
 	}
+	if !known { // the step never got as far as the flag, which may not even exist, or this is a second attempt
+		return FlagNow{Summary: "as it was"}, nil
+	}
 	now, err := provider.Get(ctx, in.Key)
-	if err != nil || !known { // unknown: the step never got as far as the flag, or this is a second attempt
-		return FlagNow{now.Summary, now.Version}, err
+	if err != nil {
+		return FlagNow{}, err
 	}
 	ours := record.ours[len(record.ours)-1]
 	if record.isOurs(now) {
@@ -90,7 +96,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 
 // RetireFlag archives a flag that serves one value to everybody.
 func (a *Activities) RetireFlag(ctx context.Context, in FlagInput) error {
-	return fail(a.retireFlag(ctx, in))
+	return fail(ctx, a.retireFlag(ctx, in))
 }
 
 func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
@@ -127,9 +133,13 @@ func (a *Activities) forFlag(ctx context.Context, in FlagInput) (*Database, flag
 type flagRecord struct {
 	before flags.State
 	ours   []flags.State
+	// others are what the plan's other steps may have left it in: a run before this one may have got further.
+	others []flags.State
 }
 
-func (r flagRecord) isOurs(s flags.State) bool { return slices.ContainsFunc(r.ours, s.Equal) }
+func (r flagRecord) isOurs(s flags.State) bool {
+	return slices.ContainsFunc(r.ours, s.Equal) || slices.ContainsFunc(r.others, s.Equal)
+}
 
 func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r flagRecord, known bool, err error) {
 	stored, known, err := db.ledger.Flag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
@@ -141,6 +151,17 @@ func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r 
 	}
 	if err := json.Unmarshal(stored.Ours, &r.ours); err != nil {
 		return r, false, fmt.Errorf("read the record of flag %s: %w", in.Key, err)
+	}
+	left, err := db.ledger.Left(ctx, in.Origin.Plan, in.Key)
+	if err != nil {
+		return r, false, err
+	}
+	for _, raw := range left {
+		var states []flags.State
+		if err := json.Unmarshal(raw, &states); err != nil {
+			return r, false, fmt.Errorf("read the records of flag %s: %w", in.Key, err)
+		}
+		r.others = append(r.others, states...)
 	}
 	return r, true, nil
 }

@@ -21,9 +21,11 @@ const (
 // WatchHealth probes until a check brings a verdict or the slice ends. After a crash it goes on with the counts of its last
 // heartbeat.
 func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdict, error) {
+	ctx, release := untilStop(ctx)
+	defer release()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return GuardVerdict{}, fail(err)
+		return GuardVerdict{}, fail(ctx, err)
 	}
 	var checks []health.Check
 	for _, c := range in.Checks {
@@ -45,7 +47,7 @@ func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdi
 	defer beat(ctx, func() []any { b := beating.get(); return []any{b.readings, b.standings} })()
 	verdict, err := watcher.Watch(ctx, guardSlice, earlier, func(s []health.Standing) { beating.set(guardBeat{readings(s), s}) })
 	if err != nil {
-		return GuardVerdict{}, fail(err)
+		return GuardVerdict{}, fail(ctx, err)
 	}
 	return GuardVerdict{Outcome: string(verdict.Outcome), Check: verdict.Check, Reading: verdict.Reading}, nil
 }
@@ -101,17 +103,19 @@ func check(c plan.Check, interval plan.Duration) health.Check {
 
 // Verify asks the query for its number and fails for good when it is out of bounds.
 func (a *Activities) Verify(ctx context.Context, in VerifyInput) (Verified, error) {
+	ctx, release := untilStop(ctx)
+	defer release()
 	defer beat(ctx, func() []any { return []any{in.Origin.Step} })()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return Verified{}, fail(err)
+		return Verified{}, fail(ctx, err)
 	}
 	m, err := health.Measure(ctx, db.pool, health.SQLProbe{Query: in.Verify.Query, Max: in.Verify.Max, Min: in.Verify.Min, Timeout: proofTimeout})
 	if err != nil {
-		return Verified{}, fail(err)
+		return Verified{}, fail(ctx, err)
 	}
 	if !m.Pass {
 		return Verified{}, permanent("NotProven", "the query returned %s", m.Text)
 	}
-	return Verified{Number: m.Number}, fail(audit(ctx, db, in.Origin, "verified", m.Text))
+	return Verified{Number: m.Number}, fail(ctx, audit(ctx, db, in.Origin, "verified", m.Text))
 }

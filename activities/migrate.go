@@ -17,6 +17,9 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 		if err != nil {
 			return nil, err
 		}
+		if state.Dirty { // also where no version is left to apply
+			return nil, fmt.Errorf("%w at version %d: repair it first, then go on", ddl.ErrDirty, state.Version)
+		}
 		versions, err := files.Between(state, in.To)
 		if err != nil {
 			return nil, err
@@ -28,7 +31,7 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 		}
 		return versions, nil
 	})
-	return done, fail(err)
+	return done, fail(ctx, err)
 }
 
 // MigrateDown takes down the versions in (in.Floor, in.To] that this plan applied, newest first.
@@ -43,28 +46,32 @@ func (a *Activities) MigrateDown(ctx context.Context, in MigrateInput) (Migrated
 			if v <= in.Floor || v > in.To {
 				continue
 			}
-			if err := engine.Down(ctx, v, files.SHA256(v, ddl.Down)); err != nil && !errors.Is(err, ddl.ErrNotOurs) {
+			err := engine.Down(ctx, v, files.SHA256(v, ddl.Down))
+			if errors.Is(err, ddl.ErrNotOurs) {
+				continue
+			}
+			if err != nil {
 				return undone, err
 			}
 			undone = append(undone, v)
 		}
 		return undone, nil
 	})
-	return done, fail(err)
+	return done, fail(ctx, err)
 }
 
 // SchemaVersion changes nothing and says where the schema stands.
 func (a *Activities) SchemaVersion(ctx context.Context, in MigrateInput) (Migrated, error) {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return Migrated{}, fail(err)
+		return Migrated{}, fail(ctx, err)
 	}
 	files, err := a.Plans.files(in.Schema.Folder)
 	if err != nil {
-		return Migrated{}, fail(err)
+		return Migrated{}, fail(ctx, err)
 	}
 	state, err := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan}).State(ctx)
-	return Migrated{Version: state.Version}, fail(err)
+	return Migrated{Version: state.Version}, fail(ctx, err)
 }
 
 // migrate runs work with heartbeats that tell what it waits for, and audits what it did.

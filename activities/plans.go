@@ -3,6 +3,7 @@ package activities
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -33,16 +34,14 @@ type stored struct {
 	folder string // in which its document lies, "." for the root
 }
 
-// find reads the plan of that name. A document that does not decode is reported only if it is the one asked for by its file name.
+// find reads the plan of that name. A document that can't be read or decoded is reported only if it is the one asked for by its
+// file name.
 func (p *Plans) find(name string) (stored, error) {
-	var known []string
+	var known, files []string
+	var found stored
 	var broken error
 	for _, file := range p.documents() {
-		document, err := fs.ReadFile(p.root.FS(), file)
-		if err != nil {
-			return stored{}, fmt.Errorf("read plan %s: %w", file, err)
-		}
-		decoded, err := plan.Decode(file, document)
+		decoded, err := p.read(file)
 		if err != nil {
 			if base := strings.TrimSuffix(path.Base(file), path.Ext(file)); base == name || path.Base(path.Dir(file)) == name {
 				broken = err
@@ -50,14 +49,27 @@ func (p *Plans) find(name string) (stored, error) {
 			continue
 		}
 		if decoded.Name == name {
-			return stored{decoded, path.Dir(file)}, nil
+			found, files = stored{decoded, path.Dir(file)}, append(files, file)
 		}
 		known = append(known, decoded.Name)
 	}
-	if broken != nil {
+	switch {
+	case len(files) == 1:
+		return found, nil
+	case len(files) > 1:
+		return stored{}, permanent("BadPlan", "plan %q stands in %s: give each its own name", name, strings.Join(files, " and in "))
+	case broken != nil:
 		return stored{}, broken
 	}
 	return stored{}, permanent("UnknownPlan", "the worker knows no plan %q; it knows: %s", name, orNone(known))
+}
+
+func (p *Plans) read(file string) (*plan.Plan, error) {
+	document, err := fs.ReadFile(p.root.FS(), file)
+	if err != nil {
+		return nil, permanent("BadPlan", "read plan %s below the worker's plan root: %v", file, err)
+	}
+	return plan.Decode(file, document)
 }
 
 func (p *Plans) documents() []string {
@@ -86,7 +98,11 @@ func (p *Plans) files(folder string) (*ddl.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ddl.ReadFiles(below)
+	files, err := ddl.ReadFiles(below)
+	if _, stray := errors.AsType[*ddl.StrayError](err); err != nil && !stray {
+		return nil, permanent("SQLFiles", "folder %s below the worker's plan root: %v", folder, err)
+	}
+	return files, err
 }
 
 // Sums lists the SQL files up to a version as the plan hash takes them.

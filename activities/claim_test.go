@@ -1,0 +1,178 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/signals"
+)
+
+const shopPlan = "split-customer-address"
+
+func dead(context.Context, string, string) (bool, error) { return false, nil }
+
+func (b *bundle) holder(t *testing.T) string {
+	t.Helper()
+	return one[string](t, b, "select first_run from contraflow.migration where ended_at is null")
+}
+
+func TestAPlanIsRunByOneMigrationAtATime(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var asked []string
+	b.acts.Alive = func(_ context.Context, migration, firstRun string) (bool, error) {
+		asked = append(asked, migration+" "+firstRun)
+		return true, nil
+	}
+	_, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	require.Empty(t, asked)
+
+	_, err = b.begin(t, shopPlan, "run-2")
+	requirePermanent(t, err, "AlreadyRunning", "migration m", "run-1")
+	require.Equal(t, []string{"m run-1"}, asked)
+	require.Equal(t, "run-1", b.holder(t))
+
+	b.acts.Alive = func(context.Context, string, string) (bool, error) { return false, errors.New("Temporal is away") }
+	_, err = b.begin(t, shopPlan, "run-2")
+	requireRetryable(t, err, "migration m still runs", "Temporal is away")
+	require.Equal(t, "run-1", b.holder(t), "who can't be asked may be alive")
+
+	b.acts.Alive = dead
+	_, err = b.begin(t, shopPlan, "run-2")
+	require.NoError(t, err)
+	require.Equal(t, "run-2", b.holder(t), "a terminated migration gives the plan up")
+}
+
+func TestOfTwoBeginsOneWins(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.begin(t, shopPlan, "run-0")
+	require.NoError(t, err)
+	b.acts.Alive = func(_ context.Context, _, firstRun string) (bool, error) { return firstRun != "run-0", nil }
+
+	runs := []string{"run-1", "run-2"}
+	errs := make([]error, len(runs))
+	var both sync.WaitGroup
+	for i, firstRun := range runs {
+		both.Go(func() { _, errs[i] = b.begin(t, shopPlan, firstRun) })
+	}
+	both.Wait()
+	winner := 0
+	if errs[0] != nil {
+		winner = 1
+	}
+	require.NoError(t, errs[winner])
+	requirePermanent(t, errs[1-winner], "AlreadyRunning", runs[winner])
+	require.Equal(t, runs[winner], b.holder(t))
+}
+
+func TestAFailingBeginLeavesTheClaimAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	b.acts.Alive = dead
+	b.remove(t, "shop/migrations/000002_add_street.down.sql")
+	_, err = b.begin(t, shopPlan, "run-2")
+	requirePermanent(t, err, "SQLFiles")
+	require.Equal(t, "run-1", b.holder(t))
+	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.audit"))
+}
+
+func (b *bundle) finish(t *testing.T, begun Begun, outcome signals.State) {
+	t.Helper()
+	_, err := run[any](t, b, b.acts.Finish, FinishInput{Origin: begun.origin(""), Outcome: outcome, Detail: "why"}, call{})
+	require.NoError(t, err)
+}
+
+func (b *bundle) migrate(t *testing.T, begun Begun, step string, to uint) (Migrated, error) {
+	t.Helper()
+	return run[Migrated](t, b, b.acts.Migrate, MigrateInput{Origin: begun.origin(step), Schema: begun.Schema, To: to}, call{})
+}
+
+func TestFinishGivesThePlanBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	_, err = b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	b.finish(t, begun, signals.Failed)
+	require.Equal(t, 2, one[int](t, b, "select count(*)::int from contraflow.ddl_version"), "it will be gone on with")
+	_, err = b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	b.finish(t, begun, signals.RolledBack)
+	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.ddl_version"))
+	b.finish(t, begun, signals.RolledBack) // an attempt whose answer was lost
+	require.Equal(t, "rolled_back why", one[string](t, b, "select event || ' ' || detail from contraflow.audit where event = 'rolled_back'"))
+}
+
+func TestAPlanGoesOnBehindItsPointOfNoReturn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	_, err = b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	b.acts.Alive = dead
+
+	before, err := b.begin(t, shopPlan, "run-2")
+	require.NoError(t, err)
+	require.Zero(t, before.ResumeAt, "a reversible step is looked at again")
+
+	_, err = b.migrate(t, begun, "drop-old", 3)
+	require.NoError(t, err)
+	b.patch(t, writeNew, `{"instructions": [{"kind": "archiveFlag"}]}`) // retire was under way
+	behind, err := b.begin(t, shopPlan, "run-3")
+	require.NoError(t, err)
+	require.Equal(t, behind.Plan.StepIndex("drop-old")+1, behind.ResumeAt)
+
+	b.finish(t, Begun{Plan: begun.Plan, Hash: begun.Hash}, signals.Completed) // of a run that doesn't hold the plan any more
+	require.Equal(t, "run-3", b.holder(t))
+	require.Equal(t, 3, one[int](t, b, "select count(*)::int from contraflow.ddl_version"))
+}
+
+func TestACompletedPlanIsNotRunAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	_, err = b.migrate(t, begun, "drop-old", 3)
+	require.NoError(t, err)
+	b.finish(t, begun, signals.Completed)
+	_, err = b.begin(t, shopPlan, "run-2")
+	requirePermanent(t, err, "SchemaVersion", "version 3, behind the irreversible step drop-old", "completed")
+	require.Equal(t, "completed", one[string](t, b, "select outcome from contraflow.migration"))
+}
+
+func TestAStrangersDropIsNotTakenForThePlans(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	_, err = b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	b.exec(t, "alter table customers drop column address; update schema_migrations set version = 3") // golang-migrate up
+	b.acts.Alive = dead
+	_, err = b.begin(t, shopPlan, "run-2")
+	requirePermanent(t, err, "SchemaVersion", "somebody else migrated")
+	require.Equal(t, "run-1", b.holder(t))
+}
+
+func TestWhatPeopleSaidIsAudited(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	in := AuditInput{Origin: begun.origin(""), Events: []AuditEvent{{Key: "1", Event: "approve", Step: "cutover", Actor: "alice", Detail: "go"}}}
+	for range 2 {
+		_, err = run[any](t, b, b.acts.Audit, in, call{})
+		require.NoError(t, err)
+	}
+	require.Equal(t, "approve cutover alice go", one[string](t, b, "select event || ' ' || step || ' ' || actor || ' ' || detail from contraflow.audit where actor <> ''"))
+}
