@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -16,20 +14,21 @@ const (
 )
 
 // KillDuring kills the worker at each of the shares (rising, 0 to 1) of a backfill step's progress, in the middle of a chunk
-// if there is one, and starts it again at once. killed, or nil, is told the share of each. It ends with the last kill, when the
-// backfill ends before, or with ctx's error.
-func (s *Stack) KillDuring(ctx context.Context, step string, shares []float64, killed func(share float64)) error {
+// if there is one, and starts it again at once. killed, or nil, is told the share of each and whether it met a chunk. It ends
+// with the last kill, when the backfill ends before, or with ctx's error.
+func (s *Stack) KillDuring(ctx context.Context, step string, shares []float64, killed func(share float64, inChunk bool)) error {
 	for _, share := range shares {
 		done, err := s.reach(ctx, step, share)
 		if err != nil || done {
 			return err
 		}
-		if err := s.awaitChunk(ctx); err != nil {
+		inChunk, err := s.awaitChunk(ctx)
+		if err != nil {
 			return err
 		}
 		s.KillWorker()
 		if killed != nil {
-			killed(share)
+			killed(share, inChunk)
 		}
 		if err := s.StartWorker(ctx); err != nil {
 			return err
@@ -60,25 +59,24 @@ func (s *Stack) reach(ctx context.Context, step string, share float64) (done boo
 	}
 }
 
-// awaitChunk returns while a chunk is being written, so that the kill meets a transaction. It gives up after chunkWait.
-func (s *Stack) awaitChunk(ctx context.Context) error {
+// awaitChunk returns while a chunk is being written, so that the kill meets a transaction; false when none came for chunkWait.
+// It asks as fast as the server answers: a chunk may take a few milliseconds only.
+func (s *Stack) awaitChunk(ctx context.Context) (bool, error) {
 	conn, err := s.Pool.Acquire(ctx)
 	if err != nil {
-		return err
+		return false, fmt.Errorf("wait for a chunk: %w", err)
 	}
 	defer conn.Release()
-	// Polled inside the server: a chunk may take a few milliseconds only, fewer than a look from outside.
-	_, err = conn.Exec(ctx, `do $$
-		declare until timestamptz := clock_timestamp() + interval '`+fmt.Sprint(chunkWait.Milliseconds())+` ms';
-		begin
-			while clock_timestamp() < until loop
-				perform pg_stat_clear_snapshot();
-				exit when exists (select from pg_stat_activity
-					where application_name = 'contraflow backfill' and state <> 'idle' and backend_xid is not null);
-			end loop;
-		end $$`, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
-		return fmt.Errorf("wait for a chunk: %w", err)
+	for until := time.Now().Add(chunkWait); time.Now().Before(until); {
+		var writing bool
+		err := conn.QueryRow(ctx, `select exists (select from pg_stat_activity
+			where application_name = 'contraflow backfill' and backend_xid is not null)`).Scan(&writing)
+		if err != nil {
+			return false, fmt.Errorf("wait for a chunk: %w", err)
+		}
+		if writing {
+			return true, nil
+		}
 	}
-	return nil
+	return false, nil
 }

@@ -1,14 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/contraflow/contraflow/examples/shop/app"
 	"github.com/contraflow/contraflow/examples/shop/load"
 	"github.com/contraflow/contraflow/internal/devstack/demo"
 	"github.com/contraflow/contraflow/internal/watch"
@@ -47,7 +48,7 @@ type show struct {
 // runDemo starts everything, migrates, looks at the result and stops everything, however it ends.
 func runDemo(ctx context.Context, c console, s settings) error {
 	d := &show{console: c, settings: s}
-	d.say("contraflow demo: scenario %s, %d customers\n", s.scenario, s.rows)
+	d.say("contraflow demo: scenario %s, %s customers\n", s.scenario, number(s.rows))
 	stack, err := demo.Start(ctx, demo.Options{Rows: s.rows, Edit: s.edit, UI: true, Keep: s.keep,
 		Say: func(part, about string) { d.say("  %-10s %s", part, about) }})
 	if err != nil {
@@ -83,6 +84,10 @@ type ended struct {
 	snapshot watch.Snapshot
 	stats    load.Stats
 	readBack int // customers
+	shop     app.Stats
+	backfill time.Duration // how long it took; 0 when it did not end
+	// kills of the worker, and how many of them met a chunk.
+	kills, inChunk int
 }
 
 // perform runs the migration under load.
@@ -126,7 +131,7 @@ func (d *show) perform(ctx context.Context) (e ended, err error) {
 		})
 	}
 	if e.snapshot, err = d.view.follow(others, run.GetID(), run.GetRunID()); err != nil {
-		return e, errors.Join(err, context.Cause(others))
+		return e, cmp.Or(context.Cause(others), err)
 	}
 	if !pause(others, afterglow) {
 		return e, context.Cause(others)
@@ -134,7 +139,11 @@ func (d *show) perform(ctx context.Context) (e ended, err error) {
 	stopLoad()
 	<-loaded
 	e.readBack = d.load.ReadBack(others)
-	e.stats = d.load.Stats()
+	e.stats, e.backfill = d.load.Stats(), d.view.backfill
+	e.kills, e.inChunk = d.view.kills()
+	if e.shop, err = d.stack.ShopStats(others); err != nil {
+		return e, cmp.Or(context.Cause(others), err)
+	}
 	return e, context.Cause(others)
 }
 
@@ -191,18 +200,14 @@ func (d *show) conclude(ctx context.Context, e ended) error {
 		checks = append(checks,
 			expect("no row was committed twice", testimony.Twice == 0, "%d were", testimony.Twice),
 			expect("the witness saw every row", testimony.Changes == r.Backfilled, "it saw %d of %d", testimony.Changes, r.Backfilled),
-			expect("the worker was killed", d.view.kills() >= len(kills()), "%d times only", d.view.kills()))
+			expect("the worker was killed", e.kills == len(kills()), "%d times only", e.kills))
 	}
-	if d.scenario.outcome() == watch.Completed {
-		checks = append(checks, d.stack.CheckMigrated(ctx)...)
-	} else {
+	if e.snapshot.Outcome == watch.RolledBack { // also when a person rejected what the scenario meant to complete
 		checks = append(checks, d.stack.CheckUnchanged(ctx, d.before)...)
+	} else {
+		checks = append(checks, d.stack.CheckMigrated(ctx)...)
 	}
-	shop, err := d.stack.ShopStats(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(d.stdout, summary(e, shop, r, d.view.kills(), checks))
+	fmt.Fprint(d.stdout, summary(e, r, checks))
 	line, err := r.line()
 	if err != nil {
 		return err
@@ -252,7 +257,7 @@ func (d *show) logs() {
 			}
 		}
 	}
-	fmt.Fprintln(os.Stderr)
+	d.say("")
 }
 
 // hopeless tells why a migration that nobody looks after will not go on; "" when it will.

@@ -9,9 +9,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/contraflow/contraflow/examples/shop/app"
 	"github.com/contraflow/contraflow/internal/devstack/demo"
 	"github.com/contraflow/contraflow/internal/watch"
+	"github.com/contraflow/contraflow/signals"
 )
 
 // report is the last line of stdout. Its keys and their order are an interface: scripts read them.
@@ -38,22 +38,26 @@ func (r report) line() (string, error) {
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*10) / 10 }
 
 // summary tells people what happened.
-func summary(e ended, shop app.Stats, r report, kills int, checks []demo.Check) string {
+func summary(e ended, r report, checks []demo.Check) string {
 	var t table
-	t.row("migration", "%s in %s, %s events in Temporal's history", strings.ReplaceAll(r.Outcome, "_", " "), e.snapshot.Ended.Sub(e.snapshot.Started).Round(100*time.Millisecond), number(r.HistoryEvents))
-	if took := backfillTime(e.snapshot); took > 0 {
-		t.row("backfill", "%s rows in %s, %s rows/s", number(r.Backfilled), took.Round(100*time.Millisecond), number(int64(float64(r.Backfilled)/took.Seconds())))
+	t.row("migration", "%s in %s, %s events in Temporal's history", strings.ReplaceAll(r.Outcome, "_", " "), duration(e.snapshot.Ended.Sub(e.snapshot.Started)), number(r.HistoryEvents))
+	if e.backfill > 0 {
+		text := fmt.Sprintf("%s rows in %s", number(r.Backfilled), duration(e.backfill))
+		if r.CommittedTwice == nil { // the crash scenario paces it, and waits for the dead
+			text += fmt.Sprintf(", %s rows/s", number(int64(float64(r.Backfilled)/e.backfill.Seconds())))
+		}
+		t.row("backfill", "%s", text)
 	}
-	if kills > 0 {
-		t.row("worker", "killed %s and started again", times(kills))
+	if e.kills > 0 {
+		t.row("worker", "killed %s, %s in the middle of a chunk, and started again", times(e.kills), times(e.inChunk))
 	}
 	if r.CommittedTwice != nil {
 		t.row("witness", "%s rows committed twice", number(*r.CommittedTwice))
 	}
-	t.row("load", "%s requests, %s failed, %s wrong reads, p99 %s at the end", number(r.Requests), number(r.FailedRequests), number(r.WrongReads), e.stats.P99.Round(100*time.Microsecond))
+	t.row("load", "%s requests, %s failed, %s wrong reads, p99 %s at the end", number(r.Requests), number(r.FailedRequests), number(r.WrongReads), milliseconds(e.stats.P99))
 	t.row("", "all %s remembered customers read back", number(int64(e.readBack)))
-	t.row("reads", "old shape %s, new shape %s", number(shop.ReadsOld), number(shop.ReadsNew))
-	t.row("writes", "old shape %s, both %s, new shape %s", number(shop.WritesOld), number(shop.WritesBoth), number(shop.WritesNew))
+	t.row("reads", "old shape %s, new shape %s", number(e.shop.ReadsOld), number(e.shop.ReadsNew))
+	t.row("writes", "old shape %s, both %s, new shape %s", number(e.shop.WritesOld), number(e.shop.WritesBoth), number(e.shop.WritesNew))
 	if report := e.snapshot.Report; report != nil {
 		t.row("cause", "%s", report.Cause)
 		for _, c := range report.Compensations {
@@ -73,18 +77,29 @@ func summary(e ended, shop app.Stats, r report, kills int, checks []demo.Check) 
 	return "\n" + t.String() + "\n"
 }
 
-// backfillTime from the start of the backfill step to its end; 0 when it has none.
+// backfillTime from the start of the backfill step to its end; 0 while it is not done.
 func backfillTime(s watch.Snapshot) time.Duration {
 	if s.Status == nil {
 		return 0
 	}
 	for _, step := range s.Status.Steps {
-		if step.Name == backfillStep && step.Rows > 0 {
+		if step.Name == backfillStep && step.State == signals.StepDone {
 			return step.Ended.Sub(step.Started)
 		}
 	}
 	return 0
 }
+
+// duration in words, as the live view has them.
+func duration(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	d = d.Round(time.Second)
+	return fmt.Sprintf("%d min %02d s", d/time.Minute, d%time.Minute/time.Second)
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
 
 // table aligns labels and texts.
 type table struct{ labels, texts []string }

@@ -33,9 +33,11 @@ type view struct {
 	live     *watch.Live
 	terminal *os.File // nil where there is none
 	shop     atomic.Pointer[app.Stats]
+	backfill time.Duration // how long it took; its compensation, if one comes, forgets that
 
 	mu      sync.Mutex
 	killsAt []string
+	inChunk int // kills that met a chunk
 	presses []string
 }
 
@@ -75,6 +77,9 @@ func (v *view) follow(ctx context.Context, id, runID string) (last watch.Snapsho
 			s.Status = last.Status
 		}
 		last = s
+		if took := backfillTime(s); took > 0 {
+			v.backfill = took
+		}
 		if err := v.live.Show(s); err != nil {
 			return last, err
 		}
@@ -106,18 +111,21 @@ func (v *view) tell(text string) {
 	}
 }
 
-func (v *view) killed(share float64) {
+func (v *view) killed(share float64, inChunk bool) {
 	at := fmt.Sprintf("%.0f %%", share*100)
 	v.mu.Lock()
 	v.killsAt = append(v.killsAt, at)
+	if inChunk {
+		v.inChunk++
+	}
 	v.mu.Unlock()
 	v.tell("killed the worker at " + at + " of the backfill, and started it again")
 }
 
-func (v *view) kills() int {
+func (v *view) kills() (n, inChunk int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return len(v.killsAt)
+	return len(v.killsAt), v.inChunk
 }
 
 func (v *view) pressed(step string) {
@@ -160,7 +168,7 @@ func (v *view) counters() string { return loadLine(v.load.Stats()) }
 
 func loadLine(s load.Stats) string {
 	return fmt.Sprintf("%s requests, %s failed · %s wrong reads · p99 %s",
-		number(s.Requests), number(s.Failed), number(s.WrongReads), s.P99.Round(100*time.Microsecond))
+		number(s.Requests), number(s.Failed), number(s.WrongReads), milliseconds(s.P99))
 }
 
 // labelled is a line in the manner of the drawing above it.
