@@ -58,7 +58,7 @@ func (s *Server) channelID(idOrName string, byName bool) (string, bool) {
 	}
 	c := channel{id: fmt.Sprintf("C%07d", len(s.channels)+1), name: name}
 	if looksLikeID(idOrName) {
-		c = channel{id: idOrName, name: strings.ToLower(idOrName)}
+		c = channel{id: idOrName, name: strings.ToLower(strings.TrimPrefix(idOrName, "C0"))} // C0MIGRATIONS is #migrations
 	}
 	s.channels = append(s.channels, c)
 	return c.id, true
