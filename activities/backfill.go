@@ -22,6 +22,9 @@ func (a *Activities) PrepareBackfill(ctx context.Context, in BackfillInput) (Bac
 	if err != nil {
 		return BackfillPrepared{}, fail(ctx, err)
 	}
+	if err := control(ctx, db, in.Origin, in.Control); err != nil {
+		return BackfillPrepared{}, fail(ctx, err)
+	}
 	prepared := BackfillPrepared{Total: run.Total, Resumed: run.Resumed, Restarted: run.StaleHash}
 	for _, lane := range run.Lanes {
 		prepared.Lanes = append(prepared.Lanes, lane.Lane)
@@ -63,8 +66,11 @@ func (a *Activities) ControlBackfill(ctx context.Context, in ControlInput) error
 	if err != nil {
 		return fail(ctx, err)
 	}
-	control := backfill.Control{Paused: in.Paused, RowsPerSecond: in.RowsPerSecond}
-	return fail(ctx, backfill.New(db.pool).SetControl(ctx, in.Origin.Plan, in.Origin.Step, control))
+	return fail(ctx, control(ctx, db, in.Origin, in.Control))
+}
+
+func control(ctx context.Context, db *Database, o Origin, c Control) error {
+	return backfill.New(db.pool).SetControl(ctx, o.Plan, o.Step, backfill.Control{Paused: c.Paused, RowsPerSecond: c.RowsPerSecond})
 }
 
 // ResetBackfill forgets the checkpoints; when it returns, no attempt that still runs can change a row.

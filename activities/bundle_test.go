@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,8 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -145,8 +145,7 @@ func (b *bundle) stock(t *testing.T, version int, dirty bool) {
 type call struct {
 	ctx   context.Context       // of the worker. Defaults to the test's
 	stop  chan struct{}         // closed when the worker stops
-	beats []any                 // details of the last heartbeat of the attempt before
-	onAir func(json.RawMessage) // hears the first value of every heartbeat
+	onAir func(json.RawMessage) // hears every heartbeat
 	heard *[]string             // collects all heartbeats
 }
 
@@ -155,7 +154,8 @@ func run[Out any](t *testing.T, b *bundle, do, in any, c call) (out Out, err err
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
 	env.SetTestTimeout(2 * patience)
-	options := worker.Options{MaxHeartbeatThrottleInterval: look, DefaultHeartbeatThrottleInterval: look}
+	wire := &heartbeats{hear: c.onAir}
+	options := worker.Options{Interceptors: []interceptor.WorkerInterceptor{wire}}
 	if c.ctx != nil {
 		options.BackgroundActivityContext = c.ctx
 	}
@@ -163,27 +163,9 @@ func run[Out any](t *testing.T, b *bundle, do, in any, c call) (out Out, err err
 	if c.stop != nil {
 		env.SetWorkerStopChannel(c.stop)
 	}
-	if c.beats != nil {
-		env.SetHeartbeatDetails(c.beats)
-	}
-	var mu sync.Mutex
-	var left []string
-	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
-		values := make([]json.RawMessage, 2)
-		if details.Get(&values[0], &values[1]) != nil && details.Get(&values[0]) != nil {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		left = append(left, string(values[0])+string(values[1]))
-		if c.onAir != nil {
-			c.onAir(values[0])
-		}
-	})
 	env.RegisterActivity(b.acts)
 	value, err := env.ExecuteActivity(do, in)
-	mu.Lock()
-	defer mu.Unlock()
+	left := wire.taken()
 	if err != nil {
 		left = append(left, err.Error())
 	} else if value.HasValue() {
@@ -197,6 +179,47 @@ func run[Out any](t *testing.T, b *bundle, do, in any, c call) (out Out, err err
 		*c.heard = left
 	}
 	return out, err
+}
+
+// heartbeats hears all of them, also those that the SDK would throttle away.
+type heartbeats struct {
+	interceptor.WorkerInterceptorBase
+	interceptor.ActivityInboundInterceptorBase
+	interceptor.ActivityOutboundInterceptorBase
+	hear func(json.RawMessage) // the details as a JSON array; nil for nobody
+
+	mu    sync.Mutex
+	heard []string
+}
+
+func (h *heartbeats) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	h.ActivityInboundInterceptorBase.Next = next
+	return h
+}
+
+func (h *heartbeats) Init(outbound interceptor.ActivityOutboundInterceptor) error {
+	h.ActivityOutboundInterceptorBase.Next = outbound
+	return h.ActivityInboundInterceptorBase.Next.Init(h)
+}
+
+func (h *heartbeats) RecordHeartbeat(ctx context.Context, details ...any) {
+	raw, err := json.Marshal(details)
+	if err != nil {
+		raw = []byte(err.Error())
+	}
+	h.mu.Lock()
+	h.heard = append(h.heard, string(raw))
+	h.mu.Unlock()
+	if h.hear != nil {
+		h.hear(raw)
+	}
+	h.ActivityOutboundInterceptorBase.Next.RecordHeartbeat(ctx, details...)
+}
+
+func (h *heartbeats) taken() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.heard)
 }
 
 func (b *bundle) requireDiscreet(t *testing.T, texts ...string) {

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -89,7 +90,7 @@ func check(c plan.Check, interval plan.Duration) health.Check {
 		h.FailureLimit = plan.DefaultSQLFailures
 	}
 	if c.HTTP != nil {
-		h.HTTP = &health.HTTPProbe{URL: c.HTTP.URL, Status: c.HTTP.Status, Timeout: c.HTTP.Timeout.Std()}
+		h.HTTP = &health.HTTPProbe{URL: c.HTTP.URL, Status: c.HTTP.Status, Timeout: cmp.Or(c.HTTP.Timeout.Std(), plan.DefaultHTTPTimeout)}
 		h.FailureLimit = plan.DefaultHTTPFailures
 	}
 	if c.FailureLimit != nil {

@@ -60,7 +60,7 @@ func (a *Activities) MigrateDown(ctx context.Context, in MigrateInput) (Migrated
 	return done, fail(ctx, err)
 }
 
-// SchemaVersion changes nothing and says where the schema stands.
+// SchemaVersion changes nothing and says where the schema stands, and which versions in (in.Floor, in.To] this plan has applied.
 func (a *Activities) SchemaVersion(ctx context.Context, in MigrateInput) (Migrated, error) {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
@@ -70,8 +70,19 @@ func (a *Activities) SchemaVersion(ctx context.Context, in MigrateInput) (Migrat
 	if err != nil {
 		return Migrated{}, fail(ctx, err)
 	}
-	state, err := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan}).State(ctx)
-	return Migrated{Version: state.Version}, fail(ctx, err)
+	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan})
+	state, err := engine.State(ctx)
+	if err != nil {
+		return Migrated{}, fail(ctx, err)
+	}
+	now := Migrated{Version: state.Version}
+	applied, err := engine.Applied(ctx)
+	for _, v := range applied {
+		if v > in.Floor && v <= in.To {
+			now.Versions = append(now.Versions, v)
+		}
+	}
+	return now, fail(ctx, err)
 }
 
 // migrate runs work with heartbeats that tell what it waits for, and audits what it did.

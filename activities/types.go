@@ -83,6 +83,8 @@ type BackfillInput struct {
 	Origin   Origin        `json:"origin"`
 	Backfill plan.Backfill `json:"backfill"`
 	Lane     int           `json:"lane,omitempty"`
+	// Control is how the lanes begin: a run before may have left the control row paused or capped.
+	Control Control `json:"control,omitzero"`
 	// Total rows estimated, repeated in the heartbeats.
 	Total int64 `json:"total,omitempty"`
 }
@@ -109,11 +111,16 @@ type BackfillProven struct {
 	Rows int64 `json:"rows"`
 }
 
+// Control is what people let a backfill do.
+type Control struct {
+	Paused        bool `json:"paused"`
+	RowsPerSecond int  `json:"rowsPerSecond"`
+}
+
 // ControlInput pauses, resumes and caps a running backfill.
 type ControlInput struct {
-	Origin        Origin `json:"origin"`
-	Paused        bool   `json:"paused"`
-	RowsPerSecond int    `json:"rowsPerSecond"`
+	Origin Origin `json:"origin"`
+	Control
 }
 
 // VerifyInput is a proof by query.

@@ -1,0 +1,222 @@
+package activities
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
+	"github.com/contraflow/contraflow/plan"
+)
+
+var scope = plan.FlagScope{Project: "shop", Environment: "production"}
+
+func (g Begun) flag(step, key string, percent int) FlagInput {
+	return FlagInput{Origin: g.origin(step), Scope: scope, Key: key, Percent: percent}
+}
+
+func (b *bundle) apply(t *testing.T, in FlagInput) (FlagNow, error) {
+	t.Helper()
+	return run[FlagNow](t, b, b.acts.ApplyFlag, in, call{})
+}
+
+func (b *bundle) restore(t *testing.T, in FlagInput) (FlagNow, error) {
+	t.Helper()
+	return run[FlagNow](t, b, b.acts.RestoreFlag, in, call{})
+}
+
+func (b *bundle) retire(t *testing.T, in FlagInput) error {
+	t.Helper()
+	_, err := run[any](t, b, b.acts.RetireFlag, in, call{})
+	return err
+}
+
+// configuration of a flag without what rises with every change.
+func (b *bundle) configuration(t *testing.T, key string) flagserver.Environment {
+	t.Helper()
+	flag, ok := b.flagd.Snapshot(key)
+	require.True(t, ok)
+	e := *flag.Environments["production"]
+	e.Version, e.LastModified = 0, 0
+	return e
+}
+
+// percent that a flag serves true; -1 when it is off.
+func (b *bundle) percent(t *testing.T, key string) int {
+	t.Helper()
+	e := b.configuration(t, key)
+	switch {
+	case !e.On:
+		return -1
+	case e.Fallthrough.Rollout != nil:
+		return e.Fallthrough.Rollout.Variations[0].Weight / 1000
+	case *e.Fallthrough.Variation == 0:
+		return 100
+	}
+	return 0
+}
+
+// serve makes a flag serve true to some percent, as a person does in the flag service.
+func (b *bundle) serve(t *testing.T, key string, percent int) {
+	t.Helper()
+	provider, err := b.acts.Flags(scope)
+	require.NoError(t, err)
+	_, err = provider.Apply(t.Context(), key, changeTo(percent), "a person")
+	require.NoError(t, err)
+}
+
+func TestStagesRiseAndAreRestoredExactly(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.patch(t, writeNew, `{"environmentKey": "production", "instructions": [{"kind": "addRule", "variationId": "`+b.variation(t, writeNew, 0)+`",
+		"clauses": [{"contextKind": "user", "attribute": "email", "op": "endsWith", "values": ["S3CRET@example.com"], "negate": false}]}]}`)
+	before := b.configuration(t, writeNew)
+	for _, percent := range []int{10, 50, 100} {
+		for range 2 { // an attempt whose answer was lost
+			now, err := b.apply(t, begun.flag("write-new", writeNew, percent))
+			require.NoError(t, err)
+			require.Contains(t, now.Summary, "on: ")
+			require.Equal(t, percent, b.percent(t, writeNew))
+		}
+	}
+	require.Equal(t, 3, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'flag'"))
+	for range 2 {
+		_, err := b.restore(t, begun.flag("write-new", writeNew, 0))
+		require.NoError(t, err)
+		require.Equal(t, before, b.configuration(t, writeNew))
+	}
+	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.flag_record"))
+	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'flag restored'"))
+}
+
+func TestAStageNeverLowersAFlag(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, writeNew, 60)
+	before := b.configuration(t, writeNew)
+	for _, stage := range []struct{ wanted, served int }{{10, 60}, {50, 60}, {60, 60}, {100, 100}} {
+		_, err := b.apply(t, begun.flag("write-new", writeNew, stage.wanted))
+		require.NoError(t, err)
+		require.Equal(t, stage.served, b.percent(t, writeNew))
+	}
+	_, err := b.restore(t, begun.flag("write-new", writeNew, 0))
+	require.NoError(t, err)
+	require.Equal(t, before, b.configuration(t, writeNew), "60 % again, not off")
+}
+
+func TestAStrangersChangeIsNeitherBuiltOnNorOverwritten(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.serve(t, writeNew, 33)
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 50))
+	requirePermanent(t, err, "Flag", writeNew, "33 %", "10 %", "changed by someone else")
+	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+	requirePermanent(t, err, "Flag", "changed by someone else", "skip or retry")
+	require.Equal(t, 33, b.percent(t, writeNew))
+
+	b.serve(t, writeNew, 10) // the person puts it back, as the error says
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 50))
+	require.NoError(t, err)
+	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+	require.NoError(t, err)
+	require.Equal(t, -1, b.percent(t, writeNew))
+}
+
+func TestAFlagThatWasPutBackByHandIsRestored(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.patch(t, writeNew, `{"environmentKey": "production", "instructions": [{"kind": "turnFlagOff"},
+		{"kind": "updateFallthroughVariationOrRollout", "variationId": "`+b.variation(t, writeNew, 0)+`"}]}`)
+	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+	require.NoError(t, err)
+	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.flag_record"))
+}
+
+func TestTwoStepsOnOneFlagRestoreToTheStateBeforeEach(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("some", writeNew, 50))
+	require.NoError(t, err)
+	_, err = b.apply(t, begun.flag("all", writeNew, 100))
+	require.NoError(t, err)
+	_, err = b.restore(t, begun.flag("all", writeNew, 0))
+	require.NoError(t, err)
+	require.Equal(t, 50, b.percent(t, writeNew))
+	_, err = b.restore(t, begun.flag("some", writeNew, 0))
+	require.NoError(t, err)
+	require.Equal(t, -1, b.percent(t, writeNew))
+}
+
+func TestAnEarlierStepFindsTheFlagOfALaterOneAsItsOwn(t *testing.T) {
+	t.Parallel()
+	for title, again := range map[string]bool{"and goes on": true, "and is undone at once": false} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			b, begun := begunShop(t)
+			_, err := b.apply(t, begun.flag("some", writeNew, 50))
+			require.NoError(t, err)
+			_, err = b.apply(t, begun.flag("all", writeNew, 100))
+			require.NoError(t, err)
+			// The migration is terminated here and started again: from its first step.
+			if again {
+				_, err = b.apply(t, begun.flag("some", writeNew, 50))
+				require.NoError(t, err)
+				require.Equal(t, 100, b.percent(t, writeNew))
+			}
+			_, err = b.restore(t, begun.flag("some", writeNew, 0))
+			require.NoError(t, err)
+			require.Equal(t, -1, b.percent(t, writeNew))
+		})
+	}
+}
+
+func TestAFlagThatWasNeverReachedNeedsNoRestoring(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, readNew, 20)
+	_, err := b.restore(t, begun.flag("read-new", readNew, 0))
+	require.NoError(t, err)
+	require.Equal(t, 20, b.percent(t, readNew))
+
+	_, err = b.apply(t, begun.flag("read-new", "deleted-meanwhile", 10))
+	requirePermanent(t, err, "Flag", "deleted-meanwhile")
+	_, err = b.restore(t, begun.flag("read-new", "deleted-meanwhile", 0))
+	require.NoError(t, err, "its step failed before it could change it")
+}
+
+func TestAnArchivedFlagIsNotTakenForServed(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, writeNew, 100)
+	b.patch(t, writeNew, `{"instructions": [{"kind": "archiveFlag"}]}`)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 50))
+	requirePermanent(t, err, "Flag", "archived")
+}
+
+func TestRetireArchivesOnce(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, writeNew, 50)
+	requirePermanent(t, b.retire(t, begun.flag("retire", writeNew, 0)), "Flag", "still serves both values", "finish its rollout")
+	flag, _ := b.flagd.Snapshot(writeNew)
+	require.False(t, flag.Archived)
+
+	b.serve(t, writeNew, 100)
+	for range 2 {
+		require.NoError(t, b.retire(t, begun.flag("retire", writeNew, 0)))
+		flag, _ = b.flagd.Snapshot(writeNew)
+		require.True(t, flag.Archived)
+	}
+	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'flag archived'"))
+}
+
+func (b *bundle) variation(t *testing.T, key string, i int) string {
+	t.Helper()
+	flag, ok := b.flagd.Snapshot(key)
+	require.True(t, ok)
+	return flag.Variations[i].ID
+}
