@@ -166,6 +166,9 @@ func (d *decoder) backfill(at string, b *Backfill) {
 		d.required(join(at+".set", column), b.Set[column], "give the SQL expression of the new value")
 	}
 	d.distinct(at+".key", b.Key, "column")
+	if b.Lanes > MaxLanes {
+		d.report(at+".lanes", "must be %d at most", MaxLanes)
+	}
 }
 
 func (d *decoder) bounds(at, query string, maximum, minimum *float64) {
@@ -219,6 +222,9 @@ func (d *decoder) guard(p *Plan) {
 		if c.From != "" && p.StepIndex(c.From) < 0 {
 			d.report(at+".from", "there is no step %q", c.From)
 		}
+		if c.ConsecutiveErrorLimit != nil && *c.ConsecutiveErrorLimit == 0 && d.given(at+".consecutiveErrorLimit") {
+			d.report(at+".consecutiveErrorLimit", "must be 1 or more: a single reading that can't be taken is weather")
+		}
 		if (c.SQL == nil) == (c.HTTP == nil) {
 			d.report(at, "a check has exactly one probe: sql or http")
 			continue
@@ -238,8 +244,8 @@ func (d *decoder) http(at string, h *HTTPProbe) {
 	} else if u != nil && u.User != nil {
 		d.report(at+".url", "must not hold a user or password: plans are stored in Temporal and shown to people")
 	}
-	if d.given(at+".status") && (h.Status < 100 || h.Status > 599) {
-		d.report(at+".status", "must be an HTTP status from 100 to 599")
+	if d.given(at+".status") && (h.Status < 200 || h.Status > 599) {
+		d.report(at+".status", "must be an HTTP status from 200 to 599")
 	}
 }
 

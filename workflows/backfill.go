@@ -13,7 +13,8 @@ import (
 // end counts afresh. All of its progress is in the target database, so history does not grow with rows.
 func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 	m.push()
-	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
+	told := m.controls
+	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill, Control: m.wanted()}
 	var prepared activities.BackfillPrepared
 	if err := workflow.ExecuteActivity(quick(ctx, 0), acts.PrepareBackfill, in).Get(ctx, &prepared); err != nil {
 		return err
@@ -28,10 +29,6 @@ func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 		status.Detail += ", afresh: the step has changed since the run before"
 	}
 	m.show()
-	told := m.controls
-	if err := m.tell(ctx, step); err != nil { // a run before may have left the control row paused or capped
-		return err
-	}
 	controlling, stop := workflow.WithCancel(ctx)
 	defer stop()
 	workflow.Go(controlling, func(ctx workflow.Context) { m.control(ctx, step, told) })
@@ -76,16 +73,16 @@ func (m *migration) lanes(ctx workflow.Context, in activities.BackfillInput, lan
 func (m *migration) control(ctx workflow.Context, step plan.Step, told int) {
 	for workflow.Await(ctx, func() bool { return m.controls != told }) == nil {
 		told = m.controls
-		if err := m.tell(ctx, step); err != nil && ctx.Err() == nil {
+		in := activities.ControlInput{Origin: m.at(step), Control: m.wanted()}
+		if err := workflow.ExecuteActivity(quick(ctx, 0), acts.ControlBackfill, in).Get(ctx, nil); err != nil && ctx.Err() == nil {
 			m.notice("the backfill could not be told: %s", reason(err))
 		}
 	}
 }
 
-// tell writes pause and rate, as they stand, into the step's control row, where the lanes read them.
-func (m *migration) tell(ctx workflow.Context, step plan.Step) error {
-	in := activities.ControlInput{Origin: m.at(step), Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
-	return workflow.ExecuteActivity(quick(ctx, 0), acts.ControlBackfill, in).Get(ctx, nil)
+// wanted is what people want of a backfill now.
+func (m *migration) wanted() activities.Control {
+	return activities.Control{Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
 }
 
 // unfill forgets the checkpoints and fences every lane that may still run. The values stay: nothing reads them, and the

@@ -206,20 +206,33 @@ func (b *bundle) next(ctx context.Context, in any) play {
 	key := keyOf(activity.GetInfo(ctx).ActivityType.Name, in)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	best, p := b.scripted(key)
+	if len(b.plays[best]) > 1 {
+		b.plays[best] = b.plays[best][1:]
+	}
+	return p
+}
+
+// peek is what next would return, and leaves it there.
+func (b *bundle) peek(key string) play {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, p := b.scripted(key)
+	return p
+}
+
+// scripted finds the play for a key, and under which name it stands.
+func (b *bundle) scripted(key string) (string, play) {
 	best := ""
 	for scripted := range b.plays {
 		if matches(key, scripted) && len(scripted) > len(best) {
 			best = scripted
 		}
 	}
-	plays := b.plays[best]
-	if len(plays) == 0 {
-		return play{}
+	if len(b.plays[best]) == 0 {
+		return best, play{}
 	}
-	if len(plays) > 1 {
-		b.plays[best] = plays[1:]
-	}
-	return plays[0]
+	return best, b.plays[best][0]
 }
 
 // later completes the activity at workflow time, or leaves it running.

@@ -131,7 +131,7 @@ func TestNewRunInABackfill(t *testing.T) {
 	next.when("BackfillLane fill 0", play{})
 	next.approveAll()
 	next.completes()
-	require.Equal(t, []activities.ControlInput{{}}, next.told(), "the new run's lanes are not held by the old one's pause")
+	require.Equal(t, []activities.Control{{}}, next.told(), "the new run's lanes are not held by the old one's pause")
 	require.Len(t, next.made("PrepareBackfill"), 1)
 	require.Empty(t, next.made("Migrate expand"))
 }
@@ -218,7 +218,7 @@ func TestSignalInTheTaskThatEndsTheRunIsTakenIn(t *testing.T) {
 	require.Equal(t, 2*time.Second, next.Now().Sub(begin))
 	next.approveAll()
 	next.completes()
-	require.Equal(t, []activities.ControlInput{{RowsPerSecond: 7}}, next.told())
+	require.Equal(t, []activities.Control{{RowsPerSecond: 7}}, next.told())
 	require.Equal(t, "throttled", next.audited()[0])
 }
 

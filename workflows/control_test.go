@@ -10,13 +10,18 @@ import (
 	"github.com/contraflow/contraflow/signals"
 )
 
-// told are the control inputs that reached the backfill.
-func (b *bundle) told() []activities.ControlInput {
-	var told []activities.ControlInput
-	for _, c := range b.made("ControlBackfill") {
-		in := c.in.(activities.ControlInput)
-		in.Origin = activities.Origin{}
-		told = append(told, in)
+// told is what reached the backfill: how it began, and every change.
+func (b *bundle) told() []activities.Control {
+	var told []activities.Control
+	for _, c := range b.calls {
+		switch in := c.in.(type) {
+		case activities.BackfillInput:
+			if matches(c.key, "PrepareBackfill") {
+				told = append(told, in.Control)
+			}
+		case activities.ControlInput:
+			told = append(told, in.Control)
+		}
 	}
 	return told
 }
@@ -53,7 +58,7 @@ func TestPauseAndRateReachARunningBackfill(t *testing.T) {
 	b.after(50*time.Minute, func() { b.SignalWorkflow(signals.Throttle, signals.ThrottleRequest{RowsPerSecond: -1}) })
 	b.after(51*time.Minute, b.say(signals.Resume)) // from psql it may have been paused as well
 	b.completes()
-	require.Equal(t, []activities.ControlInput{
+	require.Equal(t, []activities.Control{
 		{}, {Paused: true}, {Paused: true, RowsPerSecond: 50}, {RowsPerSecond: 50}, {}, {},
 	}, b.told())
 	require.Equal(t, []string{"pause refused: it is paused already", "throttle refused: rowsPerSecond must be 0 (no cap) or more"}, b.notices())
@@ -66,8 +71,7 @@ func TestBackfillBeginsWithTheRateAskedForBefore(t *testing.T) {
 	b.approveAll()
 	b.after(time.Second, func() { b.SignalWorkflow(signals.Throttle, signals.ThrottleRequest{RowsPerSecond: 50}) })
 	b.completes()
-	require.Equal(t, []activities.ControlInput{{RowsPerSecond: 50}}, b.told())
-	require.Less(t, b.made("ControlBackfill")[0].at, b.made("BackfillLane")[0].at+1)
+	require.Equal(t, []activities.Control{{RowsPerSecond: 50}}, b.told())
 }
 
 func TestBackfillThatCannotBeToldIsKnown(t *testing.T) {
@@ -75,7 +79,7 @@ func TestBackfillThatCannotBeToldIsKnown(t *testing.T) {
 	b := setup(t, example(t))
 	b.approveAll()
 	b.when("BackfillLane fill 0", play{after: time.Hour})
-	b.when("ControlBackfill", play{}, permanent)
+	b.when("ControlBackfill", permanent)
 	b.after(10*time.Minute, b.say(signals.Pause))
 	b.after(20*time.Minute, b.say(signals.Resume))
 	b.completes()

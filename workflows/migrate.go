@@ -37,7 +37,7 @@ func (m *migration) mayHaveMigrated(index int) bool {
 	ctx := m.disconnected()
 	var now activities.Migrated
 	err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.SchemaVersion, m.migrateInput(index)).Get(ctx, &now)
-	return err != nil || now.Version >= m.Plan.Steps[index].Migrate.To
+	return err != nil || len(now.Versions) > 0 || now.Version >= m.Plan.Steps[index].Migrate.To
 }
 
 // unmigrate takes down what this plan's step applied, newest version first.

@@ -227,9 +227,7 @@ func (m *migration) timed(ctx workflow.Context, step plan.Step, run func(workflo
 // complete closes a migration whose steps have all run.
 func (m *migration) complete() (*signals.Result, error) {
 	ctx := m.disconnected()
-	if err := m.finish(ctx, signals.Completed, ""); err != nil {
-		return nil, err
-	}
+	m.finish(ctx, signals.Completed, "")
 	m.State, m.Ended = signals.Completed, workflow.Now(ctx)
 	m.show()
 	m.lastNotice("completed", fmt.Sprintf("%s completed: %d rows filled", m.Plan.Name, m.rows()))
@@ -246,9 +244,7 @@ func (m *migration) abandon() error {
 		}
 	}
 	message := fmt.Sprintf("%s: stopped behind the point of no return after %d of %d steps; nothing was undone; start the plan again to go on", m.Cause, done, len(m.Steps))
-	if err := m.finish(ctx, signals.Failed, message); err != nil {
-		return err
-	}
+	m.finish(ctx, signals.Failed, message)
 	m.State, m.Ended, m.Cause = signals.Failed, workflow.Now(ctx), message
 	m.show()
 	m.lastNotice("stuck", message)
@@ -256,13 +252,17 @@ func (m *migration) abandon() error {
 }
 
 // finish writes what is left of the audit and closes the migration's claim on its plan.
-func (m *migration) finish(ctx workflow.Context, outcome signals.State, detail string) error {
+// It waits for a database that does not answer; one that refuses is told about and does not change the outcome.
+func (m *migration) finish(ctx workflow.Context, outcome signals.State, detail string) {
 	m.closing = true
-	if err := m.writeAudit(ctx); err != nil {
-		return err
+	err := m.writeAudit(ctx)
+	if err == nil {
+		in := activities.FinishInput{Origin: m.origin(), Outcome: outcome, Detail: detail}
+		err = workflow.ExecuteActivity(quick(ctx, 0), acts.Finish, in).Get(ctx, nil)
 	}
-	in := activities.FinishInput{Origin: m.origin(), Outcome: outcome, Detail: detail}
-	return workflow.ExecuteActivity(quick(ctx, 0), acts.Finish, in).Get(ctx, nil)
+	if err != nil {
+		m.notice("the end could not be recorded in the target database: %s", reason(err))
+	}
 }
 
 // disconnected is a context that neither Temporal's cancellation nor an interruption reaches.

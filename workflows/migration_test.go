@@ -25,7 +25,7 @@ func TestExampleCompletesWithTwoApprovals(t *testing.T) {
 		"Begin",
 		"Migrate expand",
 		"ApplyFlag write-new 10", "ApplyFlag write-new 50", "ApplyFlag write-new 100",
-		"PrepareBackfill fill", "ControlBackfill fill", "BackfillLane fill 0", "BackfillLane fill 1", "ProveBackfill fill",
+		"PrepareBackfill fill", "BackfillLane fill 0", "BackfillLane fill 1", "ProveBackfill fill",
 		"Verify prove",
 		"PostCard cutover waiting", "Audit", "ApplyFlag read-new 1", "UpdateCard cutover approved",
 		"ApplyFlag read-new 25", "ApplyFlag read-new 100",

@@ -10,6 +10,8 @@ import (
 const (
 	// quickTimeout bounds one attempt of an activity that asks or changes one thing.
 	quickTimeout = time.Minute
+	// localTimeout is below the ten seconds of a workflow task.
+	localTimeout = 3 * time.Second
 	// longTimeout bounds one attempt of a loop that heartbeats; the heartbeat is what finds a dead worker.
 	longTimeout = 30 * 24 * time.Hour
 	// heartbeatTimeout is how long a killed worker goes unnoticed. Workers beat once a second.
@@ -48,6 +50,13 @@ func long(ctx workflow.Context, attempts int32) workflow.Context {
 func bounded(ctx workflow.Context, within time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: quickTimeout, ScheduleToCloseTimeout: within, RetryPolicy: retries(0),
+	})
+}
+
+// local is for a single attempt within the workflow task.
+func local(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout: localTimeout, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1},
 	})
 }
 

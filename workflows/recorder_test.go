@@ -66,6 +66,21 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 	return future
 }
 
+// ExecuteLocalActivity fails at once unless what is scripted succeeds at once: the test environment can't delay a local
+// activity, and the workflow goes on with an ordinary one.
+func (o *outbound) ExecuteLocalActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	key := keyOf(name, args[0])
+	if p := o.b.peek(key); p.never || p.after > 0 || p.err != nil {
+		future, settable := workflow.NewFuture(ctx)
+		settable.SetError(temporal.NewApplicationError("not at once", "Retryable"))
+		return future
+	}
+	if ctx.Err() == nil {
+		o.b.note(call{key: key, in: args[0], at: workflow.Now(ctx).Sub(begin)})
+	}
+	return o.Next.ExecuteLocalActivity(ctx, name, args...)
+}
+
 func (b *bundle) note(c call) {
 	b.calls = append(b.calls, c)
 	for _, h := range b.hooks {

@@ -27,7 +27,6 @@ func TestFailureCompensatesExactlyTheStepsBegun(t *testing.T) {
 		{"ApplyFlag write-new 10", undone[2:]},
 		{"ApplyFlag write-new 100", undone[2:]},
 		{"PrepareBackfill fill", undone[1:]},
-		{"ControlBackfill fill", undone[1:]},
 		{"BackfillLane fill 1", undone[1:]},
 		{"ProveBackfill fill", undone[1:]},
 		{"Verify prove", undone[1:]},
@@ -94,7 +93,6 @@ func TestNothingActsBesideItsCompensation(t *testing.T) {
 		"Migrate expand":         "MigrateDown expand",
 		"ApplyFlag write-new 10": "RestoreFlag write-new",
 		"PrepareBackfill fill":   "ResetBackfill fill",
-		"ControlBackfill fill":   "ResetBackfill fill",
 		"BackfillLane fill 1":    "ResetBackfill fill",
 		"ProveBackfill fill":     "ResetBackfill fill",
 		"Verify prove":           "ResetBackfill fill",
@@ -256,4 +254,20 @@ func TestCancellationDuringARollbackChangesNothing(t *testing.T) {
 	b.after(time.Minute, b.CancelWorkflow)
 	require.Equal(t, "step prove: it broke", b.rollsBack().Cause)
 	require.Equal(t, undone[1:], b.compensations())
+}
+
+func TestAnEndThatCannotBeRecordedIsTheSameEnd(t *testing.T) {
+	t.Parallel()
+	told := []string{"the end could not be recorded in the target database: it broke"}
+	b := setup(t, example(t))
+	b.approveAll()
+	b.when("Finish", permanent)
+	b.completes()
+	require.Equal(t, told, b.notices())
+
+	b = setup(t, example(t))
+	b.when("Finish", permanent)
+	b.when("Verify", permanent)
+	require.Equal(t, "step prove: it broke", b.rollsBack().Cause)
+	require.Equal(t, told, b.notices())
 }

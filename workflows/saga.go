@@ -42,9 +42,7 @@ func (m *migration) rollBack() error {
 			return m.continueAsNew()
 		}
 	}
-	if err := m.finish(ctx, signals.RolledBack, m.Cause); err != nil {
-		return err
-	}
+	m.finish(ctx, signals.RolledBack, m.Cause)
 	m.State, m.Ended = signals.RolledBack, workflow.Now(ctx)
 	m.show()
 	m.lastNotice("rolled_back", fmt.Sprintf("%s rolled back: %s", m.Plan.Name, m.Cause))

@@ -236,6 +236,7 @@ func TestIrreversibleStepThatFailed(t *testing.T) {
 	}{
 		"has not run":                     {play{out: activities.Migrated{Version: 2}}, true},
 		"has run all the same":            {play{out: applied}, false},
+		"has run in part":                 {play{out: activities.Migrated{Version: 2, Versions: []uint{2}}}, false},
 		"nobody can say whether it ran":   {fleeting, false},
 		"nobody will ever be able to say": {permanent, false},
 	} {
