@@ -72,7 +72,7 @@ func runDemo(ctx context.Context, c console, s settings) error {
 		return errors.New("interrupted: everything is stopped")
 	}
 	if err != nil {
-		d.logs()
+		d.logs(err)
 	}
 	return err
 }
@@ -247,12 +247,12 @@ func backfilled(s watch.Snapshot) int64 {
 	return rows
 }
 
-// logs shows the ends of the logs of the two programs that are ours.
-func (d *show) logs() {
+// logs shows the ends of the logs of the two programs that are ours, unless the error shows them.
+func (d *show) logs(err error) {
 	processes := map[string]*demo.Process{"shop": d.stack.Shop, "worker": d.stack.Worker()}
 	for _, name := range []string{"shop", "worker"} {
 		if p := processes[name]; p != nil {
-			if text := p.LogEnd(); text != "" {
+			if text := p.LogEnd(); text != "" && !strings.Contains(err.Error(), text) {
 				d.say("\nend of the %s's log:\n%s", name, text)
 			}
 		}
@@ -260,13 +260,13 @@ func (d *show) logs() {
 	d.say("")
 }
 
-// hopeless tells why a migration that nobody looks after will not go on; "" when it will.
+// hopeless tells what a migration waits for that nobody may ever do; "" when it works.
 func hopeless(s watch.Snapshot) string {
 	if s.Status == nil || s.Closed {
 		return ""
 	}
 	switch s.Status.State {
-	case signals.Stuck, signals.Paused:
+	case signals.Stuck, signals.Paused, signals.Waiting:
 		return fmt.Sprintf("it is %s: %s", s.Status.State, s.Status.Needs)
 	}
 	return ""

@@ -115,7 +115,8 @@ func TestAMigrationThatNeedsAPersonIsHopelessWithoutOne(t *testing.T) {
 	}
 	require.Equal(t, "it is stuck: retry or skip", hopeless(at(signals.Stuck)))
 	require.Equal(t, "it is paused: retry or skip", hopeless(at(signals.Paused)))
-	require.Empty(t, hopeless(at(signals.Waiting)), "alice decides")
+	require.Equal(t, "it is waiting: retry or skip", hopeless(at(signals.Waiting)), "alice may be prevented")
+	require.Empty(t, hopeless(at(signals.RollingBack)))
 	require.Empty(t, hopeless(watch.Snapshot{}))
 }
 

@@ -21,8 +21,8 @@ const (
 	followInterval = 500 * time.Millisecond
 	// tellInterval of the counters where lines are written and nothing is redrawn.
 	tellInterval = 5 * time.Second
-	// hopelessFor is how long a migration may wait for a person when there is none.
-	hopelessFor = 10 * time.Second
+	// hopelessFor is how long a migration may wait for people when nobody is there but alice, who takes a second.
+	hopelessFor = 30 * time.Second
 	// plainWidth is the width of lines where there is no terminal to ask.
 	plainWidth = 100
 )
