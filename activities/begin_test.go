@@ -164,7 +164,6 @@ func TestBeginInspectsTheTableToFill(t *testing.T) {
 		"no key":             {steps: fill, sql: "create table customers (address text, street text)", parts: []string{"step fill", "no primary key"}},
 		"no column":          {steps: fill, sql: "create table customers (id int primary key, address text)", parts: []string{"step fill", `no column "street"`}},
 		"no column in where": {steps: strings.ReplaceAll(fill, "street is null", "lane is null"), sql: "create table customers (id int primary key, address text, street text)", parts: []string{"step fill", "lane"}},
-		"too many lanes":     {steps: strings.ReplaceAll(fill, "{table", "{lanes: 65, table"), sql: "create table customers (id int primary key, address text, street text)", parts: []string{"lanes is 65"}},
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
@@ -186,10 +185,6 @@ func TestBeginInspectsTheTableToFill(t *testing.T) {
 			}
 			b.only(t, "  - {name: expand, migrate: {to: 2}}\n"+c.steps)
 			_, err := b.begin(t, "p", "run-1")
-			if title == "too many lanes" { // no SQL mends that
-				requirePermanent(t, err, "Backfill", c.parts...)
-				return
-			}
 			require.NoError(t, err, "what a step before has still to make is looked for when its turn comes")
 		})
 	}

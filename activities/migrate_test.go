@@ -43,7 +43,7 @@ func TestMigrateDoesOnlyWhatIsMissing(t *testing.T) {
 
 	stands, err := run[Migrated](t, b, b.acts.SchemaVersion, MigrateInput{Origin: begun.origin("expand"), Schema: begun.Schema, To: 2}, call{})
 	require.NoError(t, err)
-	require.Equal(t, Migrated{Version: 3}, stands)
+	require.Equal(t, Migrated{Versions: []uint{1, 2}, Version: 3}, stands, "and which of the step's versions are ours")
 	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.audit where step = 'expand' and detail = 'at version 2'"))
 }
 

@@ -37,7 +37,7 @@ type stored struct {
 // find reads the plan of that name. A document that can't be read or decoded is reported only if it is the one asked for by its
 // file name.
 func (p *Plans) find(name string) (stored, error) {
-	var known, files []string
+	var known, files, unread []string
 	var found stored
 	var broken error
 	for _, file := range p.documents() {
@@ -46,6 +46,7 @@ func (p *Plans) find(name string) (stored, error) {
 			if base := strings.TrimSuffix(path.Base(file), path.Ext(file)); base == name || path.Base(path.Dir(file)) == name {
 				broken = err
 			}
+			unread = append(unread, file)
 			continue
 		}
 		if decoded.Name == name {
@@ -61,7 +62,7 @@ func (p *Plans) find(name string) (stored, error) {
 	case broken != nil:
 		return stored{}, broken
 	}
-	return stored{}, permanent("UnknownPlan", "the worker knows no plan %q; it knows: %s", name, orNone(known))
+	return stored{}, permanent("UnknownPlan", "the worker knows no plan %q; it knows: %s; files with mistakes: %s", name, orNone(known), orNone(unread))
 }
 
 func (p *Plans) read(file string) (*plan.Plan, error) {
