@@ -1,0 +1,66 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
+)
+
+// command is a program that a person would call.
+type command struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+func (b *bundle) command(path string, args ...string) *command {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*limit)
+	b.t.Cleanup(cancel)
+	c := &command{t: b.t, cmd: exec.CommandContext(ctx, path, args...)}
+	c.cmd.Env = []string{"HOME=" + b.folder, "TEMPORAL_ADDRESS=" + b.address} // its own profiles are for other servers
+	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = b.folder, &c.stdout, &c.stderr
+	require.NoError(b.t, c.cmd.Start())
+	return c
+}
+
+// code waits until it ends.
+func (c *command) code() int {
+	c.t.Helper()
+	err := c.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(c.t, err)
+	}
+	return c.cmd.ProcessState.ExitCode()
+}
+
+// contraflow calls our command line and expects an exit code. It returns all that was said.
+func (b *bundle) contraflow(code int, args ...string) string {
+	b.t.Helper()
+	c := b.command(binaries.cli, args...)
+	got := c.code()
+	said := c.stdout.String() + c.stderr.String()
+	require.Equal(b.t, code, got, "contraflow %v: %s", args, said)
+	return said
+}
+
+// temporalCLI calls Temporal's own command line, which must succeed. It returns what it printed.
+func (b *bundle) temporalCLI(args ...string) string {
+	b.t.Helper()
+	path, err := temporalserver.Binary()
+	require.NoError(b.t, err)
+	c := b.command(path, append(args, "--address", b.address)...)
+	require.Zero(b.t, c.code(), "temporal %v: %s", args, &c.stderr)
+	return c.stdout.String()
+}
+
+// planFile is the plan as the worker has it.
+func (b *bundle) planFile() string { return filepath.Join(b.plans(), b.plan.Name, "plan.json") }

@@ -1,0 +1,159 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/contraflow/contraflow/signals"
+)
+
+// limit of every wait: generous, for a machine that does much else. Nothing depends on how much of it is used.
+const limit = 2 * time.Minute
+
+// eventually waits until a condition holds; what names it.
+func (b *bundle) eventually(what string, holds func() bool) {
+	b.t.Helper()
+	require.Eventually(b.t, holds, limit, 20*time.Millisecond, what)
+}
+
+// migrate starts the plan that the worker knows.
+func (b *bundle) migrate() client.WorkflowRun {
+	b.t.Helper()
+	return b.start(b.plan.Name, signals.Input{Name: b.plan.Name, StartedBy: "carol"})
+}
+
+// start starts a migration with any input.
+func (b *bundle) start(id string, input any) client.WorkflowRun {
+	b.t.Helper()
+	run, err := b.temporal.ExecuteWorkflow(b.t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: b.queue}, signals.Workflow, input)
+	require.NoError(b.t, err)
+	return run
+}
+
+// status of the migration; ok is false while no worker answers.
+func (b *bundle) status() (s signals.Status, ok bool) {
+	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
+	defer cancel()
+	value, err := b.temporal.QueryWorkflow(ctx, b.plan.Name, "", signals.StatusQuery)
+	return s, err == nil && value.Get(&s) == nil
+}
+
+// reaches waits until the status is so.
+func (b *bundle) reaches(what string, so func(signals.Status) bool) (s signals.Status) {
+	b.t.Helper()
+	b.eventually(what, func() bool {
+		var ok bool
+		s, ok = b.status()
+		return ok && so(s)
+	})
+	return s
+}
+
+// step of a status; the zero value when there is none.
+func step(s signals.Status, name string) signals.StepStatus {
+	i := slices.IndexFunc(s.Steps, func(x signals.StepStatus) bool { return x.Name == name })
+	if i < 0 {
+		return signals.StepStatus{}
+	}
+	return s.Steps[i]
+}
+
+// begins waits until a step has begun.
+func (b *bundle) begins(name string) {
+	b.t.Helper()
+	b.reaches("step "+name+" begins", func(s signals.Status) bool {
+		state := step(s, name).State
+		return state != "" && state != signals.StepPending
+	})
+}
+
+// asks waits until a step asks for approval.
+func (b *bundle) asks(name string) signals.Status {
+	b.t.Helper()
+	return b.reaches("step "+name+" asks", func(s signals.Status) bool { return s.Approval != nil && s.Approval.Step == name })
+}
+
+// decide sends the validated update.
+func (b *bundle) decide(d signals.Decision) (r signals.Receipt, err error) {
+	b.t.Helper()
+	update, err := b.temporal.UpdateWorkflow(b.t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: b.plan.Name, UpdateName: signals.Decide, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{d},
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, update.Get(b.t.Context(), &r)
+}
+
+// approve waits until the step asks, and lets alice say yes.
+func (b *bundle) approve(name string) {
+	b.t.Helper()
+	b.asks(name)
+	receipt, err := b.decide(signals.Decision{Step: name, By: "alice", Verdict: signals.Approved})
+	require.NoError(b.t, err)
+	require.True(b.t, receipt.Decided)
+}
+
+// say sends a signal.
+func (b *bundle) say(signal string, payload any) {
+	b.t.Helper()
+	require.NoError(b.t, b.temporal.SignalWorkflow(b.t.Context(), b.plan.Name, "", signal, payload))
+}
+
+// completes waits for the result of a migration whose approvals have been given.
+func (b *bundle) completes() (result signals.Result) {
+	b.t.Helper()
+	require.NoError(b.t, b.ended(&result))
+	require.Equal(b.t, signals.Completed, result.Outcome)
+	b.requireMigrated()
+	return result
+}
+
+// rollsBack waits for the end of a migration that undoes itself.
+func (b *bundle) rollsBack() (report signals.RollbackReport) {
+	b.t.Helper()
+	var failure *temporal.ApplicationError
+	require.ErrorAs(b.t, b.ended(nil), &failure)
+	require.Equal(b.t, signals.RolledBackType, failure.Type(), failure.Message())
+	require.NoError(b.t, failure.Details(&report))
+	return report
+}
+
+// ended waits for the end, over every continue-as-new.
+func (b *bundle) ended(result any) error {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), limit)
+	defer cancel()
+	err := b.temporal.GetWorkflow(ctx, b.plan.Name, "").Get(ctx, result)
+	require.NoError(b.t, ctx.Err(), "it does not end")
+	return err
+}
+
+// history of one run; the latest when run is "".
+func (b *bundle) history(run string) *historypb.History {
+	b.t.Helper()
+	h := &historypb.History{}
+	events := b.temporal.GetWorkflowHistory(b.t.Context(), b.plan.Name, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		require.NoError(b.t, err)
+		h.Events = append(h.Events, event)
+	}
+	return h
+}
+
+// document is the plan as JSON.
+func (b *bundle) document() string {
+	b.t.Helper()
+	text, err := json.Marshal(b.plan)
+	require.NoError(b.t, err)
+	return string(text)
+}
