@@ -89,6 +89,11 @@ func (a *Activities) ResetBackfill(ctx context.Context, in BackfillInput) error 
 func (a *Activities) reporting(ctx context.Context, in BackfillInput) (backfill.LaneOptions, func()) {
 	var progress latest[signals.Progress]
 	progress.set(signals.Progress{Step: in.Origin.Step, Lane: in.Lane, Total: in.Total})
+	var earlier signals.Progress // of the attempt before: until this one has news, people see how far that came
+	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &earlier) == nil {
+		earlier.RowsPerSecond, earlier.Holding = 0, ""
+		progress.set(earlier)
+	}
 	options := backfill.LaneOptions{Stop: activity.GetWorkerStopChannel(ctx), Report: func(p backfill.Progress) {
 		progress.set(signals.Progress{Step: in.Origin.Step, Lane: p.Lane, Rows: p.Rows, Scanned: p.Scanned, Total: p.Total,
 			RowsPerSecond: p.RowsPerSecond, ChunkRows: int(p.ChunkRows), Holding: p.Holding})
