@@ -186,7 +186,7 @@ func (d *show) conclude(ctx context.Context, e ended) error {
 		HistoryEvents: e.snapshot.HistoryEvents, Seconds: seconds(e.snapshot.Ended.Sub(e.snapshot.Started)),
 	}
 	checks := []demo.Check{
-		expect("the outcome is "+string(d.scenario.outcome()), e.snapshot.Outcome == d.scenario.outcome(),
+		expect("the outcome is "+strings.ReplaceAll(string(d.scenario.outcome()), "_", " "), e.snapshot.Outcome == d.scenario.outcome(),
 			"it is %s %s", e.snapshot.Outcome, e.snapshot.Failure),
 		expect("no request failed", e.stats.Failed == 0, "%d did, the last one: %s", e.stats.Failed, e.stats.LastError),
 		expect("no read was wrong", e.stats.WrongReads == 0, "%d were", e.stats.WrongReads),
