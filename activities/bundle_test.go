@@ -22,11 +22,17 @@ import (
 	"github.com/contraflow/contraflow/flags/launchdarkly"
 	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/devstack/temporaltest"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	temporaltest.Stop()
+	pgtest.Stop()
+	os.Exit(code)
+}
 
 const (
 	apiToken   = "S3CRET-API-TOKEN"
