@@ -47,10 +47,12 @@ func (p *pace) scale(factor float64) {
 	p.rows = int(min(max(rows, minChunkRows), maxChunkRows))
 }
 
-// rate is an exponentially smoothed number of rows per second.
+// rate is rows per second over a window that forgets exponentially. Rows and seconds are smoothed apart, so that a quick chunk
+// before the first wait weighs no more than the time it took.
 type rate struct {
-	perSecond float64
-	since     time.Time
+	perSecond     float64
+	since         time.Time
+	rows, seconds float64
 }
 
 // add counts rows changed between the last call and now.
@@ -60,12 +62,9 @@ func (r *rate) add(rows int64, now time.Time) {
 	if d <= 0 {
 		return
 	}
-	current := float64(rows) / d
-	if r.perSecond == 0 {
-		r.perSecond = current
-		return
-	}
-	r.perSecond += (current - r.perSecond) * (1 - math.Exp(-d/rateTime.Seconds()))
+	kept := math.Exp(-d / rateTime.Seconds())
+	r.rows, r.seconds = r.rows*kept+float64(rows), r.seconds*kept+d
+	r.perSecond = r.rows / r.seconds
 }
 
 func backoff(tries int) time.Duration {

@@ -40,11 +40,11 @@ func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 		return err
 	}
 	status.Rows = proven.Rows
-	status.Detail = fmt.Sprintf("%d rows filled, none left", proven.Rows)
+	status.Detail = "none left"
 	if step.Backfill.Where == "" {
-		status.Detail = fmt.Sprintf("%d rows changed, every lane done", proven.Rows)
+		status.Detail = "every lane done"
 	}
-	m.addEvidence(step.Name, "%s", status.Detail)
+	m.addEvidence(step.Name, "%d rows filled, %s", proven.Rows, status.Detail)
 	return nil
 }
 

@@ -81,7 +81,7 @@ func TestStatusTellsWhatHappensAndWhatIsNeeded(t *testing.T) {
 		require.Equal(t, begin.Add(7*time.Second+24*time.Hour), s.Approval.Deadline)
 		require.Contains(t, b.details(), "**split-customer-address** — waiting")
 		require.Contains(t, b.details(), "Needs: approval of step cutover by 1 of alice, bob")
-		require.Contains(t, b.details(), "| fill | backfill | done | 1000 rows filled, none left |")
+		require.Contains(t, b.details(), "| fill | backfill | done | 1000 rows, none left |")
 	})
 	b.after(2*time.Hour, func() { b.approve("cutover", "alice") })
 	b.after(3*time.Hour, func() { b.approve("contract", "bob") })

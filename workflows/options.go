@@ -28,6 +28,9 @@ const (
 	drainTime = 2 * time.Second
 )
 
+// long retries soon however often workers have died: most of these attempts end because a worker does, and another goes on.
+const longBackoff = 1.2
+
 func retries(attempts int32) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: retryCeiling, MaximumAttempts: attempts}
 }
@@ -41,8 +44,10 @@ func quick(ctx workflow.Context, attempts int32) workflow.Context {
 
 // long is for a loop that heartbeats. It is waited for when cancelled, so that nothing acts beside its compensation.
 func long(ctx workflow.Context, attempts int32) workflow.Context {
+	policy := retries(attempts)
+	policy.BackoffCoefficient = longBackoff
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: longTimeout, HeartbeatTimeout: heartbeatTimeout, RetryPolicy: retries(attempts), WaitForCancellation: true,
+		StartToCloseTimeout: longTimeout, HeartbeatTimeout: heartbeatTimeout, RetryPolicy: policy, WaitForCancellation: true,
 	})
 }
 

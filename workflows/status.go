@@ -85,7 +85,11 @@ func (m *migration) show() {
 	}
 	b.WriteString("| step | verb | state | |\n|---|---|---|---|\n")
 	for _, step := range s.Steps {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", step.Name, step.Verb, step.State, strings.ReplaceAll(step.Detail, "|", "\\|"))
+		detail := strings.ReplaceAll(step.Detail, "|", "\\|")
+		if step.Rows > 0 {
+			detail = fmt.Sprintf("%d rows, %s", step.Rows, detail)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", step.Name, step.Verb, step.State, detail)
 	}
 	if s.PlanHash != "" {
 		fmt.Fprintf(&b, "\nPlan hash %s\n", plan.ShortHash(s.PlanHash))

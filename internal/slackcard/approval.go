@@ -100,17 +100,18 @@ func (a Approval) facts() slack.Block {
 			approved++
 		}
 	}
-	deadline := "*Decide before*\n" + date(a.Deadline)
-	if a.State != StateWaiting {
-		deadline = "*Deadline was*\n" + date(a.Deadline)
-	}
 	cells := []*slack.TextBlockObject{
 		mrkdwn("*Plan*\n" + escape(a.Plan, maxName)),
 		mrkdwn("*Step*\n" + escape(a.Step, maxName)),
 		mrkdwn("*Migration*\n" + code(a.Migration)),
 		mrkdwn(fmt.Sprintf("*Approvals*\n%d of %d needed", approved, a.Quorum)),
 		mrkdwn("*May decide*\n" + escape(strings.Join(a.Approvers, ", "), maxFieldValue)),
-		mrkdwn(deadline),
+	}
+	switch a.State {
+	case StateWaiting:
+		cells = append(cells, mrkdwn("*Decide before*\n"+date(a.Deadline)))
+	case StateExpired:
+		cells = append(cells, mrkdwn("*Deadline was*\n"+date(a.Deadline)))
 	}
 	return slack.NewSectionBlock(nil, cells, nil)
 }

@@ -151,9 +151,12 @@ func (r *renderer) pending(p Pending) string {
 	if p.Activity == "" {
 		return fmt.Sprintf("the worker fails to take the next step (attempt %d): its log tells why", p.Attempt)
 	}
-	text := clean(p.LastFailure)
-	if text == "" {
-		text = p.Activity
+	text := p.Activity
+	switch failure := clean(p.LastFailure); {
+	case strings.Contains(failure, "Heartbeat timeout"): // the SDK's words for a worker that is gone
+		text += ": its worker is gone, another goes on"
+	case failure != "":
+		text = failure
 	}
 	if p.NextAttempt.IsZero() {
 		return fmt.Sprintf("%s (attempt %d, trying now)", text, p.Attempt)
