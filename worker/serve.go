@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/slack-go/slack"
+	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -34,13 +35,16 @@ const (
 	shutdownTimeout = 5 * time.Second
 )
 
+// errConfiguration says that the configuration file or the environment has to be changed.
+var errConfiguration = errors.New("bad configuration")
+
 // serve works until ctx ends, then stops gracefully: lanes end between two chunks.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, stdout io.Writer) error {
+func serve(ctx context.Context, cfg *config.Config, env envconfig.EnvLookup, log *slog.Logger, stdout io.Writer) error {
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
-	temporal, err := clientOptions()
+	temporal, err := clientOptions(env)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -51,18 +55,18 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, stdout io.
 	}
 	defer closeAll()
 
-	metrics, exporter, err := newMetrics(log)
+	metrics, registry, shutdown, err := newMetrics(log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	defer func() { _ = exporter.Shutdown(context.WithoutCancel(ctx)) }()
+	defer func() { _ = shutdown(context.WithoutCancel(ctx)) }() // the process ends anyway
 
 	var ready atomic.Bool
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready.Load() {
-			http.Error(w, "waiting for Temporal", http.StatusServiceUnavailable)
+			http.Error(w, "waiting for Temporal, or stopping", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
@@ -81,9 +85,9 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, stdout io.
 		return err
 	}
 
-	c, err := dial(ctx, temporal, metrics, log)
-	if err != nil {
-		return err
+	c := dial(ctx, temporal, metrics, log)
+	if c == nil {
+		return nil // stopped as asked, before there was anything to stop
 	}
 	defer c.Close()
 	acts.Alive = alive(c)
@@ -103,7 +107,12 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, stdout io.
 	fatal := make(chan error, 1)
 	w := worker.New(c, cfg.TaskQueue, worker.Options{
 		WorkerStopTimeout: cfg.StopTimeout, MaxHeartbeatThrottleInterval: throttle, DefaultHeartbeatThrottleInterval: throttle,
-		OnFatalError: func(err error) { fatal <- err },
+		OnFatalError: func(err error) {
+			select {
+			case fatal <- err:
+			default: // the first one ends the worker
+			}
+		},
 	})
 	w.RegisterWorkflowWithOptions(workflows.Migration, workflow.RegisterOptions{Name: signals.Workflow})
 	w.RegisterActivity(acts)
@@ -115,6 +124,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, stdout io.
 	log.Info("working", "taskQueue", cfg.TaskQueue)
 	select {
 	case <-ctx.Done():
+		ready.Store(false)
 		log.Info("stopping: lanes end between two chunks")
 		return nil
 	case err := <-served:
@@ -134,11 +144,11 @@ func assemble(ctx context.Context, cfg *config.Config, chat *slack.Client, names
 	}
 	fail := func(err error) (*activities.Activities, func(), error) {
 		closeAll()
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w: %w", errConfiguration, err)
 	}
 	plans, err := activities.OpenPlans(cfg.Plans)
 	if err != nil {
-		return fail(err)
+		return fail(fmt.Errorf("plans: %w", err))
 	}
 	acts := &activities.Activities{Databases: map[string]*activities.Database{}, Plans: plans}
 	for name, db := range cfg.Databases {

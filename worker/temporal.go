@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	prometheusexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -31,47 +33,50 @@ const (
 )
 
 // clientOptions are what the SDK's own environment and profiles say.
-func clientOptions() (client.Options, error) {
-	options, err := envconfig.LoadDefaultClientOptions()
+func clientOptions(env envconfig.EnvLookup) (client.Options, error) {
+	options, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: env})
 	if err != nil {
-		return options, fmt.Errorf("read the Temporal settings from the environment: %w", err)
+		return options, fmt.Errorf("%w: Temporal's settings in the environment or its profile: %w", errConfiguration, err)
 	}
 	options.HostPort = cmp.Or(options.HostPort, client.DefaultHostPort)
 	options.Namespace = cmp.Or(options.Namespace, client.DefaultNamespace)
 	return options, nil
 }
 
-// dial connects to Temporal and waits, saying so, while it does not answer.
-func dial(ctx context.Context, options client.Options, metrics client.MetricsHandler, log *slog.Logger) (client.Client, error) {
+// dial connects to Temporal and waits, saying so, while it does not answer; nil when ctx ends meanwhile.
+func dial(ctx context.Context, options client.Options, metrics client.MetricsHandler, log *slog.Logger) client.Client {
 	options.MetricsHandler, options.Logger = metrics, sdklog.NewStructuredLogger(log)
 	for {
 		bounded, cancel := context.WithTimeout(ctx, dialTimeout)
 		c, err := client.DialContext(bounded, options)
 		cancel()
 		if err == nil {
-			return c, nil
+			return c
 		}
 		log.Warn("waiting for Temporal", "address", options.HostPort, "error", err.Error())
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("stopped while waiting for Temporal at %s: %w", options.HostPort, err)
+			log.Info("stopped while waiting for Temporal", "address", options.HostPort)
+			return nil
 		case <-time.After(dialPause):
 		}
 	}
 }
 
-// newMetrics exports the SDK's metrics to the default Prometheus registry.
-func newMetrics(log *slog.Logger) (client.MetricsHandler, *metric.MeterProvider, error) {
-	exporter, err := prometheusexporter.New()
+// newMetrics collects the SDK's metrics, and those of Go and the process, in a registry of the worker's own.
+func newMetrics(log *slog.Logger) (handler client.MetricsHandler, registry *prometheus.Registry, shutdown func(context.Context) error, err error) {
+	registry = prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exporter, err := prometheusexporter.New(prometheusexporter.WithRegisterer(registry))
 	if err != nil {
-		return nil, nil, fmt.Errorf("export metrics: %w", err)
+		return nil, nil, nil, fmt.Errorf("export metrics: %w", err)
 	}
 	provider := metric.NewMeterProvider(metric.WithReader(exporter))
-	handler := temporalotel.NewMetricsHandler(temporalotel.MetricsHandlerOptions{
+	handler = temporalotel.NewMetricsHandler(temporalotel.MetricsHandlerOptions{
 		Meter: provider.Meter("temporal-sdk-go"), UseMonotonicCounters: true,
 		OnError: func(err error) { log.Warn("metrics", "error", err.Error()) },
 	})
-	return handler, provider, nil
+	return handler, registry, provider.Shutdown, nil
 }
 
 // alive tells whether the run, or one that continues it, still runs.

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/gateway"
+	"github.com/contraflow/contraflow/internal/devstack/temporaltest"
+	"github.com/contraflow/contraflow/internal/slackcard"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// patient continues as new once and waits for a decision.
+func patient(ctx workflow.Context, again bool) (signals.Decision, error) {
+	if again {
+		return signals.Decision{}, workflow.NewContinueAsNewError(ctx, patient, false)
+	}
+	var approved, rejected signals.Decision
+	s := workflow.NewSelector(ctx)
+	s.AddReceive(workflow.GetSignalChannel(ctx, signals.Approve), func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, &approved) })
+	s.AddReceive(workflow.GetSignalChannel(ctx, signals.Reject), func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, &rejected) })
+	s.Select(ctx)
+	if rejected.By != "" {
+		rejected.Verdict = signals.Rejected
+		return rejected, nil
+	}
+	return approved, nil
+}
+
+func TestAMigrationIsAliveAsLongAsItsChainRuns(t *testing.T) {
+	t.Parallel()
+	c, queue := temporaltest.Client(t), temporaltest.TaskQueue(t)
+	w := worker.New(c, queue, worker.Options{})
+	w.RegisterWorkflow(patient)
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	is := func(id, firstRun string) bool {
+		t.Helper()
+		now, err := alive(c)(t.Context(), id, firstRun)
+		require.NoError(t, err)
+		return now
+	}
+	require.False(t, is("never started", "run"))
+
+	begun, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: queue, TaskQueue: queue}, patient, true)
+	require.NoError(t, err)
+	firstRun := begun.GetRunID()
+	require.Eventually(t, func() bool {
+		now, err := c.DescribeWorkflowExecution(t.Context(), queue, "")
+		require.NoError(t, err)
+		return now.GetWorkflowExecutionInfo().GetExecution().GetRunId() != firstRun
+	}, patience, look)
+	require.True(t, is(queue, firstRun), "it continued as new")
+	require.False(t, is(queue, "another run of that name"))
+
+	d := decider{c}
+	click := gateway.Decision{Migration: queue, Step: "cutover", PlanHash: "h", By: "alice", Decision: slackcard.Reject, Reason: "no"}
+	require.NoError(t, d.Decide(t.Context(), click))
+	var got signals.Decision
+	require.NoError(t, begun.Get(t.Context(), &got))
+	require.Equal(t, signals.Decision{Step: "cutover", By: "alice", Reason: "no", PlanHash: "h", Via: "slack", Verdict: signals.Rejected}, got)
+	require.False(t, is(queue, firstRun), "it has ended")
+	err = d.Decide(t.Context(), click)
+	require.ErrorIs(t, err, gateway.ErrRefused)
+	require.ErrorContains(t, err, "is not running any more")
+
+	again, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: queue, TaskQueue: queue}, patient, false)
+	require.NoError(t, err)
+	require.False(t, is(queue, firstRun), "what runs now is another migration of the same name")
+	require.True(t, is(queue, again.GetRunID()))
+	require.NoError(t, c.TerminateWorkflow(t.Context(), queue, "", "over"))
+	require.Eventually(t, func() bool { return !is(queue, again.GetRunID()) }, patience, look)
+}
+
+func TestAliveIsUnknownWhileTemporalIsDown(t *testing.T) {
+	t.Parallel()
+	address, _ := freeAddress(t)
+	c, err := client.NewLazyClient(client.Options{HostPort: address})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	ctx, cancel := contextWithin(t, 2*time.Second)
+	defer cancel()
+	_, err = alive(c)(ctx, "m", "r")
+	require.Error(t, err)
+}
+
+func TestLinksToTheUI(t *testing.T) {
+	t.Parallel()
+	require.Nil(t, workflowURL("", "default"))
+	require.Equal(t, "http://ui/namespaces/my%20space/workflows/a%2Fb/run/history", workflowURL("http://ui/", "my space")("a/b", "run"))
+}
