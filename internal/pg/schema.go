@@ -103,7 +103,9 @@ type querier interface {
 
 func schemaVersion(ctx context.Context, q querier) (int, error) {
 	var exists bool
-	if err := q.QueryRow(ctx, "select to_regclass('contraflow.schema_version') is not null").Scan(&exists); err != nil || !exists {
+	// Not to_regclass: it may answer from a cache that does not know yet what was committed while we waited for the lock.
+	if err := q.QueryRow(ctx, `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = 'schema_version')`, Schema).Scan(&exists); err != nil || !exists {
 		return 0, err
 	}
 	var version int

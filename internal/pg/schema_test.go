@@ -25,6 +25,13 @@ func versions(t *testing.T, pool *pgxpool.Pool) (n, highest int) {
 
 func TestTheSchemaIsInstalledOnceByManyAtATime(t *testing.T) {
 	t.Parallel()
+	for range 10 { // each on a database of its own, since only the first installation races
+		installTogether(t)
+	}
+}
+
+func installTogether(t *testing.T) {
+	t.Helper()
 	db := pgtest.New(t)
 	const installers = 8
 	errs := make([]error, installers)
@@ -82,16 +89,16 @@ func TestAFailedInstallationLeavesNothing(t *testing.T) {
 func TestAMissingGrantIsNamed(t *testing.T) {
 	t.Parallel()
 	cluster, db := pgtest.Cluster(t), pgtest.New(t)
-	const role = "grantless worker"
+	role := "grantless worker of " + db.Name // roles outlive the test's database
 	require.NoError(t, cluster.CreateRole(t.Context(), role))
 	super, worker := open(t, db.SuperDSN, pg.Settings{}), open(t, cluster.DSN(role, db.Name), pg.Settings{})
 
 	err := pg.EnsureSchema(t.Context(), worker)
 	require.ErrorIs(t, err, pg.ErrGrant)
-	require.ErrorContains(t, err, `GRANT CREATE ON DATABASE "`+db.Name+`" TO "grantless worker"`)
+	require.ErrorContains(t, err, `GRANT CREATE ON DATABASE "`+db.Name+`" TO "`+role+`"`)
 	require.NotContains(t, err.Error(), cluster.Password)
 
-	exec(t, super, `grant create on database "`+db.Name+`" to "grantless worker"`) // what it asked for is enough
+	exec(t, super, `grant create on database "`+db.Name+`" to "`+role+`"`) // what it asked for is enough
 	require.NoError(t, pg.EnsureSchema(t.Context(), worker))
 	exec(t, worker, "insert into contraflow.audit (event_key, migration, run_id, plan, plan_hash, event) values ('k', 'm', 'r', 'p', 'h', 'e')")
 }
@@ -99,17 +106,17 @@ func TestAMissingGrantIsNamed(t *testing.T) {
 func TestAForeignOwnSchemaIsExplained(t *testing.T) {
 	t.Parallel()
 	cluster, db := pgtest.Cluster(t), pgtest.New(t)
-	const role = "late_worker"
+	role := "late_worker_of_" + db.Name
 	require.NoError(t, cluster.CreateRole(t.Context(), role))
 	require.NoError(t, pg.EnsureSchema(t.Context(), open(t, db.DSN, pg.Settings{})))
 	super, worker := open(t, db.SuperDSN, pg.Settings{}), open(t, cluster.DSN(role, db.Name), pg.Settings{})
 
 	err := pg.EnsureSchema(t.Context(), worker)
 	require.ErrorIs(t, err, pg.ErrGrant)
-	require.ErrorContains(t, err, `GRANT USAGE, CREATE ON SCHEMA contraflow TO "late_worker"`)
+	require.ErrorContains(t, err, `GRANT USAGE, CREATE ON SCHEMA contraflow TO "`+role+`"`)
 
-	exec(t, super, `grant usage, create on schema contraflow to late_worker; grant all on all tables in schema contraflow to late_worker;
-		grant all on all sequences in schema contraflow to late_worker`)
+	exec(t, super, `grant usage, create on schema contraflow to `+role+`; grant all on all tables in schema contraflow to `+role+`;
+		grant all on all sequences in schema contraflow to `+role)
 	require.NoError(t, pg.EnsureSchema(t.Context(), worker))
 }
 
