@@ -66,7 +66,52 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if err := a.claim(ctx, db, o); err != nil {
 		return Begun{}, err
 	}
+	if begun.ResumeAt == 0 { // behind the point of no return nothing is undone
+		if begun.Begun, err = begunBefore(ctx, db, p, files); err != nil {
+			return Begun{}, err
+		}
+	}
 	return begun, audit(ctx, db, o, "started", startedBy(in.Input))
+}
+
+// begunBefore finds the steps that an earlier run has begun and not undone. Without them a run that fails early would take the
+// schema from under a flag that the earlier one has turned on.
+func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files) ([]int, error) {
+	flagged, filled, err := db.ledger.Begun(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range flagged {
+		if i := p.StepIndex(name); i < 0 || p.Steps[i].Flag == nil {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has changed a flag in its step %s, and the plan has no such step any more: put the step back, so that it can be undone", p.Name, name)
+		}
+	}
+	var applied []uint
+	if files != nil {
+		if applied, err = ddl.New(db.pool, files, ddl.Options{Plan: p.Name}).Applied(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var begun []int
+	var floor uint
+	for i, s := range p.Steps {
+		switch s.Verb() {
+		case plan.VerbFlag:
+			if slices.Contains(flagged, s.Name) {
+				begun = append(begun, i)
+			}
+		case plan.VerbBackfill:
+			if slices.Contains(filled, s.Name) {
+				begun = append(begun, i)
+			}
+		case plan.VerbMigrate:
+			if slices.ContainsFunc(applied, func(v uint) bool { return v > floor && v <= s.Migrate.To }) {
+				begun = append(begun, i)
+			}
+			floor = s.Migrate.To
+		}
+	}
+	return begun, nil
 }
 
 func startedBy(in signals.Input) string {

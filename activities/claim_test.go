@@ -137,6 +137,28 @@ func TestAPlanGoesOnBehindItsPointOfNoReturn(t *testing.T) {
 	require.Equal(t, 3, one[int](t, b, "select count(*)::int from contraflow.ddl_version"))
 }
 
+func TestBeginKnowsWhatACutOffRunHasBegun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, err := b.begin(t, shopPlan, "run-1")
+	require.NoError(t, err)
+	require.Empty(t, begun.Begun)
+	_, err = b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.prepare(t, BackfillInput{Origin: begun.origin("fill"), Backfill: *begun.Plan.Steps[2].Backfill})
+	b.acts.Alive = dead
+
+	again, err := b.begin(t, shopPlan, "run-2")
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 1, 2}, again.Begun)
+
+	b.edit(t, "shop/plan.yaml", "- name: write-new\n", "- name: write-both\n")
+	_, err = b.begin(t, shopPlan, "run-3")
+	requirePermanent(t, err, "BadPlan", "step write-new", "put the step back")
+}
+
 func TestACompletedPlanIsNotRunAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

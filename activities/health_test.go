@@ -40,8 +40,9 @@ func TestVerifyProvesOrFailsForGood(t *testing.T) {
 		_, err = b.verify(t, out, call{})
 		requirePermanent(t, err, "NotProven", "the query returned")
 	}
+	b.exec(t, "create function raising() returns int language plpgsql as $$ begin raise exception 'no'; end $$")
 	for _, query := range []string{"select nothing", "select 1, 2", "select null::int", "select 'a'", "select 1 where false", "selec", "select 1/0",
-		"select 1; select 2", "insert into contraflow.audit (event_key) values ('x') returning 1"} {
+		"select raising()", "select 1; select 2", "insert into contraflow.audit (event_key) values ('x') returning 1"} {
 		_, err = b.verify(t, plan.Verify{Query: query, Max: ptr(3.0)}, call{})
 		requirePermanent(t, err, "Query")
 	}

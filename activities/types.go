@@ -33,6 +33,8 @@ type Begun struct {
 	Schema Schema     `json:"schema"`
 	// ResumeAt is the index of the step to begin with: above 0 an earlier run has already passed the point of no return.
 	ResumeAt int `json:"resumeAt,omitempty"`
+	// Begun are the indexes of steps that a run which was cut off has begun, ascending: they are undone with this one's.
+	Begun []int `json:"begun,omitempty"`
 	// Chat says that the worker has a chat to post to.
 	Chat bool `json:"chat,omitempty"`
 }

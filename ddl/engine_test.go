@@ -108,6 +108,7 @@ func TestErrorsNameTheLineAndHideValues(t *testing.T) {
 		"detail":     {"create table t (k text);\ninsert into t values ('" + secret + "'), ('" + secret + "');\n\ncreate unique index on t (k)", 4, "23505"},
 		"message":    {"create table t (k text);\ninsert into t values ('" + secret + "');\nalter table t alter k type int using k::int", 3, "22P02"},
 		"deferred":   {"create table u (k text primary key); create table t (k text references u deferrable initially deferred); insert into t values ('" + secret + "')", 0, "23503"},
+		"raised":     {"create table t (k text);\ndo $$ begin raise exception '" + secret + "' using errcode = '23514'; end $$", 2, "23514"},
 		"needs none": {"create table t ();\ncreate index concurrently i on t ((1))", 2, "25001"},
 	} {
 		t.Run(name, func(t *testing.T) {

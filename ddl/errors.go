@@ -108,6 +108,10 @@ func statementError(file string, s script, done int, err error) error {
 		// invalid input syntax for type integer: "a row's value"
 		failed.Message, _, _ = strings.Cut(quoted.ReplaceAllString(pgErr.Message, `"…"`), ": ")
 	}
+	if pgErr.Where != "" && s.text != "" {
+		// Raised inside a function or a DO block, whose author may have put anything into it.
+		failed.Message = "the message is withheld, because it was raised inside a function and may hold row values"
+	}
 	switch {
 	case s.text == "": // a statement of ours
 	case pgErr.Position > 0:

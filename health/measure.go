@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,11 +33,17 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, probe SQLProbe) (Measureme
 	if err != nil {
 		_, shape := errors.AsType[errShape](err)
 		server, answered := errors.AsType[*pgconn.PgError](err)
-		if shape || answered && (strings.HasPrefix(server.Code, "42") || strings.HasPrefix(server.Code, "22") || server.Code == "25006") {
+		if shape || answered && !passing(server.Code) {
 			return Measurement{}, fmt.Errorf("%w: %w", ErrQuery, p.redact(err))
 		}
 		return Measurement{}, p.redact(err)
 	}
 	pass := (p.Max == nil || value <= *p.Max) && (p.Min == nil || value >= *p.Min)
 	return Measurement{Number: value, Pass: pass, Text: p.describe(value)}, nil
+}
+
+// passing tells of SQLSTATE classes that another attempt may not meet: connection (08), authentication (28), missing database
+// (3D), transaction rollback (40), resources (53), object state (55), operator intervention and time-outs (57), system (58).
+func passing(code string) bool {
+	return slices.ContainsFunc([]string{"08", "28", "3D", "40", "53", "55", "57", "58"}, func(class string) bool { return strings.HasPrefix(code, class) })
 }

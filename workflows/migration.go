@@ -106,6 +106,7 @@ func (m *migration) begin() error {
 	}
 	m.Plan, m.PlanHash, m.Schema = begun.Plan, begun.Hash, begun.Schema
 	m.Chat, m.Step, m.PointOfNoReturn = begun.Chat, begun.ResumeAt, begun.ResumeAt > 0
+	m.Compensations = begun.Begun
 	m.Input = signals.Input{Name: begun.Plan.Name, StartedBy: m.Input.StartedBy} // the document is in Plan now
 	for i, s := range m.Plan.Steps {
 		status := signals.StepStatus{Name: s.Name, Verb: string(s.Verb()), State: signals.StepPending}

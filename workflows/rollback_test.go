@@ -256,6 +256,16 @@ func TestCancellationDuringARollbackChangesNothing(t *testing.T) {
 	require.Equal(t, undone[1:], b.compensations())
 }
 
+// Its own first step fails, and a flag that reads the new columns is still on from the run that was cut off.
+func TestARunUndoesWhatTheRunBeforeHadBegun(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.begun.Begun = []int{1, 2, 5}
+	b.when("Migrate expand", permanent)
+	require.Equal(t, "step expand: it broke", b.rollsBack().Cause)
+	require.Equal(t, undone, b.compensations())
+}
+
 func TestAnEndThatCannotBeRecordedIsTheSameEnd(t *testing.T) {
 	t.Parallel()
 	told := []string{"the end could not be recorded in the target database: it broke"}

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -12,12 +13,12 @@ import (
 )
 
 // push puts the compensation of the current step on the stack, before the step acts: a crash in the middle is then undone
-// too. Compensations look at the world first, so one for a step that never acted does nothing.
+// too. Compensations look at the world first, so one for a step that never acted does nothing. What an earlier run has begun
+// lies there already, and the newest step is the last one of the plan, whichever run began it.
 func (m *migration) push() {
-	if n := len(m.Compensations); n > 0 && m.Compensations[n-1] == m.Step {
-		return // the step goes on in a new run
+	if at, there := slices.BinarySearch(m.Compensations, m.Step); !there {
+		m.Compensations = slices.Insert(m.Compensations, at, m.Step)
 	}
-	m.Compensations = append(m.Compensations, m.Step)
 }
 
 // rollBack compensates newest step first, on a context that no cancellation reaches, and ends with the RolledBack error.

@@ -30,7 +30,7 @@ type state struct {
 
 	State signals.State `json:"state,omitempty"` // final states only; else derived
 	Cause string        `json:"cause,omitempty"`
-	// Compensations are the steps to undo, newest last.
+	// Compensations are the steps to undo, ascending: newest last.
 	Compensations []int                 `json:"compensations,omitempty"`
 	RollingBack   bool                  `json:"rollingBack,omitempty"`
 	Log           []signals.Compensated `json:"log,omitempty"`
@@ -113,10 +113,16 @@ func (m *migration) continuing() bool {
 // migration, so a new run is decided on afterwards.
 func (m *migration) settle() {
 	ctx := m.disconnected()
-	_ = workflow.Await(ctx, func() bool { // nothing cancels this context
+	settled := func() bool {
 		return workflow.AllHandlersFinished(ctx) && m.posting == 0 || !m.RollingBack && !m.continuing()
-	})
-	m.catchUp()
+	}
+	for {
+		_ = workflow.Await(ctx, settled) // nothing cancels this context
+		m.catchUp()
+		if settled() { // what was heard last may have been refused, and people are still to be told
+			return
+		}
+	}
 }
 
 // continueAsNew hands the state to a new run.

@@ -97,6 +97,14 @@ func (l *Ledger) Left(ctx context.Context, plan, key string) ([]json.RawMessage,
 	return left, wrap(err, "read the records of flag "+key)
 }
 
+// Begun lists the steps of the plan whose flags or backfills a run has begun and nobody has undone yet.
+func (l *Ledger) Begun(ctx context.Context, plan string) (flags, backfills []string, err error) {
+	err = l.pool.QueryRow(ctx, `select
+		array(select distinct step from contraflow.flag_record where plan = $1 order by step),
+		array(select distinct step from contraflow.backfill_lane where plan = $1 order by step)`, plan).Scan(&flags, &backfills)
+	return flags, backfills, wrap(err, "read what earlier runs of plan "+plan+" have begun")
+}
+
 // RecordFlag writes what a change will leave, before the change is made; before is kept from the first call.
 func (l *Ledger) RecordFlag(ctx context.Context, plan, step, key string, before, ours json.RawMessage) error {
 	_, err := l.pool.Exec(ctx, `insert into contraflow.flag_record (plan, step, flag_key, before, ours) values ($1, $2, $3, $4, $5)

@@ -39,7 +39,9 @@ func TestSettingsHoldOnEveryConnection(t *testing.T) {
 func TestARoleNamedLikeOurSchemaStaysInThePublicOne(t *testing.T) {
 	t.Parallel()
 	cluster, db := pgtest.Cluster(t), pgtest.New(t)
-	require.NoError(t, cluster.CreateRole(t.Context(), pg.Schema))
+	if err := cluster.CreateRole(t.Context(), pg.Schema); err != nil { // it outlives the test
+		require.ErrorContains(t, err, "already exists")
+	}
 	super := open(t, db.SuperDSN, pg.Settings{})
 	for _, sql := range []string{"alter database " + db.Name + " owner to contraflow", "grant all on schema public to contraflow"} {
 		_, err := super.Exec(t.Context(), sql)
