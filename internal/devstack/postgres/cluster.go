@@ -68,13 +68,6 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if c.Port == 0 {
-		port, err := freePort()
-		if err != nil {
-			return err
-		}
-		c.Port = port
-	}
 	pwfile := filepath.Join(c.root, "password")
 	if err := os.WriteFile(pwfile, []byte(c.Password), 0o600); err != nil {
 		return err
@@ -89,6 +82,11 @@ func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
 	initdb.Dir, initdb.SysProcAttr = c.root, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	if c.Port == 0 { // not before initdb, which leaves others time to take it
+		if c.Port, err = freePort(); err != nil {
+			return err
+		}
 	}
 	args := []string{"-D", dir, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + c.root}
 	for name, value := range o.Settings {

@@ -82,7 +82,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		if err == nil {
 			return s, nil
 		}
-		if !errors.Is(err, errEnded) || attempt == portAttempts {
+		if !errors.Is(err, errEnded) && !errors.Is(err, syscall.EADDRINUSE) || attempt == portAttempts {
 			s.Stop()
 			return nil, err
 		}
