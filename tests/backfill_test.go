@@ -2,15 +2,21 @@ package tests
 
 import (
 	"time"
-
-	"github.com/contraflow/contraflow/plan"
 )
 
-// slowly makes the backfill of 2,000 rows take some seconds in many chunks, so that there is a middle of it to meet.
-func slowly(p *plan.Plan) {
-	fill := p.Steps[p.StepIndex("fill")].Backfill
-	fill.RowsPerSecond, fill.ChunkTime = 700, plan.Duration(20*time.Millisecond)
-}
+// slowRows makes each row that a backfill changes take half a millisecond, inside the chunk's transaction; a chunk of
+// slowChunk is then some thirty rows.
+const (
+	slowRows = `
+create function slow_row() returns trigger language plpgsql as $$
+begin
+	perform pg_sleep(0.0005);
+	return new;
+end $$;
+create trigger slow_row before update on customers for each row
+	when (current_setting('application_name') = 'contraflow backfill') execute function slow_row()`
+	slowChunk = 20 * time.Millisecond
+)
 
 // share of the backfill that its own checkpoints tell, 0 to 1; done when every lane is.
 func (b *bundle) share() (share float64, done bool) {
@@ -35,4 +41,13 @@ func (b *bundle) walked(share float64) {
 	if done {
 		b.t.Fatal("the backfill was over before anything could happen to it")
 	}
+}
+
+// inChunk waits until a chunk is being written, so that what happens next happens in the middle of a transaction.
+func (b *bundle) inChunk() {
+	b.t.Helper()
+	b.eventually("a chunk is under way", func() bool {
+		return b.count(`select count(*) from pg_stat_activity where datname = current_database()
+			and application_name = 'contraflow backfill' and backend_xid is not null`) > 0
+	})
 }

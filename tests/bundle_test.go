@@ -31,13 +31,14 @@ const example = "../examples/shop"
 
 // options of a bundle; the zero value is the example's plan over a small table, on the servers that all tests share.
 type options struct {
-	rows int64             // defaults to 2,000
-	name string            // of the plan and so of the migration. Defaults to one that no other test uses
-	edit func(*plan.Plan)  // after soaks and intervals have been made short
-	fill string            // SQL that changes the rows before the migration. Defaults to none: they follow package seed
-	shop bool              // the shop runs, and the guard watches it instead of a page that answers 200
-	own  *postgres.Cluster // defaults to the shared one
-	at   *temporalserver.Server
+	rows    int64             // defaults to 2,000, slow ones to 4,000
+	name    string            // of the plan and so of the migration. Defaults to one that no other test uses
+	edit    func(*plan.Plan)  // after soaks and intervals have been made short
+	prepare string            // SQL that changes the database before the migration. Defaults to none: rows follow package seed
+	slow    bool              // the backfill takes some seconds and hundreds of chunks, so that there is a middle of it to meet
+	shop    bool              // the shop runs, and the guard watches it instead of a page that answers 200
+	own     *postgres.Cluster // defaults to the shared one
+	at      *temporalserver.Server
 }
 
 // bundle is a worker as a process with everything it talks to.
@@ -78,7 +79,10 @@ func setup(t *testing.T, o options) *bundle {
 	t.Helper()
 	b := &bundle{t: t, rows: o.rows, queue: temporaltest.TaskQueue(t), folder: t.TempDir(),
 		secrets: secrets{"api-" + rand.Text(), "sdk-" + rand.Text(), "xoxb-" + rand.Text(), rand.Text()}}
-	if b.rows == 0 {
+	switch {
+	case b.rows == 0 && o.slow:
+		b.rows = 4_000 // the first 2,000 are gone until the chunks are as short as they shall be
+	case b.rows == 0:
 		b.rows = 2_000
 	}
 	t.Cleanup(b.endWorker)
@@ -104,8 +108,11 @@ func (b *bundle) setupDatabase(o options) {
 	require.NoError(t, err)
 	t.Cleanup(b.pool.Close)
 	require.NoError(t, demo.Fill(t.Context(), b.pool, b.dsn, example, b.rows))
-	if o.fill != "" {
-		b.exec(o.fill)
+	if o.prepare != "" {
+		b.exec(o.prepare)
+	}
+	if o.slow {
+		b.exec(slowRows)
 	}
 	b.witness, err = demo.PlaceWitness(t.Context(), b.pool, "customers")
 	require.NoError(t, err)
@@ -173,6 +180,9 @@ func (b *bundle) setupPlan(o options) {
 			if p.Steps[i].Flag != nil {
 				p.Steps[i].Flag.Soak = short
 			}
+		}
+		if o.slow {
+			p.Steps[p.StepIndex("fill")].Backfill.ChunkTime = plan.Duration(slowChunk)
 		}
 		if o.edit != nil {
 			o.edit(p)

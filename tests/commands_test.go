@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,3 +65,14 @@ func (b *bundle) temporalCLI(args ...string) string {
 
 // planFile is the plan as the worker has it.
 func (b *bundle) planFile() string { return filepath.Join(b.plans(), b.plan.Name, "plan.json") }
+
+// contains tells whether a text has all these parts, wherever its lines are broken.
+func contains(text string, all ...string) bool {
+	text = strings.Join(strings.Fields(text), " ")
+	for _, part := range all {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
+}

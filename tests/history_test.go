@@ -9,7 +9,7 @@ import (
 )
 
 // maxEvents of the example's history, whatever the number of rows.
-const maxEvents = 210
+const maxEvents = 200
 
 func TestHistoryDoesNotGrowWithRows(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -156,4 +157,12 @@ func (b *bundle) document() string {
 	text, err := json.Marshal(b.plan)
 	require.NoError(b.t, err)
 	return string(text)
+}
+
+// must is v as JSON.
+func must(t *testing.T, v any) []byte {
+	t.Helper()
+	text, err := json.Marshal(v)
+	require.NoError(t, err)
+	return text
 }

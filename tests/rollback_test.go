@@ -101,7 +101,7 @@ func (b *bundle) ask(method, path, body string) string {
 
 func TestARollbackInTheMiddleOfTheBackfill(t *testing.T) {
 	t.Parallel()
-	b := setup(t, options{edit: slowly})
+	b := setup(t, options{slow: true})
 	b.migrate()
 	b.walked(0.1)
 	b.say(signals.Rollback, signals.Request{By: "dave"})

@@ -1,0 +1,64 @@
+package tests
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+func TestFlagServiceDownAtTheStartAndInTheMiddle(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{edit: func(p *plan.Plan) { p.Steps[1].Flag.Soak = 5 * short }})
+	b.flagsAt.down()
+	b.migrate()
+	b.eventually("the status tells what it waits for", func() bool {
+		return contains(b.contraflow(0, "status", b.plan.Name), "waits", "flag", "connection refused")
+	})
+	require.NotContains(t, b.contraflow(0, "status", b.plan.Name), b.secrets.flagToken)
+	b.requireUntouched()
+	b.flagsAt.up()
+
+	b.reaches("the first stage soaks", func(s signals.Status) bool { return step(s, "write-new").Percent == 10 })
+	b.flagsAt.down()
+	require.True(t, contains(b.waits("write-new", "ApplyFlag"), "connection refused"))
+	require.Equal(t, 10, b.percent("customers-write-new"))
+	b.flagsAt.up()
+	b.approve("cutover")
+	b.approve("contract")
+	b.completes()
+}
+
+func TestChatDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{})
+	b.chatAt.down()
+	b.migrate()
+	b.asks("cutover")
+	b.waits("cutover", "PostCard")
+	b.say(signals.Approve, signals.Decision{Step: "cutover", By: "alice"}) // nobody needs the chat to decide
+	b.asks("contract")
+	require.Empty(t, b.chat.Messages())
+
+	b.chatAt.up()
+	b.press("contract", "approve", bob) // the card that still matters comes by itself
+	b.completes()
+	ts, _ := b.button("cutover", "approve")
+	require.Empty(t, ts, "nothing is asked that was decided long ago")
+}
+
+func TestChatDownInTheMiddle(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{})
+	b.migrate()
+	b.eventually("the card is there", func() bool { ts, _ := b.button("cutover", "approve"); return ts != "" })
+	b.chatAt.down()
+	b.say(signals.Approve, signals.Decision{Step: "cutover", By: "alice"})
+	b.asks("contract")
+	b.chatAt.up()
+	b.eventually("the decided card has lost its buttons", func() bool { ts, _ := b.button("cutover", "approve"); return ts == "" })
+	b.press("contract", "approve", bob)
+	b.completes()
+}

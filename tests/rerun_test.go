@@ -1,0 +1,84 @@
+package tests
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+func (b *bundle) terminate() {
+	b.t.Helper()
+	require.NoError(b.t, b.temporal.TerminateWorkflow(b.t.Context(), b.plan.Name, "", "for the test"))
+}
+
+func TestTerminatedInTheBackfillAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{slow: true})
+	b.migrate()
+	b.walked(0.4)
+	b.terminate()
+	before, _ := b.share()
+
+	b.migrate()
+	s := b.reaches("it goes on", func(s signals.Status) bool { return contains(step(s, "fill").Detail, "going on from the checkpoints") })
+	after, _ := b.share()
+	require.GreaterOrEqual(t, after, before)
+	require.Contains(t, step(s, "expand").Detail, "version 2")
+	require.NotContains(t, step(s, "expand").Detail, "applied")
+	b.approve("cutover")
+	b.approve("contract")
+	require.Equal(t, b.rows, b.completes().Rows)
+}
+
+func TestTerminatedInARolloutAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{edit: func(p *plan.Plan) { p.Steps[1].Flag.Soak = 10 * short }})
+	applied := b.watchFlags()
+	b.migrate()
+	b.reaches("the second stage soaks", func(s signals.Status) bool { return step(s, "write-new").Percent == 50 })
+	b.terminate()
+	b.migrate()
+	b.approve("cutover")
+	b.asks("contract")
+	require.Equal(t, stages, applied(), "no stage is taken back or repeated")
+	b.approve("contract")
+	b.completes()
+}
+
+// The second run undoes what the first one did: it knows from the target database what was before.
+func TestTerminatedStartedAgainAndRolledBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{slow: true})
+	b.migrate()
+	b.walked(0.4)
+	b.terminate()
+	b.migrate()
+	b.asks("cutover")
+	b.say(signals.Rollback, signals.Request{By: "dave"})
+	requireUndone(t, undone[1:], b.rollsBack())
+	b.requireRolledBack()
+}
+
+// Behind the point of no return the old column is gone: the next run begins there.
+func TestTerminatedBehindThePointOfNoReturnAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, options{})
+	b.migrate()
+	b.approve("cutover")
+	b.asks("contract")
+	b.flagsAt.down()
+	b.approve("contract")
+	b.waits("retire", "RetireFlag")
+	b.terminate()
+	b.flagsAt.up()
+	require.Equal(t, "3", b.version())
+
+	b.migrate()
+	require.NoError(t, b.ended(nil))
+	b.requireMigrated()
+	s, _ := b.status()
+	require.Equal(t, "by an earlier run", step(s, "drop-old").Detail)
+}
