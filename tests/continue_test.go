@@ -42,6 +42,7 @@ func TestAMigrationOverSeveralRuns(t *testing.T) {
 	require.Greater(t, len(b.runs(run.GetRunID())), 2)
 	require.Equal(t, slices.Concat(stages, archived), applied(), "each change once")
 	require.Equal(t, int64(1), b.count(`select count(distinct run_id) from contraflow.audit`))
+	b.keep("continue", run.GetRunID())
 }
 
 func TestARollbackOverSeveralRuns(t *testing.T) {

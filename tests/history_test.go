@@ -16,10 +16,11 @@ func TestHistoryDoesNotGrowWithRows(t *testing.T) {
 	did := map[int64][]string{}
 	for _, rows := range []int64{1_000, 20_000} {
 		b := setup(t, options{rows: rows})
-		b.migrate()
-		b.approve("cutover")
-		b.approve("contract")
+		run := b.migrate()
+		b.press("cutover", "approve", alice) // on the card, so that there is one to update
+		b.press("contract", "approve", alice)
 		require.Equal(t, rows, b.completes().Rows)
+		b.keep("split", run.GetRunID())
 		events := b.history("").Events
 		t.Logf("%d rows: %d events", rows, len(events))
 		require.Less(t, len(events), maxEvents)

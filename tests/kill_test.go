@@ -77,7 +77,7 @@ func TestWorkerKilledInEveryStep(t *testing.T) {
 	applied := b.watchFlags()
 
 	release := b.holdReaders()
-	b.migrate()
+	run := b.migrate()
 	b.blocked() // expand
 	b.crashWorker()
 	b.blocked() // the next attempt
@@ -114,6 +114,7 @@ func TestWorkerKilledInEveryStep(t *testing.T) {
 
 	require.Equal(t, b.rows, b.completes().Rows)
 	require.Equal(t, slices.Concat(stages, archived), applied(), "each change once")
+	b.keep("crash", run.GetRunID())
 }
 
 // What the example's plan does to its flags, as watchFlags notes it.

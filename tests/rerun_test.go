@@ -22,7 +22,7 @@ func TestTerminatedInTheBackfillAndStartedAgain(t *testing.T) {
 	b.terminate()
 	before, _ := b.share()
 
-	b.migrate()
+	run := b.migrate()
 	s := b.reaches("it goes on", func(s signals.Status) bool { return contains(step(s, "fill").Detail, "going on from the checkpoints") })
 	after, _ := b.share()
 	require.GreaterOrEqual(t, after, before)
@@ -31,6 +31,7 @@ func TestTerminatedInTheBackfillAndStartedAgain(t *testing.T) {
 	b.approve("cutover")
 	b.approve("contract")
 	require.Equal(t, b.rows, b.completes().Rows)
+	b.keep("rerun", run.GetRunID())
 }
 
 func TestTerminatedInARolloutAndStartedAgain(t *testing.T) {

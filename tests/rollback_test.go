@@ -49,7 +49,7 @@ func TestARollbackLeavesTheWorldAsItWas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, options{})
-			b.migrate()
+			run := b.migrate()
 			b.approve("cutover")
 			b.asks("contract")
 			for _, key := range flagKeys {
@@ -60,6 +60,7 @@ func TestARollbackLeavesTheWorldAsItWas(t *testing.T) {
 			require.Contains(t, report.Cause, cause)
 			requireUndone(t, undone, report)
 			b.requireRolledBack()
+			b.keep("rollback-"+name, run.GetRunID())
 		})
 	}
 }

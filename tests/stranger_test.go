@@ -31,7 +31,7 @@ func (b *bundle) patchFlag(key string, instructions ...map[string]any) {
 func TestAStrangersFlagIsNotOverwrittenByARollback(t *testing.T) {
 	t.Parallel()
 	b := setup(t, options{})
-	b.migrate()
+	run := b.migrate()
 	b.asks("cutover")
 	flag, _ := b.flags.Snapshot("customers-write-new")
 	b.patchFlag("customers-write-new", map[string]any{"kind": "updateFallthroughVariationOrRollout", "rolloutContextKind": "user",
@@ -51,6 +51,7 @@ func TestAStrangersFlagIsNotOverwrittenByARollback(t *testing.T) {
 	require.Equal(t, "write-new", report.Compensations[1].Step)
 	b.before.flags["customers-write-new"] = strangers
 	b.requireRolledBack()
+	b.keep("stuck", run.GetRunID())
 }
 
 func TestAStrangersFlagIsNotOverwrittenByTheNextStage(t *testing.T) {
