@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/contraflow/contraflow/flags"
 )
@@ -39,6 +40,9 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 		return FlagNow{}, fmt.Errorf("flag %s is %q, and this migration left it %q: %w; put it back to either, or roll back",
 			in.Key, now.Summary, record.ours[len(record.ours)-1].Summary, flags.ErrStranger)
 	}
+	if err := a.reachesEverybody(ctx, provider, in.Key); err != nil {
+		return FlagNow{}, err
+	}
 	if !now.On || now.Percent <= float64(in.Percent) {
 		change := flags.Change{Percent: in.Percent, ContextKind: in.ContextKind}
 		want, err := provider.Preview(ctx, in.Key, change)
@@ -57,6 +61,20 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 		return FlagNow{}, err
 	}
 	return FlagNow{now.Summary, now.Version}, audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary)
+}
+
+// reachesEverybody refuses a flag that even at 100 % could serve false to somebody: the plan would go on under an application
+// that still lives in the old shape. It is asked at every stage, so that the first one finds it and nothing is half done.
+func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provider, key string) error {
+	full, err := provider.Preview(ctx, key, flags.Change{Percent: 100})
+	if err != nil {
+		return err
+	}
+	if len(full.Exceptions) == 0 {
+		return nil
+	}
+	return permanent("Flag", "flag %s could serve false even at 100 %% (%s): take that out of its targeting, or let it serve true, then retry; or roll back",
+		key, strings.Join(full.Exceptions, ", "))
 }
 
 // RestoreFlag puts back exactly what the flag was before the step, unless a stranger changed it since.
@@ -111,6 +129,10 @@ func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
 	if !now.Archived {
 		if now.On && now.Percent != 0 && now.Percent != 100 {
 			return permanent("Flag", "flag %s is %q: it still serves both values, and archiving it would switch some users over; finish its rollout first", in.Key, now.Summary)
+		}
+		if len(now.Exceptions) > 0 {
+			return permanent("Flag", "flag %s is %q, but may serve the other value to some (%s), whom archiving it would switch over; take that out of its targeting first",
+				in.Key, now.Summary, strings.Join(now.Exceptions, ", "))
 		}
 		if err := provider.Archive(ctx, in.Key, note(in.Origin)); err != nil {
 			return err

@@ -47,6 +47,11 @@ type State struct {
 	Percent float64 `json:"percent"`
 	// Summary is for people: "off", "on: 25 % true", "on: 100 % true, 2 rules".
 	Summary string `json:"summary"`
+	// Exceptions are what can serve somebody another value than the default rule does while the flag is on, in words and
+	// never with a target's key: "3 targets", "1 rule", "prerequisite other-flag". Targets and rules that can only serve
+	// the default rule's own value are none. A prerequisite always is one, whether it is met now or not: whoever changes
+	// that flag changes what this one serves. Beside a percentage rollout, which serves both values, everything is one.
+	Exceptions []string `json:"exceptions,omitempty"`
 	// Config is all that Restore needs, in a normal form without ids, versions and dates.
 	Config json.RawMessage `json:"config"`
 }

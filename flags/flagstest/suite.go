@@ -150,9 +150,10 @@ func exceptions(t *testing.T, f Fixture) {
 			return err == nil && value == want
 		}, patience, poll)
 	}
-	for _, percent := range []int{100, 1} {
-		_, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: percent}, note)
+	for percent, told := range map[int][]string{100: {"1 target"}, 1: {"2 targets", "1 rule"}} {
+		state, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: percent}, note)
 		require.NoError(t, err)
+		require.Equal(t, told, state.Exceptions)
 		check(ldcontext.New("user-1"), false)
 		check(ldcontext.NewWithKind("device", "phone"), true)
 		check(ldcontext.New("user-77"), true)
@@ -181,6 +182,7 @@ func preview(t *testing.T, f Fixture) {
 		require.NoError(t, err)
 		require.True(t, before.Equal(expected))
 		require.Equal(t, before.Summary, expected.Summary)
+		require.Equal(t, before.Exceptions, expected.Exceptions)
 	}
 }
 

@@ -73,7 +73,8 @@ func (b Boolean) State(provider, key string, version int, archived bool, t Targe
 	}
 	if t.On {
 		state.Percent = b.percent(t.Fallthrough)
-		state.Summary = "on: " + strconv.FormatFloat(state.Percent, 'f', -1, 64) + " % true" + exceptions(t)
+		state.Summary = "on: " + strconv.FormatFloat(state.Percent, 'f', -1, 64) + " % true" + details(t)
+		state.Exceptions = exceptions(t)
 	}
 	if archived {
 		state.Summary = "archived"
@@ -97,13 +98,66 @@ func (b Boolean) percent(s Serve) float64 {
 	return float64(weight) * 100 / fullWeight
 }
 
-// exceptions counts what comes before the default rule.
-func exceptions(t Targeting) string {
-	targets := 0
-	for _, target := range append(append([]Target{}, t.Targets...), t.ContextTargets...) {
-		targets += len(target.Values)
+// details counts what comes before the default rule.
+func details(t Targeting) string {
+	var out string
+	for _, what := range []string{
+		count(targeted(t, nil), "target"), count(len(t.Rules), "rule"), count(len(t.Prerequisites), "prerequisite"),
+	} {
+		if what != "" {
+			out += ", " + what
+		}
 	}
-	return count(targets, "target") + count(len(t.Rules), "rule") + count(len(t.Prerequisites), "prerequisite")
+	return out
+}
+
+// exceptions names what can serve another variation than the default rule of a flag that is on.
+func exceptions(t Targeting) []string {
+	usual := t.Fallthrough.only()
+	rules := 0
+	for _, r := range t.Rules {
+		if v := r.only(); v == nil || usual == nil || *v != *usual {
+			rules++
+		}
+	}
+	var out []string
+	for _, what := range []string{count(targeted(t, usual), "target"), count(rules, "rule")} {
+		if what != "" {
+			out = append(out, what)
+		}
+	}
+	if usual == nil || t.OffVariation == nil || *t.OffVariation != *usual { // which is what an unmet prerequisite leaves
+		for _, p := range t.Prerequisites {
+			out = append(out, "prerequisite "+p.Key)
+		}
+	}
+	return out
+}
+
+// only is the one variation that s serves; nil if it may be one or another, or none.
+func (s Serve) only() *int {
+	if s.Rollout == nil {
+		return s.Variation
+	}
+	for _, w := range s.Rollout.Variations {
+		if w.Weight >= fullWeight {
+			return &w.Variation
+		}
+	}
+	return nil
+}
+
+// targeted counts the contexts that are targeted by key, without those who are served one variation.
+func targeted(t Targeting, without *int) int {
+	n := 0
+	for _, list := range [][]Target{t.Targets, t.ContextTargets} {
+		for _, target := range list {
+			if without == nil || target.Variation != *without {
+				n += len(target.Values)
+			}
+		}
+	}
+	return n
 }
 
 func count(n int, what string) string {
@@ -111,8 +165,8 @@ func count(n int, what string) string {
 	case 0:
 		return ""
 	case 1:
-		return ", 1 " + what
+		return "1 " + what
 	default:
-		return fmt.Sprintf(", %d %ss", n, what)
+		return fmt.Sprintf("%d %ss", n, what)
 	}
 }

@@ -91,3 +91,29 @@ func TestWantRefusesWhatCouldNotBePutBack(t *testing.T) {
 	require.ErrorIs(t, err, flags.ErrNotRestorable)
 	require.ErrorContains(t, err, "off variation")
 }
+
+func TestExceptionsAreWhatTheDefaultRuleDoesNotDecide(t *testing.T) {
+	t.Parallel()
+	b := targeting.Boolean{True: 0, False: 1}
+	const at100, at0 = `"on": true, "offVariation": 1, "fallthrough": {"variation": 0}`, `"on": true, "offVariation": 1, "fallthrough": {"variation": 1}`
+	const at50 = `"on": true, "offVariation": 1, "fallthrough": {"rollout": {"variations": [{"variation": 0, "weight": 50000}, {"variation": 1, "weight": 50000}]}}`
+	for raw, want := range map[string][]string{
+		`{` + at100 + `}`: nil,
+		`{` + at100 + `, "targets": [{"variation": 0, "values": ["a"]}], "rules": [{"variation": 0}]}`:                                                   nil,
+		`{` + at100 + `, "targets": [{"variation": 1, "values": ["a", "b"]}], "contextTargets": [{"variation": 1, "values": ["c"]}]}`:                    {"3 targets"},
+		`{` + at100 + `, "rules": [{"variation": 1}, {}, {"rollout": {"variations": [{"variation": 0, "weight": 99999}]}}]}`:                             {"3 rules"},
+		`{` + at100 + `, "rules": [{"rollout": {"variations": [{"variation": 1, "weight": 0}, {"variation": 0, "weight": 100000}]}}]}`:                   nil,
+		`{` + at100 + `, "prerequisites": [{"key": "b", "variation": 0}, {"key": "a", "variation": 0}]}`:                                                 {"prerequisite a", "prerequisite b"},
+		`{"on": true, "offVariation": 0, "fallthrough": {"variation": 0}, "prerequisites": [{"key": "a"}]}`:                                              nil,
+		`{"on": true, "fallthrough": {"variation": 0}, "prerequisites": [{"key": "a"}]}`:                                                                 {"prerequisite a"},
+		`{"on": true, "offVariation": 1, "fallthrough": {"rollout": {"variations": [{"variation": 0, "weight": 100000}]}}, "rules": [{"variation": 1}]}`: {"1 rule"},
+		`{` + at0 + `, "targets": [{"variation": 0, "values": ["a"]}], "rules": [{"variation": 1}], "prerequisites": [{"key": "a"}]}`:                    {"1 target"},
+		`{` + at50 + `}`: nil,
+		`{` + at50 + `, "targets": [{"variation": 0, "values": ["a"]}], "rules": [{"variation": 1}], "prerequisites": [{"key": "a"}]}`:    {"1 target", "1 rule", "prerequisite a"},
+		`{"on": false, "offVariation": 1, "fallthrough": {"variation": 0}, "rules": [{"variation": 1}], "prerequisites": [{"key": "a"}]}`: nil,
+	} {
+		state, err := b.State("p", "k", 1, false, decode(t, raw))
+		require.NoError(t, err)
+		require.Equal(t, want, state.Exceptions, raw)
+	}
+}
