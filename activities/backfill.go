@@ -22,8 +22,10 @@ func (a *Activities) PrepareBackfill(ctx context.Context, in BackfillInput) (Bac
 	if err != nil {
 		return BackfillPrepared{}, fail(ctx, err)
 	}
-	if err := control(ctx, db, in.Origin, in.Control); err != nil {
-		return BackfillPrepared{}, fail(ctx, err)
+	if in.Control != nil {
+		if err := control(ctx, db, in.Origin, *in.Control); err != nil {
+			return BackfillPrepared{}, fail(ctx, err)
+		}
 	}
 	prepared := BackfillPrepared{Total: run.Total, Resumed: run.Resumed, Restarted: run.StaleHash}
 	for _, lane := range run.Lanes {

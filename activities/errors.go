@@ -87,7 +87,7 @@ func permanentKind(err error) string {
 		return "Statement"
 	case flags.Permanent(err):
 		return "Flag"
-	case errors.Is(err, backfill.ErrConnection), errors.Is(err, backfill.ErrContended), errors.Is(err, backfill.ErrStopped):
+	case is(err, backfill.ErrConnection, backfill.ErrContended, backfill.ErrStopped, backfill.ErrFenced):
 		return ""
 	case backfill.Permanent(err):
 		return "Backfill"

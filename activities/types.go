@@ -3,6 +3,7 @@ package activities
 import (
 	"time"
 
+	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -85,8 +86,8 @@ type BackfillInput struct {
 	Origin   Origin        `json:"origin"`
 	Backfill plan.Backfill `json:"backfill"`
 	Lane     int           `json:"lane,omitempty"`
-	// Control is how the lanes begin: a run before may have left the control row paused or capped.
-	Control Control `json:"control,omitzero"`
+	// Control is how the lanes begin; nil leaves the control row as it stands, for it may have been set by hand.
+	Control *Control `json:"control,omitempty"`
 	// Total rows estimated, repeated in the heartbeats.
 	Total int64 `json:"total,omitempty"`
 }
@@ -113,10 +114,14 @@ type BackfillProven struct {
 	Rows int64 `json:"rows"`
 }
 
+// NoCap as Control.RowsPerSecond lifts the plan's own cap.
+const NoCap = backfill.NoCap
+
 // Control is what people let a backfill do.
 type Control struct {
-	Paused        bool `json:"paused"`
-	RowsPerSecond int  `json:"rowsPerSecond"`
+	Paused bool `json:"paused"`
+	// RowsPerSecond of all lanes together: 0 as the plan says, NoCap for none.
+	RowsPerSecond int `json:"rowsPerSecond"`
 }
 
 // ControlInput pauses, resumes and caps a running backfill.

@@ -16,7 +16,8 @@ type Run struct {
 	Total int64
 	// Resumed tells that an earlier attempt has already walked some of them.
 	Resumed bool
-	// StaleHash tells that checkpoints of a different spec under the same names were thrown away, so all begins afresh.
+	// StaleHash tells that checkpoints of a different spec under the same names, or of a table or columns that were made anew
+	// since, were thrown away, so all begins afresh.
 	StaleHash bool
 }
 
@@ -47,7 +48,12 @@ func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
 		if _, err := tx.Exec(ctx, lockBackfill, spec.Plan, spec.Step); err != nil {
 			return err
 		}
-		stale, err := tx.Exec(ctx, "delete from contraflow.backfill_lane where plan = $1 and step = $2 and hash <> $3", spec.Plan, spec.Step, spec.Hash())
+		stamp, err := t.stamp(ctx, tx)
+		if err != nil {
+			return err
+		}
+		stale, err := tx.Exec(ctx, "delete from contraflow.backfill_lane where plan = $1 and step = $2 and (hash, target) <> ($3, $4)",
+			spec.Plan, spec.Step, spec.Hash(), stamp)
 		if err != nil {
 			return err
 		}
@@ -56,7 +62,7 @@ func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
 			return err
 		}
 		if len(run.Lanes) == 0 {
-			if err := makeLanes(ctx, tx, spec, newStatements(t, spec.Where), target.Rows); err != nil {
+			if err := makeLanes(ctx, tx, spec, newStatements(t, spec.Where), stamp, target.Rows); err != nil {
 				return err
 			}
 			run.Lanes, err = lanes(ctx, tx, spec)
@@ -80,7 +86,7 @@ func lanes(ctx context.Context, q pg.Querier, spec Spec) ([]Lane, error) {
 }
 
 // makeLanes splits the keys, and makes the control row, so that pausing from psql is a plain update.
-func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, total int64) error {
+func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, stamp string, total int64) error {
 	cuts, err := split(ctx, tx, s, spec.Lanes, total)
 	if err != nil {
 		return err
@@ -91,8 +97,8 @@ func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, total in
 		if lane < len(cuts) {
 			upper = cuts[lane]
 		}
-		if _, err := tx.Exec(ctx, `insert into contraflow.backfill_lane (plan, step, lane, hash, lower_key, upper_key, total)
-			values ($1, $2, $3, $4, $5, $6, $7)`, spec.Plan, spec.Step, lane, spec.Hash(), lower, upper, total/int64(len(cuts)+1)); err != nil {
+		if _, err := tx.Exec(ctx, `insert into contraflow.backfill_lane (plan, step, lane, target, hash, lower_key, upper_key, total)
+			values ($1, $2, $3, $4, $5, $6, $7, $8)`, spec.Plan, spec.Step, lane, stamp, spec.Hash(), lower, upper, total/int64(len(cuts)+1)); err != nil {
 			return err
 		}
 		lower = upper

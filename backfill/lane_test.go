@@ -218,6 +218,20 @@ func TestAChangedSpecStartsAfresh(t *testing.T) {
 	require.Equal(t, changed.Hash(), faster.Hash(), "how fast is not what")
 }
 
+// The checkpoint says done, and the column is empty again.
+func TestAColumnMadeAnewIsFilledAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(300))
+	spec := counting("numbers")
+	b.run(t, spec)
+	b.exec(t, "alter table numbers drop column n; alter table numbers add column n int not null default 0")
+	run, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	require.True(t, run.StaleHash)
+	b.run(t, spec)
+	require.EqualValues(t, 300, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
 func TestContentionHalvesTheChunkAndGoesOn(t *testing.T) {
 	t.Parallel()
 	b := setup(t, numbers(2000))

@@ -39,6 +39,19 @@ type table struct {
 	set      []Assignment // with exact column names
 }
 
+// stamp tells the table and the columns to set from others of the same names: a column that was dropped and added again is
+// empty, whatever a checkpoint of the one before says.
+func (t table) stamp(ctx context.Context, q pg.Querier) (string, error) {
+	names := make([]string, len(t.set))
+	for i, a := range t.set {
+		names[i] = a.Column
+	}
+	var stamp string
+	err := q.QueryRow(ctx, `select $1::oid || ' ' || coalesce(string_agg(attnum::text, ',' order by attnum), '')
+		from pg_attribute where attrelid = $1 and attname = any($2) and not attisdropped`, t.relation.OID, names).Scan(&stamp)
+	return stamp, err
+}
+
 // Inspect checks a spec against the database and changes nothing. Its errors wrap ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn,
 // ErrConnection, or are a *StatementError: what Postgres says against an expression.
 func (e *Engine) Inspect(ctx context.Context, spec Spec) (Target, error) {

@@ -92,7 +92,7 @@ steps:
 		`bad.yaml:15:5: steps[2].backfil: unknown key, did you mean backfill?; known here: approve, backfill, flag, migrate, name, retire, soak, timeout, verify`,
 		`bad.yaml:16:5: steps[3]: a step has exactly one verb of migrate, flag, backfill, verify, approve, soak, retire; this one has 2`,
 		`bad.yaml:20:5: steps[4].migrate: the plan has no migrations folder: add ` + "`migrations: FOLDER`" + ` at the top`,
-		`bad.yaml:20:22: steps[4].migrate.irreversible: an irreversible step must stand behind a verify step and an approve step: put both before it`,
+		`bad.yaml:20:22: steps[4].migrate.irreversible: an irreversible step must stand behind a verify step and an approve step: put both before it, the verify behind the last backfill`,
 	}
 	got := make([]string, len(problems))
 	for i, p := range problems {

@@ -18,6 +18,10 @@ func (d *decoder) plan(n *yaml.Node, p *Plan) {
 			d.object(path, n, fields{
 				"project":     text(d, &p.Flags.Project),
 				"environment": text(d, &p.Flags.Environment),
+				"drain": func(path string, n *yaml.Node) {
+					p.Flags.Drain = new(Duration)
+					duration(d, p.Flags.Drain)(path, n)
+				},
 			})
 		},
 		"guard": func(path string, n *yaml.Node) {

@@ -27,6 +27,9 @@ type Plan struct {
 type FlagScope struct {
 	Project     string `json:"project"`
 	Environment string `json:"environment"`
+	// Drain is how long a request of the application may run on after it has read a flag: the migration waits so long behind
+	// the last stage of a flag, and between putting flags back and taking their columns away. Defaults to 5s.
+	Drain *Duration `json:"drain,omitempty"`
 }
 
 // Step is one entry of the plan; exactly one verb is set.
@@ -184,6 +187,7 @@ type HTTPProbe struct {
 const (
 	DefaultQuorum        = 1
 	DefaultWithin        = 72 * time.Hour         // a decision asked on a Friday evening is still answerable on Monday
+	DefaultDrain         = 5 * time.Second        // longer than a web request takes in an application that is well
 	DefaultContextKind   = "user"                 // LaunchDarkly's own default context kind
 	DefaultGuardInterval = 5 * time.Second        // a bad minute is seen within seconds, and the probes cost nothing
 	DefaultChunkTime     = 200 * time.Millisecond // longest a foreground transaction waits behind a chunk

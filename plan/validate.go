@@ -77,6 +77,7 @@ func (d *decoder) steps(p *Plan) {
 			d.flag(verb, p, s.Flag)
 		case VerbBackfill:
 			d.backfill(verb, s.Backfill)
+			verified = false // what it fills is still to be proven
 		case VerbVerify:
 			d.bounds(verb, s.Verify.Query, s.Verify.Max, s.Verify.Min)
 			verified = true
@@ -96,9 +97,9 @@ func (d *decoder) steps(p *Plan) {
 func missing(verified, approved bool) string {
 	switch {
 	case !verified && !approved:
-		return "put both before it"
+		return "put both before it, the verify behind the last backfill"
 	case !verified:
-		return "put a verify before it"
+		return "put a verify before it, behind the last backfill"
 	default:
 		return "put an approve before it"
 	}

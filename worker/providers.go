@@ -11,19 +11,23 @@ import (
 	"github.com/contraflow/contraflow/plan"
 )
 
-// providers keeps one flag provider for each scope that plans use.
+// flagEnvironment of a project, by their keys.
+type flagEnvironment struct{ project, environment string }
+
+// providers keeps one flag provider for each environment that plans use.
 type providers struct {
 	ctx    context.Context // of the worker: a provider outlives the activity that first needs it
 	config config.Flags
 
 	mu     sync.Mutex
-	opened map[plan.FlagScope]flags.Provider
+	opened map[flagEnvironment]flags.Provider
 }
 
 func (p *providers) find(scope plan.FlagScope) (flags.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if have, ok := p.opened[scope]; ok {
+	key := flagEnvironment{scope.Project, scope.Environment}
+	if have, ok := p.opened[key]; ok {
 		return have, nil
 	}
 	provider, err := p.open(scope)
@@ -31,9 +35,9 @@ func (p *providers) find(scope plan.FlagScope) (flags.Provider, error) {
 		return nil, err
 	}
 	if p.opened == nil {
-		p.opened = map[plan.FlagScope]flags.Provider{}
+		p.opened = map[flagEnvironment]flags.Provider{}
 	}
-	p.opened[scope] = provider
+	p.opened[key] = provider
 	return provider, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -29,8 +30,9 @@ func (m *migration) approve(ctx workflow.Context, step plan.Step) error {
 		workflow.Go(cards, m.postCard)
 	}
 	expired := false
+	waiting := m.Approval
 	workflow.Go(cards, func(ctx workflow.Context) { // cancellable, so that no timer outlives the decision
-		expired = sleepUntil(ctx, m.Approval.Deadline) == nil
+		expired = m.reach(ctx, func() time.Time { return waiting.Deadline }) == nil
 	})
 	if err := workflow.Await(ctx, func() bool { return m.decided() != "" || expired }); err != nil {
 		return err

@@ -14,7 +14,11 @@ import (
 func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 	m.push()
 	told := m.controls
-	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill, Control: m.wanted()}
+	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
+	if m.Steered {
+		wanted := m.wanted()
+		in.Control = &wanted
+	}
 	var prepared activities.BackfillPrepared
 	if err := workflow.ExecuteActivity(quick(ctx, 0), acts.PrepareBackfill, in).Get(ctx, &prepared); err != nil {
 		return err

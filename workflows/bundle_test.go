@@ -331,6 +331,7 @@ func (b *bundle) continues() *bundle {
 	n := &bundle{t: b.t, plan: b.plan, chat: b.chat, begun: b.begun, input: raw, timers: map[string]time.Duration{},
 		plays: b.plays, winding: b.winding, despite: b.despite}
 	n.environment(b.Now())
+	n.SetContinuedExecutionRunID("the-run-before")
 	return n
 }
 

@@ -37,7 +37,7 @@ func TestSilentChatHoldsNoRollbackUp(t *testing.T) {
 	b.after(20*time.Second, b.say(signals.Rollback))
 	b.rollsBack()
 	require.Equal(t, 20*time.Second, b.made("ResetBackfill")[0].at)
-	require.Equal(t, 20*time.Second+drainTime, b.status().Ended.Sub(begin))
+	require.Equal(t, 22*time.Second, b.status().Ended.Sub(begin))
 }
 
 func TestRefusingChatIsKnown(t *testing.T) {

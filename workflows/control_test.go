@@ -10,14 +10,14 @@ import (
 	"github.com/contraflow/contraflow/signals"
 )
 
-// told is what reached the backfill: how it began, and every change.
+// told is what reached the backfill: how it began, where people had said something before, and every change.
 func (b *bundle) told() []activities.Control {
 	var told []activities.Control
 	for _, c := range b.calls {
 		switch in := c.in.(type) {
 		case activities.BackfillInput:
-			if matches(c.key, "PrepareBackfill") {
-				told = append(told, in.Control)
+			if matches(c.key, "PrepareBackfill") && in.Control != nil {
+				told = append(told, *in.Control)
 			}
 		case activities.ControlInput:
 			told = append(told, in.Control)
@@ -59,7 +59,8 @@ func TestPauseAndRateReachARunningBackfill(t *testing.T) {
 	b.after(51*time.Minute, b.say(signals.Resume)) // from psql it may have been paused as well
 	b.completes()
 	require.Equal(t, []activities.Control{
-		{}, {Paused: true}, {Paused: true, RowsPerSecond: 50}, {RowsPerSecond: 50}, {}, {},
+		{Paused: true}, {Paused: true, RowsPerSecond: 50}, {RowsPerSecond: 50},
+		{RowsPerSecond: activities.NoCap}, {RowsPerSecond: activities.NoCap},
 	}, b.told())
 	require.Equal(t, []string{"pause refused: it is paused already", "throttle refused: rowsPerSecond must be 0 (no cap) or more"}, b.notices())
 	require.Equal(t, "throttled", b.audited()[1])
@@ -180,4 +181,40 @@ func TestOneLaneFailingStopsTheOthersAndTellsThePeopleWhy(t *testing.T) {
 		require.Equal(t, "about 10 rows, going on from the checkpoints of the run before", b.step("fill").Detail)
 	})
 	require.Equal(t, "step fill: it broke", b.rollsBack().Cause)
+}
+
+// A rollback because nobody answered during a pause would be nobody's wish.
+func TestClocksThatRunIntoARollbackStandStillInAPause(t *testing.T) {
+	t.Parallel()
+	t.Run("of an approval", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, planOf(t, asking))
+		b.after(time.Hour, b.say(signals.Pause))
+		b.after(100*time.Hour, b.say(signals.Resume))
+		b.after(101*time.Hour, func() {
+			require.Equal(t, begin.Add((24+99)*time.Hour), b.status().Approval.Deadline)
+			b.approve("ask", "alice")
+			b.approve("ask", "bob")
+		})
+		b.completes()
+	})
+	t.Run("of a step", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, planOf(t, `{name: p, database: d, migrations: m, steps: [{name: up, migrate: {to: 1}, timeout: 1h}]}`))
+		b.when("Migrate up", forever)
+		b.after(time.Minute, b.say(signals.Pause))
+		b.after(10*time.Hour+time.Minute, b.say(signals.Resume))
+		require.Equal(t, "step up: not done within its timeout of 1h0m0s", b.rollsBack().Cause)
+		require.Equal(t, 11*time.Hour, b.made("MigrateDown up")[0].at)
+	})
+}
+
+// Requests that read the flag before its last stage write the old shape; the backfill must come behind them.
+func TestTheNextStepWaitsForRequestsThatReadTheFlagBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, `{name: p, database: d, flags: {project: s, environment: e, drain: 40s}, steps: [
+		{name: on, flag: {key: k, rollout: [50, 100], soak: 10s}}, {name: fill, backfill: {table: t, set: {a: b}, where: a is null}}]}`))
+	b.completes()
+	require.Equal(t, 10*time.Second, b.made("ApplyFlag on 100")[0].at)
+	require.Equal(t, 50*time.Second, b.made("PrepareBackfill fill")[0].at)
 }

@@ -29,7 +29,11 @@ func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 			if err := workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, &now); err != nil {
 				return err
 			}
-			m.Until = workflow.Now(ctx).Add(step.Flag.Soak.Std())
+			wait := step.Flag.Soak.Std()
+			if m.Stage == len(rollout)-1 {
+				wait = max(wait, m.drain()) // whoever saw the flag as it was before is done when the next step begins
+			}
+			m.Until = workflow.Now(ctx).Add(wait)
 			status := m.current()
 			status.Percent = percent
 			status.Detail = fmt.Sprintf("%s at %d %%", step.Flag.Key, percent)

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -29,50 +30,57 @@ func (m *migration) guard(ctx workflow.Context) {
 			return
 		}
 		if err != nil {
-			verdict = activities.GuardVerdict{Outcome: activities.Inconclusive, Check: "guard", Reading: reason(err)}
+			m.hold(fmt.Sprintf("the guard can't watch: %s; `resume` tries again, `rollback` undoes", reason(err)), names(checks)...)
+			continue
 		}
-		m.judge(ctx, verdict)
+		m.judge(verdict)
 		m.considerContinuing() // beside a step of days it is the guard that fills the history
 	}
 }
 
-// checks lists those whose step has begun.
+// checks lists those whose step has begun, without those that are set aside until a person resumes.
 func (m *migration) checks() []plan.Check {
 	var now []plan.Check
 	for _, c := range m.Plan.Guard.Checks {
-		if c.From == "" || m.Plan.StepIndex(c.From) <= m.Step {
+		begun := c.From == "" || m.Plan.StepIndex(c.From) <= m.Step
+		if begun && !slices.Contains(m.Aside, c.Name) {
 			now = append(now, c)
 		}
 	}
 	return now
 }
 
+func names(checks []plan.Check) []string {
+	var all []string
+	for _, c := range checks {
+		all = append(all, c.Name)
+	}
+	return all
+}
+
 // watch runs until a verdict, the end of the activity's slice, or a change of the list.
 func (m *migration) watch(ctx workflow.Context, checks []plan.Check) (activities.GuardVerdict, error) {
 	ctx, cancel := workflow.WithCancel(ctx)
 	defer cancel()
-	m.Guard = &signals.GuardStatus{Verdict: activities.Healthy}
-	for _, c := range checks {
-		m.Guard.Watching = append(m.Guard.Watching, c.Name)
-	}
+	m.Guard = &signals.GuardStatus{Verdict: activities.Healthy, Watching: names(checks)}
 	interval := m.Plan.Guard.Interval
 	if interval == 0 {
 		interval = plan.Duration(plan.DefaultGuardInterval)
 	}
 	watching := workflow.ExecuteActivity(long(ctx, 0), acts.WatchHealth, activities.WatchInput{Origin: m.origin(), Interval: interval, Checks: checks})
-	changed := func() bool { return len(m.checks()) != len(checks) }
+	changed := func() bool { return !slices.Equal(names(m.checks()), names(checks)) }
 	if err := workflow.Await(ctx, func() bool { return watching.IsReady() || changed() }); err != nil {
 		return activities.GuardVerdict{}, err
 	}
 	verdict := activities.GuardVerdict{Outcome: activities.Healthy}
-	if !watching.IsReady() { // the list has grown: watch the new one at once, the old one sees its cancellation
+	if !watching.IsReady() { // the list is another: watch the new one at once, the old one sees its cancellation
 		return verdict, nil
 	}
 	err := watching.Get(ctx, &verdict)
 	return verdict, err
 }
 
-func (m *migration) judge(ctx workflow.Context, v activities.GuardVerdict) {
+func (m *migration) judge(v activities.GuardVerdict) {
 	m.Guard.Verdict, m.Guard.Reading = v.Outcome, v.Reading
 	switch v.Outcome {
 	case activities.Unhealthy:
@@ -81,17 +89,20 @@ func (m *migration) judge(ctx workflow.Context, v activities.GuardVerdict) {
 			m.interrupt(toRollBack, cause)
 			return
 		}
-		m.hold(ctx, cause+"; the point of no return has passed: `resume` goes on and watches again")
+		m.hold(cause+"; the point of no return has passed: `resume` goes on and watches it again", v.Check)
 	case activities.Inconclusive:
-		m.hold(ctx, fmt.Sprintf("health check %q could not be measured: %s; `resume` goes on and watches again, `rollback` undoes", v.Check, v.Reading))
+		m.hold(fmt.Sprintf("health check %q could not be measured: %s; `resume` goes on and watches it again, `rollback` undoes", v.Check, v.Reading), v.Check)
 	}
 }
 
-// hold pauses on the guard's behalf and waits until a person resumes.
-func (m *migration) hold(ctx workflow.Context, why string) {
-	m.pause(signals.Request{By: "guard", Reason: why})
-	m.news("stuck", why)
-	if workflow.Await(ctx, func() bool { return m.Pausing == nil }) != nil {
-		return // the steps have ended; so does the watch
+// hold pauses on the guard's behalf until a person resumes. The checks it is about are set aside so long; the others are
+// watched on.
+func (m *migration) hold(why string, checks ...string) {
+	m.Aside = append(m.Aside, checks...)
+	if m.Pausing == nil {
+		m.pause(signals.Request{By: "guard", Reason: why})
+	} else { // a person's pause stays the person's
+		m.notice("%s", why)
 	}
+	m.news("stuck", why)
 }

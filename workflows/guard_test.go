@@ -59,7 +59,7 @@ const guarded = `{name: p, database: d, guard: {checks: [{name: up, http: {url: 
 
 func TestWhatCannotBeMeasuredPausesAndAsks(t *testing.T) {
 	t.Parallel()
-	const why = "health check \"up\" could not be measured: no route; `resume` goes on and watches again, `rollback` undoes"
+	const why = "health check \"up\" could not be measured: no route; `resume` goes on and watches it again, `rollback` undoes"
 	blind := play{after: time.Minute, out: activities.GuardVerdict{Outcome: activities.Inconclusive, Check: "up", Reading: "no route"}}
 	arrange := func(t *testing.T) *bundle {
 		b := setup(t, planOf(t, `{name: p, database: d, guard: {checks: [{name: up, http: {url: "http://shop/"}}]},
@@ -133,7 +133,7 @@ func TestGuardItselfThatBreaksPausesAndAsks(t *testing.T) {
 	b := setup(t, planOf(t, guarded))
 	b.when("WatchHealth", permanent, forever)
 	b.after(time.Minute, func() {
-		require.Contains(t, b.status().Needs, `health check "guard" could not be measured: it broke`)
+		require.Contains(t, b.status().Needs, "the guard can't watch: it broke")
 	})
 	b.after(2*time.Minute, b.say(signals.Resume))
 	b.completes()
@@ -145,4 +145,34 @@ func TestPlanWithoutGuardWatchesNothing(t *testing.T) {
 	b.completes()
 	require.Empty(t, b.made("WatchHealth"))
 	require.Nil(t, b.status().Guard)
+}
+
+// What can't be measured holds the migration, and the other checks can still end it.
+func TestTheOtherChecksAreWatchedWhileOneHolds(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, `{name: p, database: d, guard: {checks: [{name: lag, sql: {query: q, max: 1}}, {name: up, http: {url: "http://shop/"}}]},
+		steps: [{name: first, soak: 1h}, {name: second, soak: 1h}]}`))
+	b.when("WatchHealth",
+		play{after: time.Minute, out: activities.GuardVerdict{Outcome: activities.Inconclusive, Check: "lag", Reading: "no route"}},
+		play{after: time.Minute, out: activities.GuardVerdict{Outcome: activities.Unhealthy, Check: "up", Reading: "500"}})
+	b.after(90*time.Second, func() {
+		require.Equal(t, signals.Paused, b.status().State)
+		require.Equal(t, []string{"up"}, b.status().Guard.Watching)
+	})
+	require.Equal(t, `health check "up" failed: 500`, b.rollsBack().Cause)
+}
+
+func TestAPersonsPauseStaysThePersons(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, guarded))
+	b.when("WatchHealth", play{after: time.Minute, out: activities.GuardVerdict{Outcome: activities.Inconclusive, Check: "up"}}, forever)
+	b.after(time.Second, func() { b.SignalWorkflow(signals.Pause, signals.Request{By: "bob", Reason: "lunch"}) })
+	b.after(2*time.Minute, func() {
+		require.Equal(t, "paused by bob: lunch", b.status().Needs)
+		require.Len(t, b.notices(), 1)
+	})
+	b.after(3*time.Minute, b.say(signals.Resume))
+	b.completes()
+	_, at := b.watched()
+	require.Equal(t, []time.Duration{0, 3 * time.Minute}, at)
 }

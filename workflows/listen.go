@@ -6,6 +6,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -92,16 +93,25 @@ func (m *migration) pauseBySignal(r signals.Request) error {
 }
 
 func (m *migration) pause(r signals.Request) {
-	m.Pausing = &pausing{By: r.By, Reason: r.Reason}
-	m.controls++
+	m.Pausing = &pausing{By: r.By, Reason: r.Reason, Since: workflow.Now(m.ctx)}
+	m.steer()
 	m.record("paused", "", r.By, r.Reason)
 	m.show()
 }
 
+// resume lets everything go on: clocks that ran into a rollback stood still meanwhile, and every check is watched again.
 func (m *migration) resume(r signals.Request) error {
-	m.controls++ // also when the control row was set by hand
+	m.steer() // also when the control row was set by hand
+	m.Aside = nil
 	if m.Pausing == nil {
 		return nil
+	}
+	held := workflow.Now(m.ctx).Sub(m.Pausing.Since)
+	if m.Approval != nil {
+		m.Approval.Deadline = m.Approval.Deadline.Add(held)
+	}
+	if !m.Deadline.IsZero() {
+		m.Deadline = m.Deadline.Add(held)
 	}
 	m.Pausing = nil
 	m.record("resumed", "", r.By, r.Reason)
@@ -134,9 +144,18 @@ func (m *migration) throttle(r signals.ThrottleRequest) error {
 		return fmt.Errorf("rowsPerSecond must be 0 (no cap) or more")
 	}
 	m.RowsPerSecond = r.RowsPerSecond
-	m.controls++
+	if r.RowsPerSecond == 0 {
+		m.RowsPerSecond = activities.NoCap
+	}
+	m.steer()
 	m.record("throttled", "", r.By, fmt.Sprintf("%d rows/s", r.RowsPerSecond))
 	return nil
+}
+
+// steer has the running backfill told.
+func (m *migration) steer() {
+	m.Steered = true
+	m.controls++
 }
 
 // whilePaused waits until nobody holds the migration.

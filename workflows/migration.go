@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -213,7 +214,7 @@ func (m *migration) timed(ctx workflow.Context, step plan.Step, run func(workflo
 	defer cancel()
 	expired := false
 	workflow.Go(bounded, func(ctx workflow.Context) {
-		if sleepUntil(ctx, m.Deadline) == nil {
+		if m.reach(ctx, func() time.Time { return m.Deadline }) == nil {
 			expired = true
 			cancel()
 		}

@@ -221,3 +221,13 @@ func TestSoakIsShownAndKept(t *testing.T) {
 	require.Equal(t, 90*time.Minute, result.Ended.Sub(result.Started))
 	require.Equal(t, plan.VerbSoak, plan.Verb(b.status().Steps[0].Verb))
 }
+
+// Only a run that continues another may bring its state along: anybody else would skip the checks and the approvals.
+func TestStateInAStartInputIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.input = json.RawMessage(`{"state": {"firstRun": "x", "step": 7, "plan": {"name": "p", "database": "d", "steps": []}}}`)
+	b.start()
+	b.fails("BadInput")
+	require.Empty(t, b.calls)
+}

@@ -24,8 +24,6 @@ const (
 	noticeTimeout = 2 * time.Minute
 	// lastNoticeTimeout is how long the end of a migration waits for the chat.
 	lastNoticeTimeout = 15 * time.Second
-	// drainTime lets requests that evaluated a flag just before its change end before the schema loses the columns they use.
-	drainTime = 2 * time.Second
 )
 
 // long retries soon however often workers have died: most of these attempts end because a worker does, and another goes on.
@@ -63,6 +61,21 @@ func local(ctx workflow.Context) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout: localTimeout, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1},
 	})
+}
+
+// reach returns nil at that time, which a pause may have moved; while paused it is never reached.
+func (m *migration) reach(ctx workflow.Context, at func() time.Time) error {
+	for {
+		if err := m.whilePaused(ctx); err != nil {
+			return err
+		}
+		if !workflow.Now(ctx).Before(at()) {
+			return nil
+		}
+		if err := sleepUntil(ctx, at()); err != nil {
+			return err
+		}
+	}
 }
 
 // sleepUntil returns nil at that time, or the context's error.

@@ -24,7 +24,7 @@ func (m *migration) push() {
 // rollBack compensates newest step first, on a context that no cancellation reaches, and ends with the RolledBack error.
 func (m *migration) rollBack() error {
 	ctx := m.disconnected()
-	m.Pausing = nil
+	m.Pausing, m.Aside = nil, nil
 	m.closeApproval("cancelled")
 	if len(m.Log) == 0 {
 		m.news("rolling_back", fmt.Sprintf("%s rolls back: %s", m.Plan.Name, m.Cause))
@@ -78,7 +78,7 @@ func (m *migration) undo(ctx workflow.Context, index int) (string, error) {
 	switch m.Plan.Steps[index].Verb() {
 	case plan.VerbMigrate:
 		if m.flagsWentBack() {
-			if err := workflow.Sleep(ctx, drainTime); err != nil {
+			if err := workflow.Sleep(ctx, m.drain()); err != nil {
 				return "", err
 			}
 		}
@@ -94,11 +94,19 @@ func (m *migration) undo(ctx workflow.Context, index int) (string, error) {
 // flagsWentBack tells whether requests may still be on their way that saw a flag as it was before its compensation.
 func (m *migration) flagsWentBack() bool {
 	for i, s := range m.Steps {
-		if m.Plan.Steps[i].Flag != nil && s.State == signals.StepCompensated {
+		if m.Plan.Steps[i].Flag != nil && (s.State == signals.StepCompensated || s.State == signals.StepSkipped) {
 			return true
 		}
 	}
 	return false
+}
+
+// drain is how long a request may run on that has evaluated a flag just before its change.
+func (m *migration) drain() time.Duration {
+	if m.Plan.Flags.Drain != nil {
+		return m.Plan.Flags.Drain.Std()
+	}
+	return plan.DefaultDrain
 }
 
 // answer of a person to what the migration asks.

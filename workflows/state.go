@@ -36,6 +36,8 @@ type state struct {
 	Log           []signals.Compensated `json:"log,omitempty"`
 
 	Pausing       *pausing                `json:"pausing,omitempty"`
+	Aside         []string                `json:"aside,omitempty"`   // checks that are not watched until a person resumes
+	Steered       bool                    `json:"steered,omitempty"` // whether anybody has paused, resumed or throttled
 	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
 	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
 	Approval      *signals.ApprovalStatus `json:"approval,omitempty"`
@@ -55,8 +57,9 @@ type stepState struct {
 }
 
 type pausing struct {
-	By     string `json:"by,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
 }
 
 type continued struct {
@@ -66,7 +69,8 @@ type continued struct {
 // restore reads the input of a new migration or the state of the run before.
 func (m *migration) restore(raw json.RawMessage) error {
 	var before continued
-	if json.Unmarshal(raw, &before) == nil && before.State != nil && before.State.FirstRun != "" {
+	info := workflow.GetInfo(m.ctx)
+	if info.ContinuedExecutionRunID != "" && json.Unmarshal(raw, &before) == nil && before.State != nil {
 		m.state = *before.State
 		return nil
 	}
@@ -74,7 +78,6 @@ func (m *migration) restore(raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	info := workflow.GetInfo(m.ctx)
 	m.Input, m.Started, m.FirstRun = in, workflow.Now(m.ctx), info.FirstRunID
 	if m.FirstRun == "" { // the test environment names no first run
 		m.FirstRun = info.WorkflowExecution.RunID

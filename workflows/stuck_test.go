@@ -156,7 +156,7 @@ func TestWhatHappensBehindThePointOfNoReturn(t *testing.T) {
 			s := b.status()
 			require.Equal(t, signals.Paused, s.State)
 			require.Equal(t, "paused by guard: health check \"up\" failed: no answer; the point of no return has passed: "+
-				"`resume` goes on and watches again", s.Needs)
+				"`resume` goes on and watches it again", s.Needs)
 		})
 		b.after(20*time.Hour, b.say(signals.Resume))
 		b.whenAsked("again", func() { b.approve("again", "alice") })

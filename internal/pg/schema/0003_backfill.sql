@@ -6,6 +6,7 @@ create table contraflow.backfill_lane (
     plan text not null,
     step text not null,
     lane integer not null,
+    target text not null,               -- the table and the columns themselves; made anew under the same names it starts afresh
     hash text not null,                 -- SHA-256 of what the step does; with another hash it starts afresh
     lower_key text[],                   -- the lane walks keys above this one …; null: from the first
     upper_key text[],                   -- … up to and including this one; null: to the last, newcomers included
