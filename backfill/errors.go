@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // Errors to tell apart with errors.Is. Their texts hold no row values and no connection strings.
@@ -131,6 +133,8 @@ func wrap(doing string, err error, message func(*pgconn.PgError) string) error {
 		return fmt.Errorf("%s: %w%s", doing, ErrConnection, reason(err))
 	case server.Code == fencedCode:
 		return fmt.Errorf("%s: %w", doing, ErrFenced)
+	case pg.HidesRows(server):
+		return &StatementError{Doing: doing, Code: server.Code, Condition: "insufficient_privilege", Message: pg.RowsHidden}
 	}
 	return &StatementError{Doing: doing, Code: server.Code, Condition: conditions[server.Code], Message: message(server),
 		Constraint: server.ConstraintName, Column: server.ColumnName}

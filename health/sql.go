@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 const (
@@ -149,6 +151,9 @@ func (p *sqlProber) redact(err error) error {
 	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		if server.Code == sqlStateQueryCanceled {
 			return fmt.Errorf("the query gave no answer within %s: make it cheaper", p.Timeout)
+		}
+		if pg.HidesRows(server) {
+			return fmt.Errorf("the query failed with SQLSTATE %s: %s", server.Code, pg.RowsHidden)
 		}
 		return fmt.Errorf("the query failed with SQLSTATE %s: run it by hand to see why", server.Code)
 	}

@@ -29,9 +29,9 @@ var ErrNewerSchema = errors.New("the tables of schema contraflow were written by
 var ErrGrant = errors.New("the role lacks a right on the database")
 
 // EnsureSchema creates or upgrades the tables of schema contraflow: the files of internal/pg/schema in the order of
-// their names, each once, all in one transaction. It is cheap when there is nothing to do. Errors: ErrNewerSchema, ErrGrant.
+// their names, each once, all in one transaction. It is cheap when there is nothing to do. Errors: ErrNewerSchema, ErrGrant, ErrSettings.
 func EnsureSchema(ctx context.Context, pool *pgxpool.Pool) error {
-	return granted(ctx, pool, ensureSchema(ctx, pool))
+	return granted(ctx, pool, Refused(ensureSchema(ctx, pool)))
 }
 
 const insufficientPrivilege = "42501" // SQLSTATE

@@ -1,0 +1,76 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrSettings says that the settings of a connection don't hold: something between us and Postgres has refused or dropped them.
+var ErrSettings = errors.New("the connection's settings don't hold, as behind a pooler: " +
+	"connect to Postgres itself, for the worker needs few connections and its lock_timeout protects the application")
+
+// checked are the parameters that must hold. Their values are written in Postgres's base units, for times milliseconds.
+var checked = []string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval", "row_security"}
+
+// CheckSettings compares what the connection was opened with to what holds. PgBouncer drops the parameters that its
+// ignore_startup_parameters names, and without lock_timeout a change would wait in front of the application for ever.
+// The error wraps ErrSettings.
+func CheckSettings(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, "select name, setting from pg_settings where name = any($1)", pgx.QueryExecModeExec, checked)
+	if err != nil {
+		return fmt.Errorf("read the connection's settings: %w", err)
+	}
+	var name, holds string
+	var lost []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &holds}, func() error {
+		if wanted := conn.Config().RuntimeParams[name]; written(wanted) && wanted != holds {
+			lost = append(lost, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the connection's settings: %w", err)
+	}
+	if len(lost) > 0 {
+		slices.Sort(lost)
+		return fmt.Errorf("%w; lost: %s", ErrSettings, strings.Join(lost, ", "))
+	}
+	return nil
+}
+
+// comparable leaves out what is not set, and what a connection string writes in units of its own.
+func written(setting string) bool {
+	_, err := strconv.Atoi(setting)
+	return err == nil || setting == "off"
+}
+
+// Refused tells a pooler's refusal of our connection parameters from other failures to connect.
+func Refused(err error) error {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); ok && connecting && server.Code == protocolViolation {
+		return fmt.Errorf("%w; refused when the connection was made", ErrSettings)
+	}
+	return err
+}
+
+// protocolViolation is what PgBouncer answers to a startup parameter that it doesn't know.
+const protocolViolation = "08P01"
+
+// rowSecurityRoutine raises insufficientPrivilege when a policy would have hidden rows. The routine's name isn't translated, as
+// the message is.
+const rowSecurityRoutine = "check_enable_rls"
+
+// HidesRows tells that Postgres refused a query because a row-level security policy would have hidden rows from it.
+func HidesRows(e *pgconn.PgError) bool {
+	return e.Code == insufficientPrivilege && e.Routine == rowSecurityRoutine
+}
+
+// RowsHidden is the way out when HidesRows.
+const RowsHidden = "rows that a policy hides would be neither filled nor proved: give the role BYPASSRLS, or exempt it from the table's policies"
