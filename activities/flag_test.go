@@ -104,6 +104,26 @@ func TestAStageNeverLowersAFlag(t *testing.T) {
 	require.Equal(t, before, b.configuration(t, writeNew), "60 % again, not off")
 }
 
+func TestAStageDoesNotTakeAFlagFromAnybody(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, writeNew, 50) // by user
+	before := b.configuration(t, writeNew)
+	in := begun.flag("write-new", writeNew, 50)
+	in.ContextKind = "account"
+	for _, percent := range []int{50, 75} {
+		in.Percent = percent
+		_, err := b.apply(t, in)
+		requirePermanent(t, err, "Flag", writeNew, "50 %", "by user, not by account", "the same contextKind")
+	}
+	require.Equal(t, before, b.configuration(t, writeNew))
+	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.flag_record"))
+	in.Percent = 100
+	_, err := b.apply(t, in)
+	require.NoError(t, err, "everybody is everybody by any kind")
+	require.Equal(t, 100, b.percent(t, writeNew))
+}
+
 func TestAStrangersChangeIsNeitherBuiltOnNorOverwritten(t *testing.T) {
 	t.Parallel()
 	b, begun := begunShop(t)

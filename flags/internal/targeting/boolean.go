@@ -2,7 +2,9 @@ package targeting
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/contraflow/contraflow/flags"
@@ -59,7 +61,38 @@ func (b Boolean) Want(key string, current Targeting, c flags.Change) (Targeting,
 	want.Fallthrough = Serve{Rollout: &Rollout{
 		ContextKind: cmp.Or(c.ContextKind, flags.DefaultContextKind), Variations: weights,
 	}}
+	if standing := b.percent(current.Fallthrough); current.On && standing > 0 && standing < 100 {
+		if err := current.Fallthrough.Rollout.sameBuckets(*want.Fallthrough.Rollout); err != nil {
+			return Targeting{}, fmt.Errorf("flag %q is rolled out to %v %%, and going on with it differently would take it from some who "+
+				"are served true (%w): give the plan the same contextKind, or bring the flag to 0 or 100 %% by hand first: %w",
+				key, standing, err, flags.ErrInvalid)
+		}
+	}
 	return want, nil
+}
+
+// sameBuckets says what makes two rollouts distribute contexts differently, apart from the weights.
+func (r Rollout) sameBuckets(want Rollout) error {
+	switch {
+	case r.ContextKind != want.ContextKind:
+		return fmt.Errorf("it distributes by %s, not by %s", r.ContextKind, want.ContextKind)
+	case r.BucketBy != want.BucketBy:
+		return fmt.Errorf("it distributes by the attribute %s, not by the key", r.BucketBy)
+	case !slices.Equal(r.order(), want.order()):
+		return errors.New("it counts true and false in another order")
+	}
+	return nil
+}
+
+// order of the variations that anybody is served: it decides who gets which.
+func (r Rollout) order() []int {
+	var out []int
+	for _, w := range r.Variations {
+		if w.Weight > 0 {
+			out = append(out, w.Variation)
+		}
+	}
+	return out
 }
 
 // State describes t.

@@ -117,3 +117,40 @@ func TestExceptionsAreWhatTheDefaultRuleDoesNotDecide(t *testing.T) {
 		require.Equal(t, want, state.Exceptions, raw)
 	}
 }
+
+func TestWantGoesOnWithAStandingRolloutOnlyByTheSameBuckets(t *testing.T) {
+	t.Parallel()
+	b := targeting.Boolean{True: 0, False: 1}
+	const weights = `"variations": [{"variation": 0, "weight": 30000}, {"variation": 1, "weight": 70000}]`
+	const reversed = `"variations": [{"variation": 1, "weight": 70000}, {"variation": 0, "weight": 30000}]`
+	for _, c := range []struct{ rollout, kind, says string }{
+		{weights, "", ""},
+		{weights, "user", ""},
+		{`"contextKind": "account", ` + weights, "account", ""},
+		{weights, "account", "by user, not by account"},
+		{`"contextKind": "account", ` + weights, "", "by account, not by user"},
+		{`"bucketBy": "email", ` + weights, "", "by the attribute email"},
+		{reversed, "", "in another order"},
+	} {
+		on := decode(t, `{"on": true, "offVariation": 1, "fallthrough": {"rollout": {`+c.rollout+`}}}`)
+		_, err := b.Want("k", on, flags.Change{Percent: 50, ContextKind: c.kind})
+		if c.says == "" {
+			require.NoError(t, err, c.rollout)
+		} else {
+			require.ErrorIs(t, err, flags.ErrInvalid)
+			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, "30 %")
+		}
+		for _, all := range []int{0, 100} { // nobody, or everybody, is served true: there are no buckets
+			_, err = b.Want("k", on, flags.Change{Percent: all, ContextKind: c.kind})
+			require.NoError(t, err)
+		}
+		off := on
+		off.On = false // nobody is served true
+		_, err = b.Want("k", off, flags.Change{Percent: 50, ContextKind: c.kind})
+		require.NoError(t, err)
+	}
+	whole := decode(t, `{"on": true, "offVariation": 1, "fallthrough": {"rollout": {"bucketBy": "email", "variations": [{"variation": 1, "weight": 100000}]}}}`)
+	_, err := b.Want("k", whole, flags.Change{Percent: 50})
+	require.NoError(t, err, "0 % by whatever")
+}
