@@ -35,6 +35,19 @@ type Provider interface {
 	Close() error
 }
 
+// Late is the error of a context that has ended, or whose deadline has passed by the clock: a process that was frozen
+// sees the clock before its timers fire. Providers ask right before every change, because somebody else has put the flag
+// back by then.
+func Late(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 // State is what a provider knows of one flag in one environment. It is plain JSON. Config may name people (individual
 // targets): keep it in the database it belongs to, and show only Summary.
 type State struct {

@@ -41,8 +41,9 @@ func (p *Provider) readOrNew() (document, error) {
 	return d, err
 }
 
-// write replaces the file in one step: a reader, or a crash, sees either the old content or the new.
-func (p *Provider) write(d document) error {
+// write replaces the file in one step: a reader, or a crash, sees either the old content or the new. It leaves the old
+// one where ctx is over by then.
+func (p *Provider) write(ctx context.Context, d document) error {
 	raw, err := d.encode()
 	if err != nil {
 		return err
@@ -55,6 +56,9 @@ func (p *Provider) write(d document) error {
 	temporary := target + ".tmp"
 	if err := writeSynced(temporary, raw, mode); err != nil {
 		return fmt.Errorf("write the flag file: %w", err)
+	}
+	if err := flags.Late(ctx); err != nil {
+		return errors.Join(fmt.Errorf("too late to replace the flag file %s: %w", p.path, err), os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, target); err != nil {
 		return fmt.Errorf("replace the flag file: %w", err)

@@ -196,6 +196,34 @@ func TestAnotherWriterIsWaitedForWithinTheContext(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestNothingIsWrittenTooLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	before, err := b.provider.Get(t.Context(), "furnished")
+	require.NoError(t, err)
+	off, err := b.provider.Preview(t.Context(), "furnished", flags.Change{Percent: 0})
+	require.NoError(t, err)
+	for want, ctx := range map[error]context.Context{
+		context.Canceled: cancelled, context.DeadlineExceeded: frozen{t.Context()},
+	} {
+		_, err := b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "")
+		require.ErrorIs(t, err, want)
+		_, err = b.provider.Restore(ctx, "furnished", off, before, "")
+		require.ErrorIs(t, err, want)
+		require.ErrorIs(t, b.provider.Archive(ctx, "furnished", ""), want)
+		require.ErrorIs(t, b.provider.Create(ctx, "another"), want)
+		require.JSONEq(t, furnished, string(mustRead(t, b.path)))
+		require.NoFileExists(t, b.path+".tmp")
+	}
+}
+
+// frozen is the context of a process that was stopped and goes on before its timers do.
+type frozen struct{ context.Context }
+
+func (frozen) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
 func mustRead(t *testing.T, path string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(path)

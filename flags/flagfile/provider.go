@@ -105,7 +105,7 @@ func (p *Provider) retarget(
 		if err := d.setTargeting(current, want); err != nil {
 			return err
 		}
-		if err := p.write(d); err != nil {
+		if err := p.write(ctx, d); err != nil {
 			return err
 		}
 		state, err = p.readBack(key, want)
@@ -144,7 +144,7 @@ func (p *Provider) Archive(ctx context.Context, key, _ string) error {
 		}
 		d.archived[key] = d.flags[key]
 		delete(d.flags, key)
-		return p.write(d)
+		return p.write(ctx, d)
 	})
 }
 
@@ -179,6 +179,6 @@ func (p *Provider) Create(ctx context.Context, key string) error {
 			return fmt.Errorf("encode flag %q: %w", key, err)
 		}
 		d.flags[key] = raw
-		return p.write(d)
+		return p.write(ctx, d)
 	})
 }

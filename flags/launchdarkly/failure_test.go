@@ -251,6 +251,27 @@ func TestCancelledWhileWaitingForTheStream(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+// frozen is the context of a process that was stopped and goes on before its timers do.
+type frozen struct{ context.Context }
+
+func (frozen) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+func TestNothingIsPatchedTooLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	off, err := b.provider.Get(t.Context(), plain)
+	require.NoError(t, err)
+	_, err = b.provider.Apply(frozen{t.Context()}, plain, flags.Change{Percent: 50}, "")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, b.provider.Archive(frozen{t.Context()}, plain, ""), context.DeadlineExceeded)
+	require.Empty(t, b.wire.patches())
+	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	require.NoError(t, err)
+	_, err = b.provider.Restore(frozen{t.Context()}, plain, off, ours, "")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Len(t, b.wire.patches(), 1)
+}
+
 func TestWrongEnvironmentIsNamed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -68,6 +68,9 @@ func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch) (
 		}
 		return false
 	})
+	if err := flags.Late(ctx); err != nil {
+		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
+	}
 	var f flag
 	err := p.do(ctx, request{
 		method: http.MethodPatch, key: key, path: p.flagPath(key), body: patch, discreet: !quotable,
