@@ -175,14 +175,17 @@ func (b *bundle) setupPlan(o options) {
 	var err error
 	b.plan, err = demo.WritePlans(b.plans(), example, guarded, func(p *plan.Plan) {
 		p.Name = name
-		p.Guard.Interval = short
+		drain := short
+		p.Guard.Interval, p.Flags.Drain = short, &drain
 		for i := range p.Steps {
 			if p.Steps[i].Flag != nil {
 				p.Steps[i].Flag.Soak = short
 			}
 		}
 		if o.slow {
-			p.Steps[p.StepIndex("fill")].Backfill.ChunkTime = plan.Duration(slowChunk)
+			fill := p.Steps[p.StepIndex("fill")].Backfill
+			fill.ChunkTime = plan.Duration(slowChunk)
+			fill.Where = "" // nothing but cursor and fence keeps a row from being changed twice
 		}
 		if o.edit != nil {
 			o.edit(p)
@@ -240,6 +243,12 @@ func (b *bundle) startWorker() {
 		"HOME="+b.folder, "TEMPORAL_ADDRESS="+b.address, "SHOP_DSN="+b.dsn, "LD_TOKEN="+b.secrets.flagToken,
 		"LD_SDK_KEY="+b.secrets.sdkKey, "SLACK_TOKEN="+b.secrets.chatToken, "SLACK_SIGNING_SECRET="+b.secrets.signing)
 	b.chat.SetInteractionsURL(b.worker.URL + "/slack/interactions")
+}
+
+// stopWorker ends the worker gracefully; startWorker starts the next one.
+func (b *bundle) stopWorker() {
+	b.worker.Stop()
+	b.worker = nil
 }
 
 // killWorker ends the worker as a power cut would; startWorker starts the next one.

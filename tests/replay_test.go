@@ -84,8 +84,8 @@ func (b *bundle) keep(name, firstRun string) {
 	}
 }
 
-// identities of workers and clients name the machine.
-var identities = regexp.MustCompile(`"identity":"[^"]*"`)
+// machine matches what names the machine: identities of workers and clients, and their own task queues.
+var machine = regexp.MustCompile(`"(identity|name)":"([^"]*@[^"]*|[^":]+:[0-9a-f-]{36})"`)
 
 // portable is a history as JSON, one event on a line, without what tells where it was recorded.
 func portable(t *testing.T, h *historypb.History) []byte {
@@ -101,7 +101,7 @@ func portable(t *testing.T, h *historypb.History) []byte {
 			out.WriteByte(',')
 		}
 		out.WriteByte('\n')
-		out.Write(identities.ReplaceAll(line.Bytes(), []byte(`"identity":"recorded"`)))
+		out.Write(machine.ReplaceAll(line.Bytes(), []byte(`"$1":"recorded"`)))
 	}
 	out.WriteString("\n]}\n")
 	return out.Bytes()

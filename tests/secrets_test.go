@@ -89,8 +89,7 @@ func (l *leaks) requireNone(present map[string]string) {
 	var audit string
 	require.NoError(t, b.pool.QueryRow(t.Context(), `select string_agg(a::text, E'\n') from contraflow.audit a`).Scan(&audit))
 	l.seen["audit"] = []byte(audit)
-	b.worker.Stop()
-	b.worker = nil
+	b.stopWorker()
 	l.server.Stop()
 	files, err := filepath.Glob(filepath.Join(l.folder, "*"))
 	require.NoError(t, err)
@@ -190,14 +189,14 @@ func TestAWrongPasswordIsNotTold(t *testing.T) {
 	t.Parallel()
 	b, l := leaky(t, options{})
 	right, wrong := b.dsn, strings.Replace(b.dsn, l.never["the password"], "wrong-P4SSWORD", 1)
-	b.killWorker()
+	b.stopWorker()
 	b.dsn = wrong
 	b.startWorker()
 	b.migrate()
 	b.eventually("it is waited for", func() bool { return contains(b.contraflow(0, "status", b.plan.Name), "waits", "database") })
 	l.never["the wrong password"] = "wrong-P4SSWORD"
 	l.look()
-	b.killWorker()
+	b.stopWorker()
 	b.dsn = right
 	b.startWorker()
 	b.asks("cutover")
