@@ -54,7 +54,7 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 			return FlagNow{}, err
 		}
 		// Also when nothing is missing: Apply then still proves that applications see it, which a killed attempt had not.
-		if now, err = provider.Apply(ctx, in.Key, change, note(in.Origin)); err != nil {
+		if now, err = provider.Apply(ctx, in.Key, change, note(in.Origin), a.still(db, in, record)); err != nil {
 			return FlagNow{}, err
 		}
 	} else if err := a.keep(ctx, db, in, record); err != nil {
@@ -102,6 +102,13 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	ours := record.ours[len(record.ours)-1]
 	if record.isOurs(now) {
 		ours = now
+	}
+	// From here on the flag may be as before, too; a frozen attempt at a stage knows by that that it is too late.
+	if last := record.ours[len(record.ours)-1]; !last.Equal(record.before) {
+		record.ours = append(record.ours, record.before)
+		if err := a.keep(ctx, db, in, record); err != nil {
+			return FlagNow{}, err
+		}
 	}
 	if now, err = provider.Restore(ctx, in.Key, record.before, ours, note(in.Origin)+", compensation"); err != nil {
 		return FlagNow{}, err
@@ -188,7 +195,25 @@ func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r 
 	return r, true, nil
 }
 
+// still fences an attempt that was frozen since it kept its record: the flag must be one of the two that it reckoned with, and
+// the record its own, which compensation alters before it touches the flag, and removes behind it.
+func (a *Activities) still(db *Database, in FlagInput, kept flagRecord) flags.Still {
+	return func(ctx context.Context, found flags.State) error {
+		if !slices.ContainsFunc(kept.ours, found.Equal) {
+			return fmt.Errorf("flag %s is %q by now: %w; put it back to %q, or roll back", in.Key, found.Summary, flags.ErrStranger, kept.ours[0].Summary)
+		}
+		now, known, err := a.record(ctx, db, in)
+		if err == nil && !(known && slices.EqualFunc(now.ours, kept.ours, flags.State.Equal)) {
+			err = fmt.Errorf("flag %s is left alone: this attempt came too late: %w", in.Key, flags.ErrSuperseded)
+		}
+		return err
+	}
+}
+
 func (a *Activities) keep(ctx context.Context, db *Database, in FlagInput, r flagRecord) error {
+	if err := flags.Late(ctx); err != nil {
+		return err
+	}
 	before, err := json.Marshal(r.before)
 	if err != nil {
 		return err

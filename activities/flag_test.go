@@ -61,7 +61,7 @@ func (b *bundle) serve(t *testing.T, key string, percent int) {
 	t.Helper()
 	provider, err := b.acts.Flags(scope)
 	require.NoError(t, err)
-	_, err = provider.Apply(t.Context(), key, changeTo(percent), "a person")
+	_, err = provider.Apply(t.Context(), key, changeTo(percent), "a person", nil)
 	require.NoError(t, err)
 }
 

@@ -41,8 +41,8 @@ func (m *mortal) Preview(ctx context.Context, key string, c flags.Change) (s fla
 	return s, err
 }
 
-func (m *mortal) Apply(ctx context.Context, key string, c flags.Change, note string) (s flags.State, err error) {
-	err = m.at("Apply", func() error { s, err = m.Provider.Apply(ctx, key, c, note); return err })
+func (m *mortal) Apply(ctx context.Context, key string, c flags.Change, note string, still flags.Still) (s flags.State, err error) {
+	err = m.at("Apply", func() error { s, err = m.Provider.Apply(ctx, key, c, note, still); return err })
 	return s, err
 }
 

@@ -18,6 +18,7 @@ var (
 	ErrNotRestorable    = errors.New("configuration could not be put back")
 	ErrInvalid          = errors.New("invalid request")
 	ErrStranger         = errors.New("changed by someone else")
+	ErrSuperseded       = errors.New("superseded")
 )
 
 // RateLimited says that the service refuses requests until a moment.
@@ -46,7 +47,7 @@ func (e *Stranger) Is(target error) bool { return target == ErrStranger }
 func Permanent(err error) bool {
 	for _, permanent := range []error{
 		ErrNotFound, ErrUnauthorized, ErrApprovalRequired, ErrNotBoolean,
-		ErrArchived, ErrNotRestorable, ErrInvalid, ErrStranger,
+		ErrArchived, ErrNotRestorable, ErrInvalid, ErrStranger, ErrSuperseded,
 	} {
 		if errors.Is(err, permanent) {
 			return true

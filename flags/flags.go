@@ -22,8 +22,9 @@ type Provider interface {
 	// after a crash it can still tell its own change from a stranger's.
 	Preview(ctx context.Context, key string, c Change) (State, error)
 	// Apply makes the flag serve what c asks for and returns the state after, but only once the new configuration was
-	// seen where applications read it. The note goes into the service's audit log.
-	Apply(ctx context.Context, key string, c Change, note string) (State, error)
+	// seen where applications read it. The note goes into the service's audit log. Before it changes anything it asks
+	// still, if that is not nil.
+	Apply(ctx context.Context, key string, c Change, note string, still Still) (State, error)
 	// Restore puts exactly the configuration of before back and returns the state after. It does nothing if the flag
 	// is already there, and fails with a Stranger if the flag's state is neither before nor ours.
 	Restore(ctx context.Context, key string, before, ours State, note string) (State, error)
@@ -33,6 +34,18 @@ type Provider interface {
 	Status(ctx context.Context, key string) (Status, error)
 	// Close releases connections. The provider must not be used afterwards.
 	Close() error
+}
+
+// Still returns an error if a change of a flag in the state found is not wanted any more. It is asked right before the
+// change is made, every time that is tried.
+type Still func(ctx context.Context, found State) error
+
+// Ask is nil for a nil Still.
+func (s Still) Ask(ctx context.Context, found State) error {
+	if s == nil {
+		return nil
+	}
+	return s(ctx, found)
 }
 
 // Late is the error of a context that has ended, or whose deadline has passed by the clock: a process that was frozen

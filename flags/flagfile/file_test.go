@@ -31,7 +31,7 @@ func TestEverythingElseInTheFileStays(t *testing.T) {
 	t.Parallel()
 	b := setup(t, furnished)
 	before := content(t, b.path)
-	state, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	state, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, 8, state.Version)
 	after := content(t, b.path)
@@ -59,7 +59,7 @@ func TestRestoredTargetsAreServed(t *testing.T) {
 	after, err := b.provider.Restore(t.Context(), "furnished", before, ours, "")
 	require.NoError(t, err)
 	require.True(t, after.Equal(before))
-	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "", nil)
 	require.NoError(t, err)
 	value, err := application(t, b.path).BoolVariation("furnished", ldcontext.New("user-1"), true)
 	require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestManyWritersLoseNothing(t *testing.T) {
 				t.Error(err)
 			}
 			for _, percent := range []int{10, 50, 100} {
-				if _, err := provider.Apply(t.Context(), key, flags.Change{Percent: percent}, ""); err != nil {
+				if _, err := provider.Apply(t.Context(), key, flags.Change{Percent: percent}, "", nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -103,7 +103,7 @@ func TestCreateLeavesAnExistingFlagAlone(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
 	require.NoError(t, b.provider.Create(t.Context(), "one"))
-	on, err := b.provider.Apply(t.Context(), "one", flags.Change{Percent: 100}, "")
+	on, err := b.provider.Apply(t.Context(), "one", flags.Change{Percent: 100}, "", nil)
 	require.NoError(t, err)
 	require.NoError(t, b.provider.Create(t.Context(), "one"))
 	require.NoError(t, b.provider.Create(t.Context(), "two"))
@@ -133,7 +133,7 @@ func TestBadFilesAreNamedAndLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, c.content)
-			_, err := b.provider.Apply(t.Context(), "wanted", flags.Change{Percent: 1}, "")
+			_, err := b.provider.Apply(t.Context(), "wanted", flags.Change{Percent: 1}, "", nil)
 			require.ErrorContains(t, err, c.says)
 			require.ErrorContains(t, err, b.path)
 			raw, err := os.ReadFile(b.path)
@@ -152,7 +152,7 @@ func TestLeftoverOfACrashIsOverwritten(t *testing.T) {
 	b := setup(t, furnished)
 	require.NoError(t, os.WriteFile(b.path+".tmp", []byte("half a fi"), 0o400))
 	require.NoError(t, os.Chmod(b.path+".tmp", 0o600))
-	_, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 0}, "")
+	_, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 0}, "", nil)
 	require.NoError(t, err)
 	require.NoFileExists(t, b.path+".tmp")
 	info, err := os.Stat(b.path)
@@ -167,7 +167,7 @@ func TestSymbolicLinkIsFollowed(t *testing.T) {
 	require.NoError(t, os.Symlink(b.path, link))
 	provider, err := flagfile.New(link)
 	require.NoError(t, err)
-	state, err := provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	state, err := provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "", nil)
 	require.NoError(t, err)
 	info, err := os.Lstat(link)
 	require.NoError(t, err)
@@ -186,13 +186,13 @@ func TestAnotherWriterIsWaitedForWithinTheContext(t *testing.T) {
 	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "")
+	_, err = b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "", nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, b.path)
 	require.JSONEq(t, furnished, string(mustRead(t, b.path)))
 
 	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
-	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "")
+	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "", nil)
 	require.NoError(t, err)
 }
 
@@ -208,7 +208,7 @@ func TestNothingIsWrittenTooLate(t *testing.T) {
 	for want, ctx := range map[error]context.Context{
 		context.Canceled: cancelled, context.DeadlineExceeded: frozen{t.Context()},
 	} {
-		_, err := b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "")
+		_, err := b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "", nil)
 		require.ErrorIs(t, err, want)
 		_, err = b.provider.Restore(ctx, "furnished", off, before, "")
 		require.ErrorIs(t, err, want)

@@ -65,13 +65,15 @@ func (p *Provider) Preview(_ context.Context, key string, c flags.Change) (flags
 }
 
 // Apply writes the file, unless the flag serves c already. The file keeps no audit log, so the note is dropped.
-func (p *Provider) Apply(ctx context.Context, key string, c flags.Change, _ string) (flags.State, error) {
-	return p.retarget(ctx, key, func(current entry) (targeting.Targeting, error) { return current.want(c) })
+func (p *Provider) Apply(
+	ctx context.Context, key string, c flags.Change, _ string, still flags.Still,
+) (flags.State, error) {
+	return p.retarget(ctx, key, still, func(current entry) (targeting.Targeting, error) { return current.want(c) })
 }
 
 // Restore writes the file, unless the flag is as before already.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, _ string) (flags.State, error) {
-	return p.retarget(ctx, key, func(current entry) (targeting.Targeting, error) {
+	return p.retarget(ctx, key, nil, func(current entry) (targeting.Targeting, error) {
 		want, done, err := targeting.Restoration(current.state, before, ours)
 		if done {
 			return current.targeting, nil
@@ -82,7 +84,7 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 
 // retarget decides and writes under the file's lock, then reads the flag back.
 func (p *Provider) retarget(
-	ctx context.Context, key string, decide func(entry) (targeting.Targeting, error),
+	ctx context.Context, key string, still flags.Still, decide func(entry) (targeting.Targeting, error),
 ) (flags.State, error) {
 	var state flags.State
 	err := p.locked(ctx, func() error {
@@ -101,6 +103,9 @@ func (p *Provider) retarget(
 		if want.Equal(current.targeting) {
 			state = current.state
 			return nil
+		}
+		if err := still.Ask(ctx, current.state); err != nil {
+			return err
 		}
 		if err := d.setTargeting(current, want); err != nil {
 			return err

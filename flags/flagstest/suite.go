@@ -2,6 +2,7 @@
 package flagstest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -48,6 +49,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"targets and rules stay above the default rule":  exceptions,
 		"apply again changes nothing":                    applyAgain,
 		"preview tells what apply does":                  preview,
+		"a change that is not wanted any more is left":   unwanted,
 		"restore puts exactly the same back":             restore,
 		"restore again changes nothing":                  restoreAgain,
 		"a stranger's change is not overwritten":         stranger,
@@ -105,7 +107,7 @@ func rollout(t *testing.T, f Fixture) {
 
 	last, lucky := before, make([]bool, contexts)
 	for _, percent := range []int{10, 50, 100} {
-		state, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: percent}, note)
+		state, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: percent}, note, nil)
 		require.NoError(t, err)
 		require.True(t, state.On)
 		require.InDelta(t, percent, state.Percent, 1e-9)
@@ -134,7 +136,7 @@ func rollout(t *testing.T, f Fixture) {
 func off(t *testing.T, f Fixture) {
 	app := f.Application(t)
 	require.NotZero(t, share(served(t, app, f.Furnished, user)))
-	state, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 0}, note)
+	state, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 0}, note, nil)
 	require.NoError(t, err)
 	require.False(t, state.On)
 	require.Zero(t, state.Percent)
@@ -151,7 +153,7 @@ func exceptions(t *testing.T, f Fixture) {
 		}, patience, poll)
 	}
 	for percent, told := range map[int][]string{100: {"1 target"}, 1: {"2 targets", "1 rule"}} {
-		state, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: percent}, note)
+		state, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: percent}, note, nil)
 		require.NoError(t, err)
 		require.Equal(t, told, state.Exceptions)
 		check(ldcontext.New("user-1"), false)
@@ -161,9 +163,9 @@ func exceptions(t *testing.T, f Fixture) {
 }
 
 func applyAgain(t *testing.T, f Fixture) {
-	first, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 25}, note)
+	first, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 25}, note, nil)
 	require.NoError(t, err)
-	again, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 25}, note)
+	again, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 25}, note, nil)
 	require.NoError(t, err)
 	require.Equal(t, first, again, "not even the version rises")
 }
@@ -178,12 +180,30 @@ func preview(t *testing.T, f Fixture) {
 		unchanged, err := f.Provider.Get(t.Context(), f.Furnished)
 		require.NoError(t, err)
 		require.Equal(t, before, unchanged)
-		before, err = f.Provider.Apply(t.Context(), f.Furnished, change, note)
+		before, err = f.Provider.Apply(t.Context(), f.Furnished, change, note, nil)
 		require.NoError(t, err)
 		require.True(t, before.Equal(expected))
 		require.Equal(t, before.Summary, expected.Summary)
 		require.Equal(t, before.Exceptions, expected.Exceptions)
 	}
+}
+
+func unwanted(t *testing.T, f Fixture) {
+	before, err := f.Provider.Get(t.Context(), f.Furnished)
+	require.NoError(t, err)
+	var asked []flags.State
+	still := func(_ context.Context, found flags.State) error {
+		asked = append(asked, found)
+		return flags.ErrSuperseded
+	}
+	_, err = f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 50}, note, still)
+	require.ErrorIs(t, err, flags.ErrSuperseded)
+	require.Equal(t, []flags.State{before}, asked)
+	after, err := f.Provider.Get(t.Context(), f.Furnished)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	_, err = f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 25}, note, still)
+	require.NoError(t, err, "nothing is changed, so nobody is asked")
 }
 
 // stored takes a state through a database that keeps JSON but not its order.
@@ -208,7 +228,7 @@ func restore(t *testing.T, f Fixture) {
 		before, err := f.Provider.Get(t.Context(), key)
 		require.NoError(t, err)
 		for _, percent := range []int{0, 50, 100} {
-			ours, err := f.Provider.Apply(t.Context(), key, flags.Change{Percent: percent}, note)
+			ours, err := f.Provider.Apply(t.Context(), key, flags.Change{Percent: percent}, note, nil)
 			require.NoError(t, err)
 			after, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note)
 			require.NoError(t, err)
@@ -237,7 +257,7 @@ func equal(a, b []bool) bool {
 func restoreAgain(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Furnished)
 	require.NoError(t, err)
-	ours, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 100}, note)
+	ours, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 100}, note, nil)
 	require.NoError(t, err)
 	first, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note)
 	require.NoError(t, err)
@@ -249,7 +269,7 @@ func restoreAgain(t *testing.T, f Fixture) {
 func stranger(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
-	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note)
+	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
 	require.NoError(t, err)
 	const secret = "mallory-4711"
 	f.Target(t, f.Plain, secret)
@@ -275,7 +295,7 @@ func stranger(t *testing.T, f Fixture) {
 func strangerArchived(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
-	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note)
+	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Provider.Archive(t.Context(), f.Plain, note))
 	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
@@ -286,7 +306,7 @@ func strangerArchived(t *testing.T, f Fixture) {
 
 func archive(t *testing.T, f Fixture) {
 	app := f.Application(t)
-	_, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 100}, note)
+	_, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 100}, note, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Provider.Archive(t.Context(), f.Plain, note))
 	archived, err := f.Provider.Get(t.Context(), f.Plain)
@@ -298,7 +318,7 @@ func archive(t *testing.T, f Fixture) {
 	require.NoError(t, err)
 	require.Equal(t, archived, again)
 
-	_, err = f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note)
+	_, err = f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
 	require.ErrorIs(t, err, flags.ErrArchived)
 	require.Eventually(t, func() bool {
 		value, err := app.BoolVariation(f.Plain, user(1), false)
@@ -310,7 +330,7 @@ func unknown(t *testing.T, f Fixture) {
 	const key = "no-such-flag"
 	_, getErr := f.Provider.Get(t.Context(), key)
 	_, previewErr := f.Provider.Preview(t.Context(), key, flags.Change{Percent: 1})
-	_, applyErr := f.Provider.Apply(t.Context(), key, flags.Change{Percent: 1}, note)
+	_, applyErr := f.Provider.Apply(t.Context(), key, flags.Change{Percent: 1}, note, nil)
 	_, restoreErr := f.Provider.Restore(t.Context(), key, flags.State{Key: key}, flags.State{Key: key}, note)
 	_, statusErr := f.Provider.Status(t.Context(), key)
 	archiveErr := f.Provider.Archive(t.Context(), key, note)
@@ -322,7 +342,7 @@ func unknown(t *testing.T, f Fixture) {
 }
 
 func notBoolean(t *testing.T, f Fixture) {
-	_, err := f.Provider.Apply(t.Context(), f.Text, flags.Change{Percent: 100}, note)
+	_, err := f.Provider.Apply(t.Context(), f.Text, flags.Change{Percent: 100}, note, nil)
 	require.ErrorIs(t, err, flags.ErrNotBoolean)
 	require.ErrorContains(t, err, f.Text)
 	require.True(t, flags.Permanent(err))
@@ -332,7 +352,7 @@ func invalid(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
 	for _, change := range []flags.Change{{Percent: -1}, {Percent: 101}, {Percent: 5, ContextKind: "multi"}, {ContextKind: "a b"}} {
-		_, err = f.Provider.Apply(t.Context(), f.Plain, change, note)
+		_, err = f.Provider.Apply(t.Context(), f.Plain, change, note, nil)
 		require.ErrorIs(t, err, flags.ErrInvalid)
 		require.True(t, flags.Permanent(err))
 	}
@@ -350,7 +370,7 @@ func otherFlag(t *testing.T, f Fixture) {
 
 func otherKind(t *testing.T, f Fixture) {
 	app := f.Application(t)
-	_, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 30, ContextKind: "device"}, note)
+	_, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 30, ContextKind: "device"}, note, nil)
 	require.NoError(t, err)
 	device := func(i int) ldcontext.Context { return ldcontext.NewWithKind("device", fmt.Sprintf("device-%d", i)) }
 	require.Eventually(t, func() bool {

@@ -46,7 +46,7 @@ func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
 			b := setup(t)
 			before, _ := b.server.Snapshot(plain)
 			b.server.Inject(status, always)
-			_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "")
+			_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", nil)
 			requireDiscreet(t, err)
 			if want.is != nil {
 				require.ErrorIs(t, err, want.is)
@@ -68,7 +68,7 @@ func TestPassingTroubleIsRidden(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.server.Inject(status, 2)
-			state, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "")
+			state, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", nil)
 			require.NoError(t, err)
 			require.Equal(t, "on: 100 % true", state.Summary)
 			require.Equal(t, 2, b.environment(t, plain).Version, "one change")
@@ -81,7 +81,7 @@ func TestConflictIsDecidedAnew(t *testing.T) {
 	b := setup(t)
 	before, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
-	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	// While our restore is refused once, a stranger turns the flag off.
 	b.wire.onPatch = func(*http.Response) error {
@@ -144,11 +144,11 @@ func TestServerDownInTheMiddleAndBack(t *testing.T) {
 		APIURL: first.URL(), StreamURL: first.URL(), Token: token, Project: "shop", Environment: "production", SDKKey: sdkKey,
 	})
 	require.NoError(t, err)
-	ours, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 10}, "")
+	ours, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 10}, "", nil)
 	require.NoError(t, err)
 	require.NoError(t, first.Close())
 
-	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	requireDiscreet(t, err)
 	require.ErrorContains(t, err, first.URL())
 	require.False(t, flags.Permanent(err))
@@ -159,7 +159,7 @@ func TestServerDownInTheMiddleAndBack(t *testing.T) {
 	again, err := provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, ours, again, "the stand-in kept its flags")
-	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 }
 
@@ -167,7 +167,7 @@ func TestLostAnswerDoesNotChangeTwice(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.wire.onPatch = func(*http.Response) error { return errors.New("connection reset") }
-	state, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	state, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, "on: 50 % true", state.Summary)
 	require.Len(t, b.wire.patches(), 1)
@@ -185,13 +185,13 @@ func TestKilledBetweenChangeAndReadBack(t *testing.T) {
 		kill()
 		return context.Canceled
 	}
-	_, err = b.provider.Apply(ctx, plain, flags.Change{Percent: 50}, "")
+	_, err = b.provider.Apply(ctx, plain, flags.Change{Percent: 50}, "", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	require.True(t, b.environment(t, plain).On, "the change had been made")
 
 	// Another process goes on, one forwards, one backwards: what Preview recorded is recognised as our own.
 	next := b.open(t, b.config)
-	state, err := next.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	state, err := next.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	require.Len(t, b.wire.patches(), 1, "nothing is changed a second time")
 	require.True(t, state.Equal(expected))
@@ -205,16 +205,16 @@ func TestChangeThatApplicationsDoNotSeeIsNoSuccess(t *testing.T) {
 	b, elsewhere := setup(t), setup(t)
 	b.config.StreamURL, b.config.ReadBack = elsewhere.server.URL(), 200*time.Millisecond
 	provider := b.open(t, b.config)
-	_, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	requireDiscreet(t, err)
 	require.ErrorContains(t, err, elsewhere.server.URL())
 	require.ErrorContains(t, err, "does not show it")
 	require.False(t, flags.Permanent(err))
 
 	// As soon as applications are served the same, another attempt succeeds without another change.
-	_, err = elsewhere.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err = elsewhere.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
-	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	require.Len(t, b.wire.patches(), 1)
 }
@@ -224,7 +224,7 @@ func TestStreamIsDownWhileTheAPIWorks(t *testing.T) {
 	b, down := setup(t), setup(t)
 	require.NoError(t, down.server.Close())
 	b.config.StreamURL, b.config.ReadBack = down.server.URL(), 200*time.Millisecond
-	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	requireDiscreet(t, err)
 	require.ErrorContains(t, err, down.server.URL())
 	require.False(t, flags.Permanent(err))
@@ -234,7 +234,7 @@ func TestWrongSDKKeyIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.config.SDKKey = "sdk-key-of-another-environment"
-	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.ErrorIs(t, err, flags.ErrUnauthorized)
 	require.ErrorContains(t, err, "SDK key")
 	require.NotContains(t, err.Error(), b.config.SDKKey)
@@ -247,7 +247,7 @@ func TestCancelledWhileWaitingForTheStream(t *testing.T) {
 	b.config.StreamURL = elsewhere.server.URL()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := b.open(t, b.config).Apply(ctx, plain, flags.Change{Percent: 50}, "")
+	_, err := b.open(t, b.config).Apply(ctx, plain, flags.Change{Percent: 50}, "", nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
@@ -261,11 +261,11 @@ func TestNothingIsPatchedTooLate(t *testing.T) {
 	b := setup(t)
 	off, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
-	_, err = b.provider.Apply(frozen{t.Context()}, plain, flags.Change{Percent: 50}, "")
+	_, err = b.provider.Apply(frozen{t.Context()}, plain, flags.Change{Percent: 50}, "", nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, b.provider.Archive(frozen{t.Context()}, plain, ""), context.DeadlineExceeded)
 	require.Empty(t, b.wire.patches())
-	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "")
+	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	_, err = b.provider.Restore(frozen{t.Context()}, plain, off, ours, "")
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -110,7 +110,11 @@ func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (fla
 }
 
 // Apply makes one semantic patch, or none if the flag serves c already, and waits until the stream shows it.
-func (p *Provider) Apply(ctx context.Context, key string, c flags.Change, note string) (flags.State, error) {
+// Semantic patches know no compare-and-set: who is frozen, or overtaken by a stranger, in the milliseconds between still
+// and the request goes unseen.
+func (p *Provider) Apply(
+	ctx context.Context, key string, c flags.Change, note string, still flags.Still,
+) (flags.State, error) {
 	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
 	after, err := retry(ctx, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
@@ -121,14 +125,13 @@ func (p *Provider) Apply(ctx context.Context, key string, c flags.Change, note s
 		if err != nil || want.Equal(current.targeting) {
 			return current, err
 		}
-		return p.retarget(ctx, current, want, note)
+		return p.retarget(ctx, current, want, note, still)
 	})
 	return p.served(ctx, after, err)
 }
 
-// Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it. Semantic
-// patches know no compare-and-set: a stranger who changes the same part of the targeting in the milliseconds between
-// our reading and our patch goes unseen.
+// Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it. Here, too, a
+// stranger who changes the same part of the targeting between our reading and our patch goes unseen.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
 	after, err := retry(ctx, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
@@ -139,7 +142,7 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		if err != nil || done {
 			return current, err
 		}
-		return p.retarget(ctx, current, want, note)
+		return p.retarget(ctx, current, want, note, nil)
 	})
 	return p.served(ctx, after, err)
 }
@@ -191,10 +194,15 @@ func (s snapshot) want(c flags.Change) (targeting.Targeting, error) {
 }
 
 // retarget patches current into want.
-func (p *Provider) retarget(ctx context.Context, current snapshot, want targeting.Targeting, note string) (snapshot, error) {
+func (p *Provider) retarget(
+	ctx context.Context, current snapshot, want targeting.Targeting, note string, still flags.Still,
+) (snapshot, error) {
 	key := current.state.Key
 	instructions, err := p.instructions(ctx, current, want)
 	if err != nil {
+		return snapshot{}, err
+	}
+	if err := still.Ask(ctx, current.state); err != nil {
 		return snapshot{}, err
 	}
 	after, err := p.patch(ctx, key, semanticPatch{

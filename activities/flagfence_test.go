@@ -1,0 +1,85 @@
+package activities
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// frozen is a provider whose process is stopped once: before it reads the flag that it is to change, or right before the change.
+type frozen struct {
+	flags.Provider
+	beforeRead, beforeChange func()
+}
+
+func (f *frozen) Apply(ctx context.Context, key string, c flags.Change, note string, still flags.Still) (flags.State, error) {
+	once(&f.beforeRead)
+	return f.Provider.Apply(ctx, key, c, note, func(ctx context.Context, found flags.State) error {
+		once(&f.beforeChange)
+		return still(ctx, found)
+	})
+}
+
+func once(do *func()) {
+	if meanwhile := *do; meanwhile != nil {
+		*do = nil
+		meanwhile()
+	}
+}
+
+func TestAnAttemptThatWasFrozenLeavesTheFlagToItsCompensation(t *testing.T) {
+	t.Parallel()
+	for _, stage := range []int{10, 50} {
+		for title, freeze := range map[string]func(*frozen, func()){
+			"before it reads":   func(f *frozen, meanwhile func()) { f.beforeRead = meanwhile },
+			"before it changes": func(f *frozen, meanwhile func()) { f.beforeChange = meanwhile },
+		} {
+			for crashed, crash := range map[string]bool{"compensation is over": false, "compensation has begun": true} {
+				t.Run(title+", "+crashed, func(t *testing.T) {
+					t.Parallel()
+					b, begun := begunShop(t)
+					before := b.configuration(t, writeNew)
+					if stage == 50 {
+						_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+						require.NoError(t, err)
+					}
+					found := b.configuration(t, writeNew)
+					m := b.mortal(t)
+					late := &frozen{Provider: m.Provider}
+					m.Provider = late
+					freeze(late, func() {
+						if crash {
+							m.before = "Restore"
+						}
+						_, err := b.restore(t, begun.flag("write-new", writeNew, 0))
+						require.Equal(t, crash, err != nil)
+					})
+					_, err := b.apply(t, begun.flag("write-new", writeNew, stage))
+					requirePermanent(t, err, "Flag", writeNew)
+					if crash {
+						require.Equal(t, found, b.configuration(t, writeNew))
+						_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+						require.NoError(t, err)
+					}
+					require.Equal(t, before, b.configuration(t, writeNew))
+					require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.flag_record"))
+				})
+			}
+		}
+	}
+}
+
+func TestAStrangerBetweenOurReadingAndOurChangeIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	m := b.mortal(t)
+	late := &frozen{Provider: m.Provider}
+	late.beforeRead = func() { b.instruct(t, writeNew, `{"kind": "turnFlagOn"}`) }
+	m.Provider = late
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	requirePermanent(t, err, "Flag", writeNew, "100 %", "changed by someone else")
+	require.Equal(t, 100, b.percent(t, writeNew))
+}
