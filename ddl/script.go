@@ -24,6 +24,12 @@ func parseScript(text string) (script, error) {
 	if err := s.readDirective(); err != nil {
 		return script{}, err
 	}
+	for _, st := range s.statements {
+		if st.copiesThroughClient() {
+			return script{}, fmt.Errorf("%w: line %d: COPY from or to the client would wait for data that a file can't send, and hold its locks: write INSERTs, or load the data by a program of yours",
+				ErrScript, s.lineOfByte(st.start))
+		}
+	}
 	if s.noTransaction {
 		if len(s.statements) != 1 {
 			return script{}, fmt.Errorf("%w: line 1 says no-transaction, which takes exactly one statement, and there are %d: give each a file of its own",
@@ -126,6 +132,19 @@ func (st statement) controlsTransaction() bool {
 		return !st.has("to")
 	case "start", "prepare":
 		return st.is(st.tokens[0].text, "transaction")
+	}
+	return false
+}
+
+// copiesThroughClient knows that Postgres takes STDIN and STDOUT for the same.
+func (st statement) copiesThroughClient() bool {
+	if !st.is("copy") {
+		return false
+	}
+	for _, way := range []string{"from", "to"} {
+		if st.has(way, "stdin") || st.has(way, "stdout") {
+			return true
+		}
 	}
 	return false
 }

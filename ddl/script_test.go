@@ -1,6 +1,7 @@
 package ddl
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -112,4 +113,25 @@ func TestIndexNames(t *testing.T) {
 	require.Equal(t, `s."I"`, name)
 	_, _, ok = split("create index i on t (a)")[0].builtIndex("create index i on t (a)")
 	require.False(t, ok)
+}
+
+// It would wait for data without end, with the locks of the statements before it.
+func TestCopyThroughTheClientIsRefused(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a + ", maxTokens)
+	for _, sql := range []string{
+		"create table a ();\n\nCOPY public.a (id) FROM stdin;\n1\n\\.\n",
+		"select 1;\n\ncopy a to stdout with (format csv)",
+		"select 1;\n\ncopy (select " + long + "1 from t) to /* there */ StdOut",
+		"select 1;\n\ncopy a from stdout",
+	} {
+		_, err := parseScript(sql)
+		require.ErrorIs(t, err, ErrScript, sql)
+		require.ErrorContains(t, err, "line 3")
+		require.ErrorContains(t, err, "write INSERTs")
+	}
+	for _, sql := range []string{`copy a from '/tmp/stdin'`, `copy (select 1 from "stdin") to program 'x'`, "comment on table a is 'copy from stdin'"} {
+		_, err := parseScript(sql)
+		require.NoError(t, err, sql)
+	}
 }

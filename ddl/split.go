@@ -65,7 +65,7 @@ func split(text string) []statement {
 			if len(current.tokens) == 0 {
 				current.start = at
 			}
-			if len(current.tokens) < maxTokens {
+			if len(current.tokens) < maxTokens || current.is("copy") { // whose way stands at the end
 				current.tokens = append(current.tokens, token{word, at, end})
 			}
 		}
