@@ -17,6 +17,7 @@ type driver struct {
 	ctx     context.Context // of the one operation; golang-migrate's interface has none
 	session *session
 	plan    string
+	claim   string // empty: not checked
 	file    *file
 
 	locked  bool
@@ -77,6 +78,9 @@ func (d *driver) Run(migration io.Reader) error {
 	s, err := parseScript(string(body))
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.file.name, err)
+	}
+	if err := d.checkClaim(d.file.direction); err != nil { // at the end again: this spares the work
+		return err
 	}
 	if s.noTransaction {
 		return d.runOutside(s)
@@ -140,7 +144,10 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 	if err := d.begin(); err != nil {
 		return err
 	}
-	err := d.writeVersion(version)
+	err := d.checkClaim(d.file.direction)
+	if err == nil {
+		err = d.writeVersion(version)
+	}
 	if err == nil {
 		err = d.tx.Commit(d.ctx) // deferred constraints speak here
 	}
@@ -149,6 +156,25 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 		return statementError(d.file.name, script{}, 0, err)
 	}
 	d.tx, d.pending = nil, nil
+	return nil
+}
+
+// checkClaim fails with ErrSuperseded once the run may not change the schema in this direction any more: the plan has passed
+// to another run, or its rollback has begun. In a transaction the answer holds until its end.
+func (d *driver) checkClaim(direction Direction) error {
+	if d.claim == "" {
+		return nil
+	}
+	var held bool
+	err := d.session.conn.QueryRow(d.ctx, `select true from contraflow.migration
+		where plan = $1 and first_run = $2 and ended_at is null and ($3 or not undoing) for share`,
+		d.plan, d.claim, direction == Down).Scan(&held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%s: %w", d.file.name, ErrSuperseded)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: see whether run %s still holds plan %q: %w", d.file.name, d.claim, d.plan, err)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -29,6 +30,9 @@ const (
 type Options struct {
 	// Plan owns the versions this engine applies; only they are taken down again.
 	Plan string
+	// Claim is the first run of the migration that changes the schema, as contraflow.migration has it: a change doesn't commit
+	// once another run holds the plan. Defaults to nobody's, which is not checked.
+	Claim string
 	// LockTimeout bounds each wait for a lock in a transaction, at least 1 ms. Defaults to DefaultLockTimeout.
 	LockTimeout time.Duration
 	// OnWait is told what a change waits for: whenever that changes, and after each lock time-out. It is called from
@@ -84,25 +88,48 @@ func (e *Engine) State(ctx context.Context) (State, error) {
 
 // Applied lists, ascending, the versions this plan applied and that still stand.
 func (e *Engine) Applied(ctx context.Context) ([]uint, error) {
+	return e.ours(ctx, "select version from contraflow.ddl_version where schema_name = $1 and plan = $2 and version <= $3 order by version")
+}
+
+// Begun lists, ascending, the versions that don't stand although this plan has begun their statement: it runs outside a
+// transaction, and nobody has seen its end. It may have done its work, a part of it, or nothing.
+func (e *Engine) Begun(ctx context.Context) ([]uint, error) {
+	return e.ours(ctx, "select version from contraflow.ddl_intent where schema_name = $1 and plan = $2 and version > $3 and direction = 'up' order by version")
+}
+
+// ours lists versions of this plan; none where contraflow's own tables don't exist yet. The query's $3 is where the schema
+// stands, -1 for no version.
+func (e *Engine) ours(ctx context.Context, sql string) ([]uint, error) {
 	schema, _, err := place(ctx, e.pool)
 	if err != nil {
 		return nil, err
 	}
 	state, err := readState(ctx, e.pool, schema)
-	if err != nil || !state.Exists {
+	if err != nil {
 		return nil, err
 	}
-	rows, err := e.pool.Query(ctx, "select version from contraflow.ddl_version where schema_name = $1 and plan = $2 and version <= $3 order by version",
-		schema, e.options.Plan, int64(state.Version))
-	if err != nil {
-		return nil, fmt.Errorf("read the versions applied by plan %q: %w", e.options.Plan, err)
+	at := int64(-1)
+	if state.Exists {
+		at = int64(state.Version)
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uint])
+	rows, err := e.pool.Query(ctx, sql, schema, e.options.Plan, at)
+	var versions []uint
+	if err == nil {
+		versions, err = pgx.CollectRows(rows, pgx.RowTo[uint])
+	}
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == stateUndefinedTable:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read the versions of plan %q: %w", e.options.Plan, err)
+	}
+	return versions, nil
 }
 
 // Up applies exactly version, if the database stands at the version before it; if it stands at version or above, there
 // is nothing to do. An empty sha accepts any content. It tries until it succeeds, fails or ctx is done.
-// Errors: ErrMissing, ErrChanged, ErrScript, ErrDirty, ErrOrder, ErrInspect, *StatementError, ctx's.
+// Errors: ErrMissing, ErrChanged, ErrScript, ErrDirty, ErrOrder, ErrInspect, ErrSuperseded, *StatementError, ctx's.
 func (e *Engine) Up(ctx context.Context, version uint, sha string) error {
 	f, err := e.files.runnable(version, Up, sha)
 	if err != nil {
@@ -122,7 +149,7 @@ func (e *Engine) Up(ctx context.Context, version uint, sha string) error {
 // Down takes exactly version down, if the database stands there and this plan applied it; if it stands below, there is
 // nothing to do. An empty sha accepts any content. It tries until it succeeds, fails or ctx is done.
 // Errors: ErrNotOurs (to a compensation: nothing of ours to undo), *StrangerError, ErrMissing, ErrChanged, ErrScript,
-// ErrDirty, ErrInspect, *StatementError, ctx's.
+// ErrDirty, ErrInspect, ErrSuperseded, *StatementError, ctx's.
 func (e *Engine) Down(ctx context.Context, version uint, sha string) error {
 	f, err := e.files.runnable(version, Down, sha)
 	if err != nil {
@@ -162,13 +189,26 @@ func (s *session) owner(ctx context.Context, version uint) (plan string, err err
 // due tells, under the migration lock, whether there is something to do.
 type due func(ctx context.Context, s *session, at State) (bool, error)
 
-// apply makes attempts until one doesn't lose against somebody else's lock. Each begins afresh, with no lock held in
-// the pause between: what another has done meanwhile counts.
+// apply takes one step through golang-migrate if it is due.
 func (e *Engine) apply(ctx context.Context, f *file, due due) error {
+	return e.untilDone(ctx, f, func(ctx context.Context, s *session, at State) error {
+		if needed, err := due(ctx, s, at); err != nil || !needed {
+			return err
+		}
+		return e.migrate(ctx, s, f)
+	})
+}
+
+// work is done under the migration lock, with the schema as it stands.
+type work func(ctx context.Context, s *session, at State) error
+
+// untilDone makes attempts until one doesn't lose against somebody else's lock. Each begins afresh, with no lock held in
+// the pause between: what another has done meanwhile counts.
+func (e *Engine) untilDone(ctx context.Context, f *file, work work) error {
 	backoff := e.options.LockTimeout
 	for attempt := 1; ; attempt++ {
 		o := &observer{engine: e, attempt: attempt}
-		err := e.attempt(ctx, f, due, o)
+		err := e.attempt(ctx, work, o)
 		if ctx.Err() == nil && gaveWay(err) {
 			w := o.last
 			w.Attempt, w.RetryIn = attempt, backoff
@@ -194,7 +234,7 @@ func (e *Engine) interrupted(ctx context.Context, f *file, last Waiting) error {
 	return fmt.Errorf("%s: interrupted while it waited for %s: %w", f.name, last, context.Cause(ctx))
 }
 
-func (e *Engine) attempt(ctx context.Context, f *file, due due, o *observer) error {
+func (e *Engine) attempt(ctx context.Context, work work, o *observer) error {
 	s, err := dial(ctx, e.pool, e.options.LockTimeout)
 	if err != nil {
 		return err
@@ -211,17 +251,18 @@ func (e *Engine) attempt(ctx context.Context, f *file, due due, o *observer) err
 	if at.Dirty {
 		return fmt.Errorf("%w at %s: see what the failed file has done, put it right, then run golang-migrate's force", ErrDirty, at)
 	}
-	if needed, err := due(ctx, s, at); err != nil || !needed {
-		return err
-	}
 	stop := o.watch(ctx, s)
 	defer stop()
-	return e.migrate(ctx, s, f)
+	return work(ctx, s, at)
+}
+
+func (e *Engine) driver(ctx context.Context, s *session, f *file) *driver {
+	return &driver{ctx: ctx, session: s, plan: e.options.Plan, claim: e.options.Claim, file: f}
 }
 
 // migrate takes one step through golang-migrate. It locks once more, which counts and so is granted at once.
 func (e *Engine) migrate(ctx context.Context, s *session, f *file) error {
-	m, err := migrate.NewWithInstance("files", e.files.Source(), "contraflow", &driver{ctx: ctx, session: s, plan: e.options.Plan, file: f})
+	m, err := migrate.NewWithInstance("files", e.files.Source(), "contraflow", e.driver(ctx, s, f))
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ var (
 	ErrNotOurs = errors.New("the version was not applied by this plan")
 	// ErrInspect says that only a person can tell whether an interrupted statement has done its work.
 	ErrInspect = errors.New("an interrupted statement needs a look")
+	// ErrSuperseded says that the run doesn't hold the plan any more, or is rolling back: its late attempt changed nothing.
+	ErrSuperseded = errors.New("this attempt comes too late and changed nothing: another run holds the plan, or its rollback has begun")
 )
 
 // StrayError names a file in the folder of SQL files which golang-migrate would ignore or misread.
@@ -74,12 +76,15 @@ func (e *StatementError) Error() string {
 const (
 	stateActiveTransaction = "25001"
 	stateDeadlock          = "40P01"
+	stateDuplicateTable    = "42P07"
+	stateIdleTooLong       = "25P03"
 	stateUndefinedTable    = "42P01"
 	stateLockNotAvailable  = "55P03"
 	classDataException     = "22"
 )
 
-// gaveWay tells that the statement lost against somebody else's lock, so that trying again can help.
+// gaveWay tells that the statement lost against somebody else's lock, or that we stood still and Postgres freed ours: trying
+// again can help.
 func gaveWay(err error) bool {
 	var (
 		failed *StatementError
@@ -92,7 +97,7 @@ func gaveWay(err error) bool {
 	case errors.As(err, &pgErr):
 		state = pgErr.Code
 	}
-	return state == stateLockNotAvailable || state == stateDeadlock
+	return state == stateLockNotAvailable || state == stateDeadlock || state == stateIdleTooLong
 }
 
 var quoted = regexp.MustCompile(`"[^"]*"`)

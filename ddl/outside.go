@@ -18,25 +18,37 @@ func (d *driver) runOutside(s script) error {
 	if err != nil {
 		return err
 	}
-	due := true
-	if before != "" {
-		if due, err = d.resume(s, before == sha); err != nil {
-			return fmt.Errorf("%s: %w", d.file.name, err)
-		}
+	due, stranger := true, false
+	if before.sha != "" {
+		due, err = d.resume(s, before.sha == sha)
+	} else {
+		stranger, err = d.isBuilt(s)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.file.name, err)
 	}
 	if due {
-		if err := d.writeIntent(sha); err != nil {
-			return err
-		}
-		if err := d.runPatiently(s); err != nil {
-			var refused *StatementError
-			if errors.As(err, &refused) && s.statements[0].allOrNothing() {
-				return errors.Join(err, d.clearIntent()) // it surely did nothing
-			}
+		if err := d.runWithIntent(s, sha, !stranger); err != nil {
 			return err
 		}
 	}
 	return d.checkBuilt(s)
+}
+
+// runWithIntent writes no intent where a stranger's index has the name already: Postgres refuses to build it, or passes over
+// it, and a rollback must not take it for ours.
+func (d *driver) runWithIntent(s script, sha string, intent bool) error {
+	if intent {
+		if err := d.writeIntent(sha); err != nil {
+			return err
+		}
+	}
+	err := d.runPatiently(s)
+	var refused *StatementError
+	if errors.As(err, &refused) && (s.statements[0].allOrNothing() || refused.SQLState == stateDuplicateTable) {
+		return errors.Join(err, d.clearIntent()) // it surely did nothing
+	}
+	return err
 }
 
 // runPatiently runs without lock_timeout: a concurrent build waits for old snapshots by design, and a time-out would
@@ -69,7 +81,7 @@ func (d *driver) resume(s script, same bool) (due bool, err error) {
 		case index.valid:
 			return false, nil
 		}
-		return true, d.dropInvalid(index)
+		return true, d.drop(index)
 	}
 	if name, ok := st.droppedIndex(s.text); ok && same {
 		var exists bool
@@ -79,9 +91,24 @@ func (d *driver) resume(s script, same bool) (due bool, err error) {
 	if same && st.repeatable() {
 		return true, nil
 	}
-	return false, fmt.Errorf("%w: an earlier attempt at %q may have run or not: look at the database, "+
+	return false, d.unknown(st)
+}
+
+// unknown asks a person about an attempt that may have run or not.
+func (d *driver) unknown(st statement) error {
+	return fmt.Errorf("%w: an earlier attempt at %q may have run or not: look at the database, "+
 		"undo by hand what it did, delete the row of version %d from contraflow.ddl_intent, then try again",
 		ErrInspect, st.summary(), d.file.version)
+}
+
+// isBuilt tells whether the index that the statement builds is there, valid or not.
+func (d *driver) isBuilt(s script) (bool, error) {
+	name, on, ok := s.statements[0].builtIndex(s.text)
+	if !ok {
+		return false, nil
+	}
+	index, err := d.findIndex(name, on)
+	return index != nil, err
 }
 
 // checkBuilt doesn't let IF NOT EXISTS pass over an invalid index that somebody else left.
@@ -124,7 +151,7 @@ func (d *driver) findIndex(name, table string) (*index, error) {
 	return &found, nil
 }
 
-func (d *driver) dropInvalid(i *index) error {
+func (d *driver) drop(i *index) error {
 	drop, err := parseScript(noTransactionHeader + "\ndrop index concurrently " + i.name.Sanitize())
 	if err != nil {
 		return err
@@ -132,24 +159,32 @@ func (d *driver) dropInvalid(i *index) error {
 	return d.runPatiently(drop)
 }
 
-// readIntent returns the hash of the statement an earlier attempt meant to run; empty if none did.
-func (d *driver) readIntent() (sha string, err error) {
-	err = d.session.conn.QueryRow(d.ctx, "select statement_sha from contraflow.ddl_intent where schema_name = $1 and version = $2 and direction = $3",
-		d.session.schema, int64(d.file.version), string(d.file.direction)).Scan(&sha)
+// intent says that an attempt of a plan has begun a statement; empty if there is none.
+type intent struct{ plan, sha string }
+
+func (d *driver) readIntent() (found intent, err error) {
+	err = d.session.conn.QueryRow(d.ctx, "select plan, statement_sha from contraflow.ddl_intent where schema_name = $1 and version = $2 and direction = $3",
+		d.session.schema, int64(d.file.version), string(d.file.direction)).Scan(&found.plan, &found.sha)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("read the intent of %s: %w", d.file.name, err)
+		return intent{}, fmt.Errorf("read the intent of %s: %w", d.file.name, err)
 	}
-	return sha, nil
+	return found, nil
 }
 
+// writeIntent commits with the claim: who takes the plan over sees every intent of the run before.
 func (d *driver) writeIntent(sha string) error {
-	_, err := d.session.conn.Exec(d.ctx, `insert into contraflow.ddl_intent (schema_name, version, direction, plan, statement_sha) values ($1, $2, $3, $4, $5)
-		on conflict (schema_name, version, direction) do update set plan = excluded.plan, statement_sha = excluded.statement_sha, started_at = now()`,
-		d.session.schema, int64(d.file.version), string(d.file.direction), d.plan, sha)
-	if err != nil {
-		return fmt.Errorf("write the intent of %s: %w", d.file.name, err)
-	}
-	return nil
+	return pgx.BeginFunc(d.ctx, d.session.conn, func(tx pgx.Tx) error {
+		if err := d.checkClaim(d.file.direction); err != nil {
+			return err
+		}
+		_, err := tx.Exec(d.ctx, `insert into contraflow.ddl_intent (schema_name, version, direction, plan, statement_sha) values ($1, $2, $3, $4, $5)
+			on conflict (schema_name, version, direction) do update set plan = excluded.plan, statement_sha = excluded.statement_sha, started_at = now()`,
+			d.session.schema, int64(d.file.version), string(d.file.direction), d.plan, sha)
+		if err != nil {
+			return fmt.Errorf("write the intent of %s: %w", d.file.name, err)
+		}
+		return nil
+	})
 }
 
 func (d *driver) clearIntent() error {

@@ -25,6 +25,9 @@ const (
 	lockPoll = 100 * time.Millisecond
 	// farewell bounds the polite end of a session whose context is done; the server ends it anyway.
 	farewell = 2 * time.Second
+	// idleInTransaction is how long a process that stands still (stopped, swapped out, its machine suspended) may hold its
+	// locks: nothing of ours takes seconds between two statements, and Temporal has given the attempt up by then.
+	idleInTransaction = 10 * time.Second
 )
 
 // session is one connection, used for one attempt and then closed: that surely frees the advisory locks and whatever a
@@ -39,6 +42,9 @@ type session struct {
 func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*session, error) {
 	config := pool.Config().ConnConfig.Copy()
 	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idleInTransaction.Milliseconds(), 10)
+	// A statement_timeout of the role's would end a long rewrite again and again, each time under its lock. A file may set one.
+	config.RuntimeParams["statement_timeout"] = "0"
 	// A file may run DEALLOCATE ALL or change what a prepared statement meant.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(ctx, config)
@@ -46,7 +52,10 @@ func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*
 		return nil, withoutAddress(err)
 	}
 	s := &session{conn: conn}
-	if s.schema, s.locks, err = place(ctx, conn); err == nil {
+	if err = pg.CheckSettings(ctx, conn); err == nil {
+		s.schema, s.locks, err = place(ctx, conn)
+	}
+	if err == nil {
 		err = s.leaveOurSchema(ctx)
 	}
 	if err != nil {
@@ -76,6 +85,9 @@ func withoutAddress(err error) error {
 	)
 	if !errors.As(err, &failed) {
 		return err
+	}
+	if refused := pg.Refused(err); errors.Is(refused, pg.ErrSettings) {
+		return refused
 	}
 	if errors.As(err, &pgErr) {
 		return fmt.Errorf("connect to the target database: refused by the server (SQLSTATE %s)", pgErr.Code)
