@@ -7,6 +7,7 @@
 //	POST   /api/v2/flags/{project}            feature-flags/post-feature-flag: key, name, variations, temporary, tags
 //	GET    /api/v2/flags/{project}/{key}      feature-flags/get-feature-flag; ?env= filters environments
 //	PATCH  /api/v2/flags/{project}/{key}      feature-flags/patch-feature-flag, semantic patch; ?dryRun=true previews
+//	DELETE /api/v2/flags/{project}/{key}      feature-flags/delete-feature-flag: 204
 //	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
 //	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
 //	GET    /all                               the SDK's stream: put, patch and delete events

@@ -25,6 +25,7 @@ func (s *Server) routes() http.Handler {
 	rest.HandleFunc("POST /api/v2/flags/{project}", s.createFlag)
 	rest.HandleFunc("GET /api/v2/flags/{project}/{key}", s.getFlag)
 	rest.HandleFunc("PATCH /api/v2/flags/{project}/{key}", s.patchFlag)
+	rest.HandleFunc("DELETE /api/v2/flags/{project}/{key}", s.deleteFlag)
 	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}", s.listStatuses)
 	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}/{key}", s.getStatus)
 
@@ -218,6 +219,20 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer(w, http.StatusOK, changed)
+}
+
+func (s *Server) deleteFlag(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	flag, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	if err := s.drop(flag); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // quiet is after how long without requests LaunchDarkly calls a flag inactive.

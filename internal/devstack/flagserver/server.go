@@ -163,6 +163,27 @@ func (s *Server) put(flag Flag) error {
 	return nil
 }
 
+// drop forgets a flag for good. The caller holds mu.
+func (s *Server) drop(flag Flag) error {
+	flags := maps.Clone(s.flags)
+	delete(flags, flag.Key)
+	flag.Archived = true // SDKs are told the same of both
+	flag.Environments = maps.Clone(flag.Environments)
+	last := *flag.Environments[s.options.Environment]
+	last.Version++
+	flag.Environments[s.options.Environment] = &last
+	message, err := s.change(flag)
+	if err != nil {
+		return fmt.Errorf("encode flag %q: %w", flag.Key, err)
+	}
+	if err := s.save(flags); err != nil {
+		return err
+	}
+	s.flags = flags
+	s.broadcast(message)
+	return nil
+}
+
 func (s *Server) save(flags map[string]Flag) error {
 	if s.options.File == "" {
 		return nil

@@ -101,6 +101,30 @@ func on(client *ld.LDClient) func() bool {
 	}
 }
 
+func TestADeletedFlagIsGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	client := b.client(t, ld.Config{Events: ldcomponents.NoEvents()})
+	b.patch(t, `{"kind": "turnFlagOn"}`)
+	require.Eventually(t, on(client), patience, poll)
+	for _, want := range []int{http.StatusNoContent, http.StatusNotFound} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, b.server.URL()+flagPath, nil)
+		require.NoError(t, err)
+		request.Header = b.header.Clone()
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, want, response.StatusCode)
+	}
+	require.Eventually(t, func() bool {
+		_, err := client.BoolVariation("new-page", ldcontext.New("anna"), false)
+		return err != nil
+	}, patience, poll)
+	require.NoError(t, b.server.CreateFlag("another"))
+	_, kept := start(t, b.options).Snapshot("new-page")
+	require.False(t, kept, "nor does it come back from the file")
+}
+
 func TestStreamTellsChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
