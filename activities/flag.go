@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,6 +97,10 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 		return FlagNow{Summary: "as it was"}, nil
 	}
 	now, err := provider.Get(ctx, in.Key)
+	if errors.Is(err, flags.ErrNotFound) {
+		return FlagNow{}, fmt.Errorf("flag %s was %q and is gone: make it again as it was, then retry; or skip, and applications live with the fallback in their code: %w",
+			in.Key, record.before.Summary, err)
+	}
 	if err != nil {
 		return FlagNow{}, err
 	}

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -154,6 +155,36 @@ func TestAFlagThatWasPutBackByHandIsRestored(t *testing.T) {
 	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
 	require.NoError(t, err)
 	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.flag_record"))
+}
+
+func TestAFlagThatIsGoneIsNotTakenForRestored(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.rest(t, http.MethodDelete, "/api/v2/flags/shop/"+writeNew, "")
+	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+	requirePermanent(t, err, "Flag", writeNew, `was "off" and is gone`, "retry; or skip")
+	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.flag_record"), "the record stays")
+
+	require.NoError(t, b.flagd.CreateFlag(writeNew)) // the person makes it again, as the error says
+	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+	require.NoError(t, err)
+	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.flag_record"))
+}
+
+func TestAFlagThatWasArchivedMeanwhileIsNotRestored(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.patch(t, writeNew, `{"instructions": [{"kind": "archiveFlag"}]}`)
+	for range 2 {
+		_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+		requirePermanent(t, err, "Flag", writeNew, "it was archived", "skip or retry")
+	}
+	flag, _ := b.flagd.Snapshot(writeNew)
+	require.True(t, flag.Archived)
 }
 
 func TestTwoStepsOnOneFlagRestoreToTheStateBeforeEach(t *testing.T) {

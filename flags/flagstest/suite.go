@@ -54,6 +54,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"restore again changes nothing":                  restoreAgain,
 		"a stranger's change is not overwritten":         stranger,
 		"an archived flag is a stranger's change too":    strangerArchived,
+		"what archives does not restore":                 restoreArchived,
 		"archive takes the flag from applications":       archive,
 		"an unknown flag is not found":                   unknown,
 		"a flag that is not boolean is refused":          notBoolean,
@@ -302,6 +303,30 @@ func strangerArchived(t *testing.T, f Fixture) {
 	var refusal *flags.Stranger
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, []string{"it was archived"}, refusal.Differs)
+}
+
+func restoreArchived(t *testing.T, f Fixture) {
+	live, err := f.Provider.Get(t.Context(), f.Furnished)
+	require.NoError(t, err)
+	require.NoError(t, f.Provider.Archive(t.Context(), f.Furnished, note))
+	archived, err := f.Provider.Get(t.Context(), f.Furnished)
+	require.NoError(t, err)
+	_, err = f.Provider.Restore(t.Context(), f.Furnished, live, archived, note)
+	require.ErrorIs(t, err, flags.ErrNotRestorable)
+	require.ErrorContains(t, err, "out of the archive, by hand")
+	again, err := f.Provider.Restore(t.Context(), f.Furnished, archived, live, note)
+	require.NoError(t, err, "it is as before")
+	require.Equal(t, archived, again)
+
+	plain, err := f.Provider.Get(t.Context(), f.Plain)
+	require.NoError(t, err)
+	wasArchived := plain
+	wasArchived.Archived, wasArchived.Summary = true, "archived"
+	_, err = f.Provider.Restore(t.Context(), f.Plain, wasArchived, plain, note)
+	require.ErrorIs(t, err, flags.ErrNotRestorable, "a live flag is not what it was")
+	after, err := f.Provider.Get(t.Context(), f.Plain)
+	require.NoError(t, err)
+	require.Equal(t, plain, after)
 }
 
 func archive(t *testing.T, f Fixture) {

@@ -20,6 +20,10 @@ func Restoration(current, before, ours flags.State) (want Targeting, done bool, 
 		return want, true, nil
 	}
 	if current.Equal(ours) {
+		if before.Archived || current.Archived {
+			return Targeting{}, false, fmt.Errorf("flag %q is %q and was %q before: archive it, or take it out of the archive, by hand: %w",
+				current.Key, current.Summary, before.Summary, flags.ErrNotRestorable)
+		}
 		return want, false, nil
 	}
 	return Targeting{}, false, stranger(current, before, ours)
