@@ -239,10 +239,16 @@ func (b *bundle) logged(of string) string {
 // startWorker starts the worker and points the chat's buttons at it.
 func (b *bundle) startWorker() {
 	b.t.Helper()
-	b.worker = b.process("worker", binaries.worker, []string{"--config", filepath.Join(b.folder, "worker.yaml")},
+	b.worker = b.anotherWorker("worker")
+	b.chat.SetInteractionsURL(b.worker.URL + "/slack/interactions")
+}
+
+// anotherWorker starts one more worker, with a log of its own.
+func (b *bundle) anotherWorker(name string) *demo.Process {
+	b.t.Helper()
+	return b.process(name, binaries.worker, []string{"--config", filepath.Join(b.folder, "worker.yaml")},
 		"HOME="+b.folder, "TEMPORAL_ADDRESS="+b.address, "SHOP_DSN="+b.dsn, "LD_TOKEN="+b.secrets.flagToken,
 		"LD_SDK_KEY="+b.secrets.sdkKey, "SLACK_TOKEN="+b.secrets.chatToken, "SLACK_SIGNING_SECRET="+b.secrets.signing)
-	b.chat.SetInteractionsURL(b.worker.URL + "/slack/interactions")
 }
 
 // stopWorker ends the worker gracefully; startWorker starts the next one.
