@@ -9,6 +9,7 @@ import (
 	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/internal/pg"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -17,6 +18,9 @@ import (
 // comes last, so that a plan that can't run changes nothing.
 func (a *Activities) Begin(ctx context.Context, in BeginInput) (Begun, error) {
 	begun, err := a.begin(ctx, in)
+	if errors.Is(err, pg.ErrSettings) { // for a person to mend; later it may also be a pooler that was put in between for a while
+		return Begun{}, permanent("Database", "%s", text(err))
+	}
 	return begun, fail(ctx, err)
 }
 
@@ -51,67 +55,38 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if err != nil {
 		return Begun{}, err
 	}
-	if begun.ResumeAt, err = a.resumeAt(ctx, db, p, files, state); err != nil {
+	from, err := resumeAt(ctx, db, p, files)
+	if err != nil {
 		return Begun{}, err
 	}
-	if err := a.checkFlags(ctx, p, begun.ResumeAt); err != nil {
+	if from, err = a.checkFlags(ctx, db, p, from); err != nil {
+		return Begun{}, err
+	}
+	if err := checkApprovals(p, from, in.Input.StartedBy); err != nil {
 		return Begun{}, err
 	}
 	if err := db.ready(ctx); err != nil { // its functions are part of the statements that are inspected now
 		return Begun{}, err
 	}
-	if err := a.checkBackfills(ctx, db, p, state, begun.ResumeAt); err != nil {
+	if err := a.checkBackfills(ctx, db, p, state, from); err != nil {
+		return Begun{}, err
+	}
+	if _, err := begunBefore(ctx, db, p, files, from); err != nil {
 		return Begun{}, err
 	}
 	if err := a.claim(ctx, db, o); err != nil {
 		return Begun{}, err
 	}
-	if begun.ResumeAt == 0 { // behind the point of no return nothing is undone
-		if begun.Begun, err = begunBefore(ctx, db, p, files); err != nil {
-			return Begun{}, err
-		}
+	// Looked at again: an attempt of the run before may have ended meanwhile. Now that the plan is ours none can any more.
+	again, err := resumeAt(ctx, db, p, files)
+	if err != nil {
+		return Begun{}, err
+	}
+	begun.ResumeAt = max(from, again)
+	if begun.Begun, err = begunBefore(ctx, db, p, files, begun.ResumeAt); err != nil {
+		return Begun{}, err
 	}
 	return begun, audit(ctx, db, o, "started", startedBy(in.Input))
-}
-
-// begunBefore finds the steps that an earlier run has begun and not undone. Without them a run that fails early would take the
-// schema from under a flag that the earlier one has turned on.
-func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files) ([]int, error) {
-	flagged, filled, err := db.ledger.Begun(ctx, p.Name)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range flagged {
-		if i := p.StepIndex(name); i < 0 || p.Steps[i].Flag == nil {
-			return nil, permanent("BadPlan", "an earlier run of plan %s has changed a flag in its step %s, and the plan has no such step any more: put the step back, so that it can be undone", p.Name, name)
-		}
-	}
-	var applied []uint
-	if files != nil {
-		if applied, err = ddl.New(db.pool, files, ddl.Options{Plan: p.Name}).Applied(ctx); err != nil {
-			return nil, err
-		}
-	}
-	var begun []int
-	var floor uint
-	for i, s := range p.Steps {
-		switch s.Verb() {
-		case plan.VerbFlag:
-			if slices.Contains(flagged, s.Name) {
-				begun = append(begun, i)
-			}
-		case plan.VerbBackfill:
-			if slices.Contains(filled, s.Name) {
-				begun = append(begun, i)
-			}
-		case plan.VerbMigrate:
-			if slices.ContainsFunc(applied, func(v uint) bool { return v > floor && v <= s.Migrate.To }) {
-				begun = append(begun, i)
-			}
-			floor = s.Migrate.To
-		}
-	}
-	return begun, nil
 }
 
 func startedBy(in signals.Input) string {
@@ -167,21 +142,61 @@ func (a *Activities) checkSchema(ctx context.Context, db *Database, p *plan.Plan
 	return state, nil
 }
 
-func (a *Activities) checkFlags(ctx context.Context, p *plan.Plan, from int) error {
+// checkFlags looks whether the plan's flags can be changed. It returns the step to begin with: an archived flag is no obstacle
+// to a run behind the point of no return, and one that this plan has archived itself shows that it was retiring its flags.
+func (a *Activities) checkFlags(ctx context.Context, db *Database, p *plan.Plan, from int) (int, error) {
 	if len(p.FlagKeys()) == 0 {
-		return nil
+		return from, nil
 	}
 	provider, err := a.provider(*p.Flags)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	var archived []string
 	for _, key := range p.FlagKeys() {
 		state, err := provider.Get(ctx, key)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if state.Archived && from == 0 { // a run behind the point of no return may have archived some itself
-			return permanent("Flag", "flag %s is archived: unarchive it, or name another", key)
+		if state.Archived {
+			archived = append(archived, key)
+		}
+	}
+	if len(archived) == 0 {
+		return from, nil
+	}
+	ours, err := db.ledger.Archived(ctx, p.Name)
+	if err != nil {
+		return 0, err
+	}
+	retiring := false
+	for i, s := range p.Steps {
+		if s.Retire != nil && slices.ContainsFunc(s.Retire.Flags, func(key string) bool {
+			return slices.Contains(archived, key) && slices.Contains(ours, key)
+		}) {
+			from, retiring = max(from, i), true
+		}
+	}
+	if from == 0 && !retiring {
+		return 0, permanent("Flag", "flag %s is archived: unarchive it, or name another", archived[0])
+	}
+	return from, nil
+}
+
+// checkApprovals refuses a step on which too few people may decide: who starts a migration has no say in it.
+func checkApprovals(p *plan.Plan, from int, startedBy string) error {
+	for _, s := range p.Steps[from:] {
+		if s.Approve == nil {
+			continue
+		}
+		quorum := max(s.Approve.Quorum, plan.DefaultQuorum)
+		others := len(s.Approve.By)
+		if slices.Contains(s.Approve.By, startedBy) {
+			others--
+		}
+		if others < quorum {
+			return permanent("BadPlan", "step %s wants %d approvals, and without %s, who starts the migration and so may not decide, %d can give one: "+
+				"let somebody else start it, or name more people", s.Name, quorum, startedBy, others)
 		}
 	}
 	return nil
@@ -208,52 +223,6 @@ func (a *Activities) checkBackfills(ctx context.Context, db *Database, p *plan.P
 	return nil
 }
 
-// claim takes the plan; from a migration that is no longer running it passes over.
-func (a *Activities) claim(ctx context.Context, db *Database, o Origin) error {
-	me := ledger.Holder{Migration: o.Migration, FirstRun: o.FirstRun}
-	err := db.ledger.Claim(ctx, o.Plan, o.PlanHash, me, ledger.Holder{})
-	var held *ledger.HeldError
-	if !errors.As(err, &held) {
-		return err
-	}
-	alive, asking := a.Alive(ctx, held.Holder.Migration, held.Holder.FirstRun)
-	if asking != nil {
-		return fmt.Errorf("ask whether migration %s still runs: %w", held.Holder.Migration, asking)
-	}
-	if alive {
-		return err
-	}
-	return db.ledger.Claim(ctx, o.Plan, o.PlanHash, me, held.Holder)
-}
-
-// resumeAt is the step behind the last irreversible one that this plan has already taken in a run that was cut off: all
-// before it was done then, and some of it can't even be looked at any more. 0 for a plan that starts at its beginning.
-// A schema that stands there by somebody else's doing is refused: nothing says that the steps before were done.
-func (a *Activities) resumeAt(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files, state ddl.State) (int, error) {
-	at := 0
-	for i, s := range p.Steps {
-		if s.Irreversible() && state.Exists && state.Version >= s.Migrate.To {
-			at = i + 1
-		}
-	}
-	if at == 0 {
-		return 0, nil
-	}
-	taken := p.Steps[at-1]
-	if err := db.ready(ctx); err != nil { // who applied what stands in our own tables
-		return 0, err
-	}
-	applied, err := ddl.New(db.pool, files, ddl.Options{Plan: p.Name}).Applied(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if !slices.Contains(applied, taken.Migrate.To) {
-		return 0, permanent("SchemaVersion", "the schema is at version %d, behind the irreversible step %s, and no unfinished run of this plan took it there: "+
-			"either the plan is completed, or somebody else migrated", state.Version, taken.Name)
-	}
-	return at, nil
-}
-
 // Finish closes the migration's claim.
 func (a *Activities) Finish(ctx context.Context, in FinishInput) error {
 	db, err := a.database(ctx, in.Origin)
@@ -263,8 +232,7 @@ func (a *Activities) Finish(ctx context.Context, in FinishInput) error {
 	if err := audit(ctx, db, in.Origin, string(in.Outcome), in.Detail); err != nil {
 		return fail(ctx, err)
 	}
-	me := ledger.Holder{Migration: in.Origin.Migration, FirstRun: in.Origin.FirstRun}
-	return fail(ctx, db.ledger.Close(ctx, in.Origin.Plan, me, string(in.Outcome), in.Outcome != signals.Failed))
+	return fail(ctx, db.ledger.Close(ctx, in.Origin.Plan, in.Origin.holder(), string(in.Outcome), in.Outcome != signals.Failed))
 }
 
 // Audit records what people said.

@@ -92,7 +92,14 @@ func (b *bundle) finish(t *testing.T, begun Begun, outcome signals.State) {
 
 func (b *bundle) migrate(t *testing.T, begun Begun, step string, to uint) (Migrated, error) {
 	t.Helper()
-	return run[Migrated](t, b, b.acts.Migrate, MigrateInput{Origin: begun.origin(step), Schema: begun.Schema, To: to}, call{})
+	return b.migrateAs(t, "run-1", begun, step, to)
+}
+
+func (b *bundle) migrateAs(t *testing.T, firstRun string, begun Begun, step string, to uint) (Migrated, error) {
+	t.Helper()
+	o := begun.origin(step)
+	o.FirstRun = firstRun
+	return run[Migrated](t, b, b.acts.Migrate, MigrateInput{Origin: o, Schema: begun.Schema, To: to}, call{})
 }
 
 func TestFinishGivesThePlanBack(t *testing.T) {
@@ -125,7 +132,9 @@ func TestAPlanGoesOnBehindItsPointOfNoReturn(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, before.ResumeAt, "a reversible step is looked at again")
 
-	_, err = b.migrate(t, begun, "drop-old", 3)
+	_, err = b.migrateAs(t, "run-1", begun, "drop-old", 3)
+	requirePermanent(t, err, "Superseded", "comes too late and changed nothing")
+	_, err = b.migrateAs(t, "run-2", begun, "drop-old", 3)
 	require.NoError(t, err)
 	b.patch(t, writeNew, `{"instructions": [{"kind": "archiveFlag"}]}`) // retire was under way
 	behind, err := b.begin(t, shopPlan, "run-3")
@@ -157,6 +166,13 @@ func TestBeginKnowsWhatACutOffRunHasBegun(t *testing.T) {
 	b.edit(t, "shop/plan.yaml", "- name: write-new\n", "- name: write-both\n")
 	_, err = b.begin(t, shopPlan, "run-3")
 	requirePermanent(t, err, "BadPlan", "step write-new", "put the step back")
+	require.Equal(t, "run-2", b.holder(t), "a refused plan claims nothing")
+	b.edit(t, "shop/plan.yaml", "- name: write-both\n", "- name: write-new\n")
+	b.edit(t, "shop/plan.yaml", writeNew, "customers-write-newer")
+	require.NoError(t, b.flagd.CreateFlag("customers-write-newer"))
+	_, err = b.begin(t, shopPlan, "run-3")
+	requirePermanent(t, err, "BadPlan", "flag "+writeNew, "step write-new", "now names flag customers-write-newer", "put the key back")
+	require.Equal(t, "run-2", b.holder(t))
 }
 
 func TestACompletedPlanIsNotRunAgain(t *testing.T) {

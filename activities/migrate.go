@@ -34,18 +34,31 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 	return done, fail(ctx, err)
 }
 
-// MigrateDown takes down the versions in (in.Floor, in.To] that this plan applied, newest first.
+// MigrateDown takes back what this plan has done to the versions in (in.Floor, in.To], newest first: statements that it has
+// begun outside a transaction, then versions that it applied. It waits for an attempt to bring the schema up that still runs.
 func (a *Activities) MigrateDown(ctx context.Context, in MigrateInput) (Migrated, error) {
 	done, err := a.migrate(ctx, in, func(ctx context.Context, engine *ddl.Engine, files *ddl.Files) ([]uint, error) {
-		applied, err := engine.Applied(ctx)
+		db, err := a.database(ctx, in.Origin)
 		if err != nil {
 			return nil, err
 		}
-		var undone []uint
-		for _, v := range slices.Backward(applied) {
-			if v <= in.Floor || v > in.To {
-				continue
+		if err := db.ledger.Undoing(ctx, in.Origin.Plan, in.Origin.holder()); err != nil {
+			return nil, err
+		}
+		if err := engine.Rest(ctx); err != nil {
+			return nil, err
+		}
+		applied, begun, err := ours(ctx, engine)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range slices.Backward(in.own(begun)) {
+			if err := engine.Withdraw(ctx, v, files.SHA256(v, ddl.Up)); err != nil {
+				return nil, err
 			}
+		}
+		var undone []uint
+		for _, v := range slices.Backward(in.own(applied)) {
 			err := engine.Down(ctx, v, files.SHA256(v, ddl.Down))
 			if errors.Is(err, ddl.ErrNotOurs) {
 				continue
@@ -60,29 +73,37 @@ func (a *Activities) MigrateDown(ctx context.Context, in MigrateInput) (Migrated
 	return done, fail(ctx, err)
 }
 
-// SchemaVersion changes nothing and says where the schema stands, and which versions in (in.Floor, in.To] this plan has applied.
+// own are those versions of the list that belong to the step.
+func (in MigrateInput) own(versions []uint) []uint {
+	return slices.DeleteFunc(slices.Clone(versions), func(v uint) bool { return v <= in.Floor || v > in.To })
+}
+
+// SchemaVersion changes nothing and says where the schema stands, and which versions in (in.Floor, in.To] this plan has applied,
+// or begun outside a transaction and not seen end: those may have done their work. It waits for an attempt that still runs.
 func (a *Activities) SchemaVersion(ctx context.Context, in MigrateInput) (Migrated, error) {
+	now, err := a.schemaVersion(ctx, in)
+	return now, fail(ctx, err)
+}
+
+func (a *Activities) schemaVersion(ctx context.Context, in MigrateInput) (Migrated, error) {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return Migrated{}, fail(ctx, err)
+		return Migrated{}, err
 	}
 	files, err := a.Plans.files(in.Schema.Folder)
 	if err != nil {
-		return Migrated{}, fail(ctx, err)
+		return Migrated{}, err
 	}
 	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan})
-	state, err := engine.State(ctx)
+	if err := engine.Rest(ctx); err != nil {
+		return Migrated{}, err
+	}
+	applied, begun, err := ours(ctx, engine)
 	if err != nil {
-		return Migrated{}, fail(ctx, err)
+		return Migrated{}, err
 	}
-	now := Migrated{Version: state.Version}
-	applied, err := engine.Applied(ctx)
-	for _, v := range applied {
-		if v > in.Floor && v <= in.To {
-			now.Versions = append(now.Versions, v)
-		}
-	}
-	return now, fail(ctx, err)
+	state, err := engine.State(ctx)
+	return Migrated{Versions: slices.Concat(in.own(applied), in.own(begun)), Version: state.Version}, err
 }
 
 // migrate runs work with heartbeats that tell what it waits for, and audits what it did.
@@ -99,10 +120,13 @@ func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(con
 	if err != nil {
 		return Migrated{}, err
 	}
-	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan, OnWait: func(w ddl.Waiting) {
+	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan, Claim: in.Origin.FirstRun, OnWait: func(w ddl.Waiting) {
 		waiting.set(signals.Blocked{Step: in.Origin.Step, Text: w.String()})
 	}})
 	versions, err := work(ctx, engine, files)
+	if errors.Is(err, ddl.ErrSuperseded) {
+		return Migrated{}, permanent("Superseded", "%v", err)
+	}
 	if err != nil {
 		return Migrated{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -41,6 +42,7 @@ func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, go
 		insert into contraflow.migration as m (plan, migration, first_run, plan_hash) values ($1, $2, $3, $4)
 		on conflict (plan) do update set
 			claimed_at = case when m.first_run = $3 then m.claimed_at else now() end,
+			undoing = m.undoing and m.first_run = $3,
 			migration = $2, first_run = $3, plan_hash = $4, ended_at = null, outcome = null
 		where m.ended_at is not null or m.first_run = $3 or (m.migration = $5 and m.first_run = $6)
 		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun).Scan(&holder.Migration, &holder.FirstRun)
@@ -52,6 +54,13 @@ func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, go
 		return wrap(err, "see who holds plan "+plan)
 	}
 	return &HeldError{Plan: plan, Holder: holder}
+}
+
+// Undoing says that the migration's rollback has begun: from now on none of its attempts may bring the schema up. It does
+// nothing if the claim is another's by now.
+func (l *Ledger) Undoing(ctx context.Context, plan string, me Holder) error {
+	_, err := l.pool.Exec(ctx, `update contraflow.migration set undoing = true where plan = $1 and first_run = $2 and not undoing`, plan, me.FirstRun)
+	return wrap(err, "mark the rollback of plan "+plan)
 }
 
 // Close ends the claim. With forget it drops what only a running migration needs: checkpoints, records of flags and the
@@ -97,12 +106,36 @@ func (l *Ledger) Left(ctx context.Context, plan, key string) ([]json.RawMessage,
 	return left, wrap(err, "read the records of flag "+key)
 }
 
-// Begun lists the steps of the plan whose flags or backfills a run has begun and nobody has undone yet.
-func (l *Ledger) Begun(ctx context.Context, plan string) (flags, backfills []string, err error) {
-	err = l.pool.QueryRow(ctx, `select
-		array(select distinct step from contraflow.flag_record where plan = $1 order by step),
-		array(select distinct step from contraflow.backfill_lane where plan = $1 order by step)`, plan).Scan(&flags, &backfills)
+// BegunFlag is a flag that a step has begun to change.
+type BegunFlag struct{ Step, Key string }
+
+// Begun lists what steps of the plan have begun and nobody has undone yet: changes of flags, and backfills by their steps.
+func (l *Ledger) Begun(ctx context.Context, plan string) (flags []BegunFlag, backfills []string, err error) {
+	rows, err := l.pool.Query(ctx, `select step, flag_key from contraflow.flag_record where plan = $1 order by step, flag_key`, plan)
+	if err == nil {
+		flags, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BegunFlag])
+	}
+	if err == nil {
+		err = l.pool.QueryRow(ctx, `select array(select distinct step from contraflow.backfill_lane where plan = $1 order by step)`, plan).Scan(&backfills)
+	}
 	return flags, backfills, wrap(err, "read what earlier runs of plan "+plan+" have begun")
+}
+
+const undefinedTable = "42P01" // SQLSTATE
+
+// Archived lists the flags that the plan has archived since it was last completed or rolled back: it was cut off while it
+// retired them.
+func (l *Ledger) Archived(ctx context.Context, plan string) ([]string, error) {
+	rows, err := l.pool.Query(ctx, `select distinct detail from contraflow.audit where plan = $1 and event = 'flag archived' and id >
+		(select coalesce(max(id), 0) from contraflow.audit where plan = $1 and event in ('completed', 'rolled_back'))`, plan)
+	var keys []string
+	if err == nil {
+		keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == undefinedTable {
+		return nil, nil // contraflow has never worked on this database
+	}
+	return keys, wrap(err, "read which flags plan "+plan+" has archived")
 }
 
 // RecordFlag writes what a change will leave, before the change is made; before is kept from the first call.

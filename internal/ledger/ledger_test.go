@@ -117,7 +117,7 @@ func TestCloseForgetsOnlyWhatItShould(t *testing.T) {
 		require.NoError(t, l.RecordFlag(t.Context(), plan, "s", "f", json.RawMessage(`{}`), json.RawMessage(`[]`)))
 		for _, sql := range []string{
 			"insert into contraflow.ddl_version (schema_name, version, plan) values ($1, 1, $1)",
-			"insert into contraflow.backfill_lane (plan, step, lane, hash, total) values ($1, 's', 0, 'h', 1)",
+			"insert into contraflow.backfill_lane (plan, step, lane, hash, total, target) values ($1, 's', 0, 'h', 1, 't')",
 			"insert into contraflow.backfill_control (plan, step) values ($1, 's')",
 		} {
 			_, err := pool.Exec(t.Context(), sql, plan)
@@ -194,4 +194,46 @@ func TestTextsOfPeopleAreStoredWhateverTheyHold(t *testing.T) {
 	l, pool := setup(t)
 	require.NoError(t, l.Audit(t.Context(), ledger.Event{Key: "k\x00", FirstRun: "r", Event: "approve", Actor: "a\x00b", Detail: "broken \xff and NUL \x00"}))
 	require.Equal(t, "a\uFFFDb: broken \uFFFD and NUL \uFFFD", one[string](t, pool, "select actor || ': ' || detail from contraflow.audit"))
+}
+
+func TestARollbackIsOfOneRun(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	undoing := func() bool { return one[bool](t, pool, "select undoing from contraflow.migration") }
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.NoError(t, l.Undoing(t.Context(), "p", second))
+	require.False(t, undoing(), "it isn't theirs")
+	require.NoError(t, l.Undoing(t.Context(), "p", first))
+	require.True(t, undoing())
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.True(t, undoing(), "the same run")
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, first))
+	require.False(t, undoing(), "the next one begins afresh")
+}
+
+func TestFlagsArchivedByARunThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	happens := func(run, plan, event, detail string) {
+		require.NoError(t, l.Audit(t.Context(), ledger.Event{Key: event + detail, FirstRun: run, Plan: plan, Event: event, Detail: detail}))
+	}
+	archived := func() []string {
+		keys, err := l.Archived(t.Context(), "p")
+		require.NoError(t, err)
+		return keys
+	}
+	happens("run-1", "p", "flag archived", "f")
+	happens("run-1", "q", "flag archived", "g")
+	require.Equal(t, []string{"f"}, archived())
+	happens("run-1", "p", "failed", "")
+	happens("run-2", "q", "completed", "")
+	require.Equal(t, []string{"f"}, archived())
+	happens("run-3", "p", "completed", "")
+	require.Empty(t, archived(), "that was another time")
+	happens("run-4", "p", "flag archived", "h")
+	require.Equal(t, []string{"h"}, archived())
+
+	_, err := pool.Exec(t.Context(), "drop schema contraflow cascade")
+	require.NoError(t, err)
+	require.Empty(t, archived())
 }
