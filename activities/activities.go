@@ -32,6 +32,8 @@ type Activities struct {
 	Chat *Chat
 	// Alive tells whether a migration is still running, so that the claim of one that was terminated can pass on.
 	Alive func(ctx context.Context, migration, firstRun string) (bool, error)
+	// Home tells which Temporal this is: Alive knows only of migrations there. Nil where there is but one.
+	Home func(context.Context) (Home, error)
 	// HTTP is used by health checks. Defaults to http.DefaultClient.
 	HTTP *http.Client
 }

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -46,6 +47,54 @@ func TestAPlanIsRunByOneMigrationAtATime(t *testing.T) {
 	_, err = b.begin(t, shopPlan, "run-2")
 	require.NoError(t, err)
 	require.Equal(t, "run-2", b.holder(t), "a terminated migration gives the plan up")
+}
+
+// Two developers, each with a Temporal of his own, and one database: what one doesn't know isn't gone.
+func TestAMigrationOnAnotherTemporalIsNotTakenForDead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		asks Home
+		same bool
+	}{
+		"another":                        {asks: Home{Namespace: "default", Cluster: "c-2", Address: "localhost:7233 on two"}},
+		"another namespace":              {asks: Home{Namespace: "other", Cluster: "c-1", Address: "localhost:7233 on one"}},
+		"another, neither tells":         {asks: Home{Namespace: "default", Address: "localhost:7233 on two"}},
+		"by another address":             {asks: Home{Namespace: "default", Cluster: "c-1", Address: "temporal:7233"}, same: true},
+		"at its address, with no memory": {asks: Home{Namespace: "default", Cluster: "c-3", Address: "localhost:7233 on one"}, same: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.acts.Alive = dead
+			b.acts.Home = func(context.Context) (Home, error) {
+				return Home{Namespace: "default", Cluster: "c-1", Address: "localhost:7233 on one"}, nil
+			}
+			_, err := b.begin(t, shopPlan, "run-1")
+			require.NoError(t, err)
+			b.acts.Home = func(context.Context) (Home, error) { return c.asks, nil }
+			_, err = b.begin(t, shopPlan, "run-2")
+			if c.same {
+				require.NoError(t, err)
+				require.Equal(t, "run-2", b.holder(t))
+				return
+			}
+			requirePermanent(t, err, "AlreadyRunning", "migration m", "namespace default of Temporal at localhost:7233 on one", "finish it or roll it back there")
+			require.Equal(t, "run-1", b.holder(t))
+			_, statement, found := strings.Cut(err.Error(), "run on the target database: ")
+			require.True(t, found)
+			statement, _, _ = strings.Cut(statement, " (type: ")
+			b.exec(t, statement)
+			_, err = b.begin(t, shopPlan, "run-2")
+			require.NoError(t, err, "the way out")
+		})
+	}
+	t.Run("Temporal is away", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.acts.Home = func(context.Context) (Home, error) { return Home{}, errors.New("no answer") }
+		_, err := b.begin(t, shopPlan, "run-1")
+		requireRetryable(t, err, "which Temporal this is")
+	})
 }
 
 func TestOfTwoBeginsOneWins(t *testing.T) {

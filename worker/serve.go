@@ -90,7 +90,7 @@ func serve(ctx context.Context, cfg *config.Config, env envconfig.EnvLookup, log
 		return nil // stopped as asked, before there was anything to stop
 	}
 	defer c.Close()
-	acts.Alive = alive(c)
+	acts.Alive, acts.Home = alive(c), home(c, temporal)
 	if cfg.Slack != nil {
 		_, secret := cfg.Slack.Secrets()
 		g, err := gateway.New(gateway.Config{SigningSecret: secret, People: cfg.Slack.People, Decider: decider{c}, Slack: chat, Log: log})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -87,6 +88,32 @@ func TestAliveIsUnknownWhileTemporalIsDown(t *testing.T) {
 	defer cancel()
 	_, err = alive(c)(ctx, "m", "r")
 	require.Error(t, err)
+}
+
+func TestHomeIsWhatTemporalSaysOfItself(t *testing.T) {
+	t.Parallel()
+	c := temporaltest.Client(t)
+	one, err := home(c, client.Options{Namespace: "default", HostPort: "temporal:7233"})(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "temporal:7233", one.Address)
+	require.NotEmpty(t, one.Cluster)
+	other, err := home(c, client.Options{Namespace: "default", HostPort: "localhost:7233"})(t.Context())
+	require.NoError(t, err)
+	require.True(t, one.Same(other), "whatever its address")
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	require.Equal(t, "localhost:7233 on "+machine, other.Address)
+	require.Equal(t, "127.0.0.1:1 on "+machine, unambiguous("127.0.0.1:1"))
+	require.Equal(t, "10.0.0.1:1", unambiguous("10.0.0.1:1"))
+
+	address, _ := freeAddress(t)
+	down, err := client.NewLazyClient(client.Options{HostPort: address})
+	require.NoError(t, err)
+	t.Cleanup(down.Close)
+	ctx, cancel := contextWithin(t, 2*time.Second)
+	defer cancel()
+	_, err = home(down, client.Options{})(ctx)
+	require.Error(t, err, "who can't be asked may be another")
 }
 
 func TestLinksToTheUI(t *testing.T) {

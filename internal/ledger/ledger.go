@@ -22,15 +22,24 @@ type Ledger struct{ pool *pgxpool.Pool }
 func New(pool *pgxpool.Pool) *Ledger { return &Ledger{pool} }
 
 // Holder is a migration that works on a plan.
-type Holder struct{ Migration, FirstRun string }
+type Holder struct {
+	Migration, FirstRun string
+	// Home is where it runs.
+	Home Home
+}
 
 // HeldError says that another migration works on the plan.
 type HeldError struct {
 	Plan   string
 	Holder Holder
+	// Elsewhere says that the holder runs on another Temporal than the one who asks, who can't tell whether it is gone.
+	Elsewhere bool
 }
 
 func (e *HeldError) Error() string {
+	if e.Elsewhere {
+		return fmt.Sprintf("plan %s is being run by migration %s (run %s) in %s: %s", e.Plan, e.Holder.Migration, e.Holder.FirstRun, e.Holder.Home, e.wayOut())
+	}
 	return fmt.Sprintf("plan %s is being run by migration %s (run %s): wait for it, or roll it back", e.Plan, e.Holder.Migration, e.Holder.FirstRun)
 }
 
@@ -39,21 +48,21 @@ func (e *HeldError) Error() string {
 func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, gone Holder) error {
 	var holder Holder
 	err := l.pool.QueryRow(ctx, `
-		insert into contraflow.migration as m (plan, migration, first_run, plan_hash) values ($1, $2, $3, $4)
+		insert into contraflow.migration as m (plan, migration, first_run, plan_hash, home) values ($1, $2, $3, $4, $7)
 		on conflict (plan) do update set
 			claimed_at = case when m.first_run = $3 then m.claimed_at else now() end,
 			undoing = m.undoing and m.first_run = $3,
-			migration = $2, first_run = $3, plan_hash = $4, ended_at = null, outcome = null
+			migration = $2, first_run = $3, plan_hash = $4, home = $7, ended_at = null, outcome = null
 		where m.ended_at is not null or m.first_run = $3 or (m.migration = $5 and m.first_run = $6)
-		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun).Scan(&holder.Migration, &holder.FirstRun)
+		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun, me.Home).Scan(&holder.Migration, &holder.FirstRun)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return wrap(err, "claim plan "+plan)
 	}
-	err = l.pool.QueryRow(ctx, `select migration, first_run from contraflow.migration where plan = $1`, plan).Scan(&holder.Migration, &holder.FirstRun)
+	err = l.pool.QueryRow(ctx, `select migration, first_run, home from contraflow.migration where plan = $1`, plan).Scan(&holder.Migration, &holder.FirstRun, &holder.Home)
 	if err != nil {
 		return wrap(err, "see who holds plan "+plan)
 	}
-	return &HeldError{Plan: plan, Holder: holder}
+	return &HeldError{Plan: plan, Holder: holder, Elsewhere: !holder.Home.Same(me.Home)}
 }
 
 // Undoing says that the migration's rollback has begun: from now on none of its attempts may bring the schema up. It does
