@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -32,8 +33,10 @@ func (b *bundle) requireUntouched() {
 // refused starts a migration that must fail at once, and returns what it says.
 func (b *bundle) refused(id string, input any) string {
 	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), limit)
+	defer cancel()
 	var failure *temporal.ApplicationError
-	require.ErrorAs(b.t, b.start(id, input).Get(b.t.Context(), nil), &failure)
+	require.ErrorAs(b.t, b.start(id, input).Get(ctx, nil), &failure, "it is not refused")
 	require.True(b.t, failure.NonRetryable(), failure.Message())
 	require.NotContains(b.t, failure.Message(), "postgres://")
 	return failure.Message()
