@@ -1,15 +1,19 @@
 package activities
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/examples/shop/seed"
+	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -263,4 +267,24 @@ func TestTheExampleIsDecodable(t *testing.T) {
 	require.NoError(t, err)
 	_, err = plan.Decode("plan.yaml", document)
 	require.NoError(t, err)
+}
+
+// As behind a pooler: the connection is made, without what we asked for.
+func TestBeginBehindAPoolerIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	config := b.acts.Databases["shop"].pool.Config()
+	config.ConnConfig.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.Exec(ctx, "set client_connection_check_interval = 0").Close()
+	}
+	pooled, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pooled.Close)
+	b.acts.Databases["shop"] = &Database{pool: pooled, backfill: pooled, ledger: ledger.New(pooled)}
+	for _, plan := range []string{shopPlan, "p"} {
+		_, err = b.begin(t, plan, "run-1")
+		requirePermanent(t, err, "Database", "lost: client_connection_check_interval", "connect to Postgres itself")
+		b.untouched(t)
+		b.only(t, fill)
+	}
 }
