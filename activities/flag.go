@@ -146,6 +146,10 @@ func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
 			return permanent("Flag", "flag %s is %q, but may serve the other value to some (%s), whom archiving it would switch over; take that out of its targeting first",
 				in.Key, now.Summary, strings.Join(now.Exceptions, ", "))
 		}
+		// First the intent: a run that is cut off behind the archiving is known by it, and goes on here when it is started again.
+		if err := audit(ctx, db, in.Origin, "archiving flag", in.Key); err != nil {
+			return err
+		}
 		if err := provider.Archive(ctx, in.Key, note(in.Origin)); err != nil {
 			return err
 		}

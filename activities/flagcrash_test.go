@@ -129,6 +129,9 @@ func TestACrashBehindTheArchiveIsGoneOnWith(t *testing.T) {
 	b.serve(t, writeNew, 100)
 	m.behind = "Archive"
 	requireRetryable(t, b.retire(t, begun.flag("retire", writeNew, 0)), errCrash.Error())
+	archived, err := b.acts.Databases["shop"].ledger.Archived(t.Context(), shopPlan)
+	require.NoError(t, err)
+	require.Equal(t, []string{writeNew}, archived, "a run that is cut off here is known to have been retiring")
 	require.NoError(t, b.retire(t, begun.flag("retire", writeNew, 0)))
 	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'flag archived'"))
 }

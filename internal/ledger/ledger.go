@@ -132,10 +132,10 @@ func (l *Ledger) Begun(ctx context.Context, plan string) (flags []BegunFlag, bac
 
 const undefinedTable = "42P01" // SQLSTATE
 
-// Archived lists the flags that the plan has archived since it was last completed or rolled back: it was cut off while it
-// retired them.
+// Archived lists the flags that the plan has begun to archive since it was last completed or rolled back: it was cut off while
+// it retired them.
 func (l *Ledger) Archived(ctx context.Context, plan string) ([]string, error) {
-	rows, err := l.pool.Query(ctx, `select distinct detail from contraflow.audit where plan = $1 and event = 'flag archived' and id >
+	rows, err := l.pool.Query(ctx, `select distinct detail from contraflow.audit where plan = $1 and event = 'archiving flag' and id >
 		(select coalesce(max(id), 0) from contraflow.audit where plan = $1 and event in ('completed', 'rolled_back'))`, plan)
 	var keys []string
 	if err == nil {

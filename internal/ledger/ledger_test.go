@@ -222,15 +222,15 @@ func TestFlagsArchivedByARunThatWasCutOff(t *testing.T) {
 		require.NoError(t, err)
 		return keys
 	}
-	happens("run-1", "p", "flag archived", "f")
-	happens("run-1", "q", "flag archived", "g")
+	happens("run-1", "p", "archiving flag", "f")
+	happens("run-1", "q", "archiving flag", "g")
 	require.Equal(t, []string{"f"}, archived())
 	happens("run-1", "p", "failed", "")
 	happens("run-2", "q", "completed", "")
 	require.Equal(t, []string{"f"}, archived())
 	happens("run-3", "p", "completed", "")
 	require.Empty(t, archived(), "that was another time")
-	happens("run-4", "p", "flag archived", "h")
+	happens("run-4", "p", "archiving flag", "h")
 	require.Equal(t, []string{"h"}, archived())
 
 	_, err := pool.Exec(t.Context(), "drop schema contraflow cascade")
