@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -237,31 +236,4 @@ func TestWorkerKilledBetweenAFlagsChangeAndItsAnswer(t *testing.T) {
 	b.say(signals.Rollback, signals.Request{By: "dave"})
 	b.rollsBack()
 	b.requireRolledBack()
-}
-
-// Temporal takes a worker that is frozen for dead and hands its lane to another one. Then it thaws, and knows of nothing.
-func TestAFrozenWorkerComesBackBesideItsSuccessor(t *testing.T) {
-	t.Parallel()
-	b := setup(t, options{slow: true})
-	lane := func() (fence int64) { return b.count(`select fence from contraflow.backfill_lane`) }
-	b.migrate()
-	b.walked(0.3)
-	b.inChunk()
-	frozen := b.worker
-	require.NoError(t, syscall.Kill(frozen.Pid(), syscall.SIGSTOP))
-	t.Cleanup(func() { _ = syscall.Kill(frozen.Pid(), syscall.SIGCONT) }) // or it could not be stopped
-	held := lane()
-
-	successor := b.anotherWorker("successor")
-	t.Cleanup(successor.Stop)
-	b.eventually("the successor has taken the lane over", func() bool { return lane() != held })
-	at, _ := b.share()
-	b.walked(at + 0.05)
-	require.NoError(t, syscall.Kill(frozen.Pid(), syscall.SIGCONT))
-	b.approve("cutover")
-	b.approve("contract")
-	require.Equal(t, b.rows, b.completes().Rows)
-	b.eventually("the old attempt was told off", func() bool {
-		return contains(b.logged("worker"), "another attempt has taken this lane over")
-	})
 }
