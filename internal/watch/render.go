@@ -149,8 +149,8 @@ func (r *renderer) steps(st *signals.Status) {
 			left = append(left, span{fmt.Sprintf(" %3d %%  ", step.Percent), text})
 		}
 		detail := clean(step.Detail)
-		if detail == "" && step.Rows > 0 && step.State == signals.StepDone {
-			detail = number(step.Rows) + " rows"
+		if step.Rows > 0 && step.State == signals.StepDone {
+			detail = strings.TrimSuffix(number(step.Rows)+" rows, "+detail, ", ")
 		}
 		r.apart(append(left, span{detail, text}), span{padLeft(r.took(step), took), dim})
 		r.backfillBar(step)

@@ -57,7 +57,7 @@ func waiting() Snapshot {
 	s := running()
 	s.Status.State, s.Status.Needs = signals.Waiting, "approval of step cutover"
 	s.Progress = nil
-	s.Status.Steps[2] = signals.StepStatus{Name: "fill", Verb: "backfill", State: signals.StepDone, Rows: 1_000_000, Started: at("14:02:05"), Ended: at("14:02:11")}
+	s.Status.Steps[2] = signals.StepStatus{Name: "fill", Verb: "backfill", State: signals.StepDone, Rows: 1_000_000, Detail: "none left", Started: at("14:02:05"), Ended: at("14:02:11")}
 	s.Status.Steps[3].State, s.Status.Steps[3].Detail = signals.StepDone, "0, at most 0 allowed"
 	s.Status.Steps[4].State, s.Status.Steps[4].Started = signals.StepWaiting, at("14:02:13")
 	s.Status.Approval = &signals.ApprovalStatus{
