@@ -89,7 +89,7 @@ func (c *changes) step(old, now signals.StepStatus) {
 		if now.Detail != "" {
 			text += ", " + now.Detail
 		}
-		if !now.Ended.IsZero() && !now.Started.IsZero() {
+		if !now.Ended.IsZero() && !now.Started.IsZero() && !undone(now) {
 			text += " (" + duration(now.Ended.Sub(now.Started)) + ")"
 		}
 		c.say("%s", text)

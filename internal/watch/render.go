@@ -157,10 +157,11 @@ func (r *renderer) steps(st *signals.Status) {
 	}
 }
 
-// took is how long the step took, or has taken so far.
+// took is how long the step took, or has taken so far. Of a step that was undone nobody knows: it ended with its compensation,
+// and all that came between is in that span.
 func (r *renderer) took(step signals.StepStatus) string {
 	switch {
-	case step.Started.IsZero():
+	case step.Started.IsZero(), undone(step):
 		return ""
 	case !step.Ended.IsZero():
 		return duration(step.Ended.Sub(step.Started))
@@ -168,6 +169,10 @@ func (r *renderer) took(step signals.StepStatus) string {
 		return ""
 	}
 	return duration(r.At.Sub(step.Started))
+}
+
+func undone(step signals.StepStatus) bool {
+	return step.State == signals.StepCompensated || step.State == signals.StepSkipped
 }
 
 func (r *renderer) backfillBar(step signals.StepStatus) {

@@ -73,8 +73,8 @@ func stuck() Snapshot {
 	st := s.Status
 	st.State, st.Cause, st.Needs = signals.Stuck, "check \"shop answers\" failed 3 times: connection refused", "retry or skip: flag customers-read-new was changed by a stranger"
 	st.Steps[5] = signals.StepStatus{Name: "read-new", Verb: "flag", State: signals.StepCompensating, Percent: 25, Started: at("14:02:00")}
-	st.Steps[2].State = signals.StepCompensated
-	st.Steps[3].State = signals.StepSkipped
+	st.Steps[2].State, st.Steps[2].Ended = signals.StepCompensated, at("14:02:10")
+	st.Steps[3] = signals.StepStatus{Name: "prove", Verb: "verify", State: signals.StepSkipped, Started: at("14:02:00"), Ended: at("14:02:11")}
 	s.Progress, s.Readings = nil, nil
 	s.Blocked = &signals.Blocked{Step: "expand", Text: "pid 4711 (psql, idle in transaction for 3 min) holds a lock on customers"}
 	s.Pending = []Pending{
