@@ -151,7 +151,7 @@ func (r *renderer) pending(p Pending) string {
 	if p.Activity == "" {
 		return fmt.Sprintf("the worker fails to take the next step (attempt %d): its log tells why", p.Attempt)
 	}
-	text := p.Activity
+	text := activityWords(p.Activity)
 	switch failure := clean(p.LastFailure); {
 	case strings.Contains(failure, "Heartbeat timeout"): // the SDK's words for a worker that is gone
 		text += ": its worker is gone, another goes on"
@@ -162,6 +162,41 @@ func (r *renderer) pending(p Pending) string {
 		return fmt.Sprintf("%s (attempt %d, trying now)", text, p.Attempt)
 	}
 	return fmt.Sprintf("%s (attempt %d, next in %s)", text, p.Attempt, coarse(p.NextAttempt.Sub(r.At)))
+}
+
+// activityWords is what people call an activity; one of a newer worker keeps its own name.
+func activityWords(activity string) string {
+	switch activity {
+	case "Begin":
+		return "the check before the first step"
+	case "Finish":
+		return "the end of the run"
+	case activityMigrate, "SchemaVersion":
+		return "the schema change"
+	case "MigrateDown":
+		return "undoing the schema change"
+	case "ApplyFlag":
+		return "the flag"
+	case "RestoreFlag":
+		return "undoing the flag"
+	case "RetireFlag":
+		return "retiring the flag"
+	case "PrepareBackfill", "ControlBackfill", activityLane:
+		return "the backfill"
+	case activityProof:
+		return "the backfill's proof"
+	case "ResetBackfill":
+		return "undoing the backfill"
+	case "Verify":
+		return "the verification"
+	case activityGuard:
+		return "the guard"
+	case "PostCard", "UpdateCard", "PostNotice":
+		return "the chat"
+	case "Audit":
+		return "the audit"
+	}
+	return activity
 }
 
 func (r *renderer) notices(all []signals.Notice) {

@@ -123,7 +123,7 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 				s.Blocked = &b
 			}
 		}
-		if a.GetAttempt() < 2 {
+		if a.GetAttempt() < 2 || recovered(a) {
 			continue
 		}
 		p := Pending{Activity: name, Attempt: a.GetAttempt(), LastFailure: message(a.GetLastFailure())}
@@ -136,6 +136,12 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(a.Lane, b.Lane))
 	})
 	slices.SortStableFunc(s.Pending, func(a, b Pending) int { return cmp.Compare(a.Activity, b.Activity) })
+}
+
+// recovered tells that the attempt that runs now has beaten: what failed before it holds nothing up any more.
+func recovered(a *workflowpb.PendingActivityInfo) bool {
+	return a.GetState() == enumspb.PENDING_ACTIVITY_STATE_STARTED && a.GetLastHeartbeatTime() != nil &&
+		a.GetLastHeartbeatTime().AsTime().After(a.GetLastStartedTime().AsTime())
 }
 
 // readEnd reads the last event of a closed run; next is the run that continues it, or "".

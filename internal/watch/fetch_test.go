@@ -10,11 +10,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
 	"github.com/contraflow/contraflow/signals"
@@ -157,6 +162,31 @@ func TestFetchSeesWhatTheActivitiesBeat(t *testing.T) {
 		return l == "  waits      flag server http://127.0.0.1:8030: connection refused (attempt 2, next in 59 min 59 s)" ||
 			l == "  waits      flag server http://127.0.0.1:8030: connection refused (attempt 2, next in 59 min 58 s)"
 	}), "%q", Render(s, Style{}))
+}
+
+// A worker's death is no news any more once another worker's attempt beats, and news again when that one dies too.
+func TestAnAttemptThatBeatsHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	started := time.Now()
+	guard := func(state enumspb.PendingActivityState, beat time.Time) *workflowpb.PendingActivityInfo {
+		return &workflowpb.PendingActivityInfo{
+			ActivityType: &commonpb.ActivityType{Name: activityGuard}, State: state, Attempt: 2,
+			LastFailure:     &failurepb.Failure{Message: "activity Heartbeat timeout"},
+			LastStartedTime: timestamppb.New(started), LastHeartbeatTime: timestamppb.New(beat),
+		}
+	}
+	for name, c := range map[string]struct {
+		activity *workflowpb.PendingActivityInfo
+		waits    int
+	}{
+		"the attempt before it beat":    {guard(enumspb.PENDING_ACTIVITY_STATE_STARTED, started.Add(-time.Second)), 1},
+		"it beats itself":               {guard(enumspb.PENDING_ACTIVITY_STATE_STARTED, started.Add(time.Second)), 0},
+		"it has beaten and failed then": {guard(enumspb.PENDING_ACTIVITY_STATE_SCHEDULED, started.Add(time.Second)), 1},
+	} {
+		var s Snapshot
+		s.readActivities([]*workflowpb.PendingActivityInfo{c.activity})
+		require.Len(t, s.Pending, c.waits, name)
+	}
 }
 
 func TestFetchTellsEveryEnd(t *testing.T) {
