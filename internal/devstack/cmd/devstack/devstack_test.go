@@ -57,6 +57,18 @@ func TestSettings(t *testing.T) {
 	require.Equal(t, watch.RolledBack, rollback.outcome())
 }
 
+func TestOnlyAPersonMayDecideForARollback(t *testing.T) {
+	t.Parallel()
+	for _, name := range []scenario{split, crash} {
+		alone, asked := settings{scenario: name}, settings{scenario: name, interactive: true}
+		require.Equal(t, watch.Completed, alone.wants(watch.RolledBack), name)
+		require.Equal(t, watch.RolledBack, asked.wants(watch.RolledBack), name)
+		require.Equal(t, watch.Completed, asked.wants(watch.Completed), name)
+		require.Equal(t, watch.Completed, asked.wants(watch.Failed), name)
+	}
+	require.Equal(t, watch.RolledBack, settings{scenario: rollback, interactive: true}.wants(watch.Completed))
+}
+
 func TestOnlyTheCrashScenarioIsPaced(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[scenario]int{split: 0, rollback: 0, crash: 1000} {

@@ -28,6 +28,14 @@ func (s scenario) outcome() watch.Outcome {
 	return watch.Completed
 }
 
+// wants is the outcome that is right, given the one that came: a person may reject what the scenario meant to complete.
+func (s settings) wants(came watch.Outcome) watch.Outcome {
+	if s.interactive && came == watch.RolledBack {
+		return came
+	}
+	return s.scenario.outcome()
+}
+
 const (
 	// Fewer rows make no backfill to speak of; more than these do not fit on a laptop's disk.
 	minRows, maxRows = 1000, 100_000_000
