@@ -14,6 +14,7 @@ import (
 
 // PrepareBackfill splits the table into lanes, or finds those of an earlier run.
 func (a *Activities) PrepareBackfill(ctx context.Context, in BackfillInput) (BackfillPrepared, error) {
+	defer beat(ctx, nothing)()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
 		return BackfillPrepared{}, fail(ctx, err)
@@ -64,6 +65,7 @@ func (a *Activities) ProveBackfill(ctx context.Context, in BackfillInput) (Backf
 // ControlBackfill writes the control row, which every lane reads with every chunk. It does so beside the lanes' pool, all of
 // whose connections they may hold.
 func (a *Activities) ControlBackfill(ctx context.Context, in ControlInput) error {
+	defer beat(ctx, nothing)()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
 		return fail(ctx, err)
@@ -77,6 +79,7 @@ func control(ctx context.Context, db *Database, o Origin, c Control) error {
 
 // ResetBackfill forgets the checkpoints; when it returns, no attempt that still runs can change a row.
 func (a *Activities) ResetBackfill(ctx context.Context, in BackfillInput) error {
+	defer beat(ctx, nothing)()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
 		return fail(ctx, err)

@@ -17,6 +17,7 @@ import (
 // Begin resolves the plan, checks it against files, database and flag service, and claims it for the migration: the claim
 // comes last, so that a plan that can't run changes nothing.
 func (a *Activities) Begin(ctx context.Context, in BeginInput) (Begun, error) {
+	defer beat(ctx, nothing)()
 	begun, err := a.begin(ctx, in)
 	if errors.Is(err, pg.ErrSettings) { // for a person to mend; later it may also be a pooler that was put in between for a while
 		return Begun{}, permanent("Database", "%s", text(err))
@@ -225,6 +226,7 @@ func (a *Activities) checkBackfills(ctx context.Context, db *Database, p *plan.P
 
 // Finish closes the migration's claim.
 func (a *Activities) Finish(ctx context.Context, in FinishInput) error {
+	defer beat(ctx, nothing)()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
 		return fail(ctx, err)

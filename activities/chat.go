@@ -11,6 +11,7 @@ import (
 
 // PostCard asks people to decide. A second attempt first looks for the card of the one before.
 func (a *Activities) PostCard(ctx context.Context, in Card) (CardRef, error) {
+	defer beat(ctx, nothing)()
 	if a.Chat == nil {
 		return CardRef{}, nil
 	}

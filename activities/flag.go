@@ -15,6 +15,7 @@ import (
 // that is started again goes on where it stopped. What the flag was before is recorded first, and what it will be as well:
 // after a crash in between we still know our own change from a stranger's.
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
+	defer beat(ctx, nothing)()
 	now, err := a.applyFlag(ctx, in)
 	return now, fail(ctx, err)
 }
@@ -80,6 +81,7 @@ func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provid
 
 // RestoreFlag puts back exactly what the flag was before the step, unless a stranger changed it since.
 func (a *Activities) RestoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
+	defer beat(ctx, nothing)()
 	now, err := a.restoreFlag(ctx, in)
 	return now, fail(ctx, err)
 }
@@ -126,6 +128,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 
 // RetireFlag archives a flag that serves one value to everybody.
 func (a *Activities) RetireFlag(ctx context.Context, in FlagInput) error {
+	defer beat(ctx, nothing)()
 	return fail(ctx, a.retireFlag(ctx, in))
 }
 

@@ -81,6 +81,7 @@ func (in MigrateInput) own(versions []uint) []uint {
 // SchemaVersion changes nothing and says where the schema stands, and which versions in (in.Floor, in.To] this plan has applied,
 // or begun outside a transaction and not seen end: those may have done their work. It waits for an attempt that still runs.
 func (a *Activities) SchemaVersion(ctx context.Context, in MigrateInput) (Migrated, error) {
+	defer beat(ctx, nothing)()
 	now, err := a.schemaVersion(ctx, in)
 	return now, fail(ctx, err)
 }

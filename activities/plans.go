@@ -62,7 +62,11 @@ func (p *Plans) find(name string) (stored, error) {
 	case broken != nil:
 		return stored{}, broken
 	}
-	return stored{}, permanent("UnknownPlan", "the worker knows no plan %q; it knows: %s; files with mistakes: %s", name, orNone(known), orNone(unread))
+	mistaken := ""
+	if len(unread) > 0 {
+		mistaken = "; files with mistakes, which `contraflow validate` lists: " + orNone(unread)
+	}
+	return stored{}, permanent("UnknownPlan", "the worker knows no plan %q; it knows: %s%s", name, orNone(known), mistaken)
 }
 
 func (p *Plans) read(file string) (*plan.Plan, error) {
@@ -93,7 +97,7 @@ func (p *Plans) place(whole *plan.Plan) stored {
 // files reads the SQL files of a folder below the root.
 func (p *Plans) files(folder string) (*ddl.Files, error) {
 	if info, err := fs.Stat(p.root.FS(), folder); err != nil || !info.IsDir() {
-		return nil, permanent("SQLFiles", "there is no folder %s below the worker's plan root", folder)
+		return nil, permanent("SQLFiles", "there is no folder %s below the worker's plan root: put it there, beside the plan of the same name if the worker knows one", folder)
 	}
 	below, err := fs.Sub(p.root.FS(), folder)
 	if err != nil {

@@ -91,7 +91,7 @@ func TestPlansAreFoundByTheirNames(t *testing.T) {
 		require.NoError(t, err, name)
 	}
 	_, err := b.begin(t, "nope", "run-1")
-	requirePermanent(t, err, "UnknownPlan", "it knows: as-json, short, split-customer-address;", "mistakes: a-folder.yaml, broken.yaml, gone.yaml")
+	requirePermanent(t, err, "UnknownPlan", "it knows: as-json, short, split-customer-address;", "lists: a-folder.yaml, broken.yaml, gone.yaml")
 	_, err = b.begin(t, "broken", "run-1")
 	requirePermanent(t, err, "BadPlan", "broken.yaml:")
 	_, err = b.begin(t, "gone", "run-1")

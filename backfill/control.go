@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,8 +23,8 @@ type Control struct {
 // SetControl acts on all lanes within one chunk. It may come before Prepare, and its row may be changed from psql as well
 // (table contraflow.backfill_control).
 func (e *Engine) SetControl(ctx context.Context, plan, step string, c Control) error {
-	if c.RowsPerSecond < NoCap {
-		return fmt.Errorf("%w: %d rows per second; give a number above 0, or 0 for the plan's, or %d for no cap", ErrSpec, c.RowsPerSecond, NoCap)
+	if c.RowsPerSecond < NoCap || c.RowsPerSecond > math.MaxInt32 {
+		return fmt.Errorf("%w: %d rows per second; give a number from 1 to 2147483647, or 0 for the plan's, or %d for no cap", ErrSpec, c.RowsPerSecond, NoCap)
 	}
 	_, err := e.pool.Exec(ctx, `insert into contraflow.backfill_control (plan, step, paused, rows_per_second) values ($1, $2, $3, $4)
 		on conflict (plan, step) do update set paused = excluded.paused, rows_per_second = excluded.rows_per_second`,

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -154,6 +155,9 @@ func (p *sqlProber) redact(err error) error {
 		}
 		if pg.HidesRows(server) {
 			return fmt.Errorf("the query failed with SQLSTATE %s: %s", server.Code, pg.RowsHidden)
+		}
+		if strings.HasPrefix(server.Code, "42") && server.Position > 0 { // of the query's own text, before it met any row
+			return fmt.Errorf("the query failed with SQLSTATE %s at character %d: %s", server.Code, server.Position, server.Message)
 		}
 		return fmt.Errorf("the query failed with SQLSTATE %s: run it by hand to see why", server.Code)
 	}

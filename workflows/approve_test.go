@@ -119,7 +119,11 @@ func TestInadmissibleDecisions(t *testing.T) {
 			require.EqualError(t, a.rejected, c.want)
 			require.False(t, a.accepted)
 			require.Equal(t, []string{signal + " refused: " + c.want}, b.notices())
-			require.Equal(t, signal+" refused: "+c.want, b.made("PostNotice refused")[0].in.(activities.NoticeInput).Text)
+			whose := ""
+			if c.decision.By != "" {
+				whose = " by " + c.decision.By
+			}
+			require.Equal(t, signal+whose+" refused: "+c.want, b.made("PostNotice refused")[0].in.(activities.NoticeInput).Text)
 			require.Equal(t, []string{"approve", "approve"}, b.audited())
 		})
 	}

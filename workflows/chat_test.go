@@ -51,7 +51,7 @@ func TestRefusingChatIsKnown(t *testing.T) {
 	b.completes()
 	require.Equal(t, []string{
 		"skip refused: nothing is stuck",
-		"the chat was not told that skip refused: nothing is stuck: it broke",
+		"the chat was not told that skip by dave refused: nothing is stuck: it broke",
 		"the approval could not be posted: it broke",
 		"the approval could not be posted: it broke",
 		"the chat was not told that split-customer-address completed: 1000 rows filled: it broke",

@@ -2,7 +2,9 @@ package workflows
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -35,11 +37,23 @@ func taking[T any](take func(T) error) func(json.RawMessage) error {
 		var payload T
 		if len(raw) > 0 {
 			if err := json.Unmarshal(raw, &payload); err != nil {
-				return fmt.Errorf("its input is not understood: %w", err)
+				return fmt.Errorf("its input is not understood: %s", misread(err))
 			}
 		}
 		return take(payload)
 	}
+}
+
+// misread says in plain words what is wrong with a payload.
+func misread(err error) string {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) && kind.Field != "" {
+		return fmt.Sprintf("%s can't be of type %s", kind.Field, kind.Value)
+	}
+	if kind != nil {
+		return fmt.Sprintf("it must be an object with keys, not of type %s", kind.Value)
+	}
+	return "it is no JSON object"
 }
 
 // listen takes signals in for as long as the run lasts.
@@ -76,9 +90,18 @@ func (m *migration) hear(h heard, raw json.RawMessage) {
 	}
 	if err != nil {
 		m.notice("%s refused: %v", h.name, err)
-		m.news("refused", fmt.Sprintf("%s refused: %v", h.name, err))
+		m.news("refused", fmt.Sprintf("%s%s refused: %v", h.name, sender(raw), err))
 	}
 	m.show()
+}
+
+// sender is " by NAME", as far as a signal's payload can be read: in a chat people want to know whose it was.
+func sender(raw json.RawMessage) string {
+	var from struct{ By string }
+	if json.Unmarshal(raw, &from) != nil || from.By == "" {
+		return ""
+	}
+	return " by " + from.By
 }
 
 func (m *migration) pauseBySignal(r signals.Request) error {
@@ -140,8 +163,8 @@ func (m *migration) give(a answer, r signals.Request) error {
 }
 
 func (m *migration) throttle(r signals.ThrottleRequest) error {
-	if r.RowsPerSecond < 0 {
-		return fmt.Errorf("rowsPerSecond must be 0 (no cap) or more")
+	if r.RowsPerSecond < 0 || r.RowsPerSecond > math.MaxInt32 {
+		return fmt.Errorf("rowsPerSecond must be from 0 (no cap) to %d", math.MaxInt32)
 	}
 	m.RowsPerSecond = r.RowsPerSecond
 	if r.RowsPerSecond == 0 {

@@ -163,7 +163,7 @@ func (m *migration) runStep(ctx workflow.Context) error {
 		if ctx.Err() != nil {
 			return errHalted
 		}
-		status.State = signals.StepFailed
+		status.State, status.Detail = signals.StepFailed, reason(err)
 		m.closeApproval("expired") // open still if the step's own timeout ended it
 		err = fmt.Errorf("step %s: %s", step.Name, reason(err))
 		if !m.PointOfNoReturn {

@@ -36,7 +36,7 @@ func retries(attempts int32) *temporal.RetryPolicy {
 // quick is for one question or one change; attempts 0 tries until it is cancelled: the status says what it waits for.
 func quick(ctx workflow.Context, attempts int32) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: quickTimeout, RetryPolicy: retries(attempts), WaitForCancellation: true,
+		StartToCloseTimeout: quickTimeout, HeartbeatTimeout: heartbeatTimeout, RetryPolicy: retries(attempts), WaitForCancellation: true,
 	})
 }
 

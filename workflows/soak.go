@@ -15,5 +15,9 @@ func (m *migration) soak(ctx workflow.Context, step plan.Step) error {
 	m.current().State = signals.StepWaiting
 	m.current().Detail = "soaking for " + step.Soak.String()
 	m.show()
-	return sleepUntil(ctx, m.Until)
+	if err := sleepUntil(ctx, m.Until); err != nil {
+		return err
+	}
+	m.current().Detail = "soaked for " + step.Soak.String()
+	return nil
 }
