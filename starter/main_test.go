@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,9 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 			return nil, err
 		}
 		plan = document.Name
+	}
+	if kind, refused := strings.CutPrefix(plan, "refused-"); refused {
+		return nil, temporal.NewNonRetryableApplicationError("the worker says no", map[string]string{"unknown": "UnknownPlan", "held": "AlreadyRunning"}[kind], nil)
 	}
 	st := signals.Status{
 		Plan: plan, PlanHash: stubHash, Database: "shop", State: signals.Waiting, StartedBy: in.StartedBy, Started: workflow.Now(ctx),

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -32,7 +33,18 @@ type started struct {
 	RunID     string `json:"runId"`
 	Plan      string `json:"plan"`
 	StartedBy string `json:"startedBy"`
+	// Begun: its plan was found and the database looked at. A migration that has not begun yet may still be refused.
+	Begun bool `json:"begun"`
+	// Waits says why it has not begun, as far as that is known.
+	Waits string `json:"waits,omitempty"`
 }
+
+const (
+	// A worker that is alive begins in well under a second; one that must wait for something says so after its first attempts.
+	beginTimeout = 3 * time.Second
+	// Short beside a beginning, so that a script hardly notices the wait.
+	beginPoll = 100 * time.Millisecond
+)
 
 func newStart(a *app) *cobra.Command {
 	var f startFlags
@@ -47,6 +59,9 @@ worker knows. The SQL files always come from the worker's own plan folder.
 
 One migration of a plan runs at a time. A plan that was stopped half way is simply started again: each step looks at
 the world first and does only what is missing. Who starts a migration may not approve it.
+
+The program waits a moment for the migration to begin. One that is refused there (no such plan, no such database, the
+plan runs under another id) has changed nothing and ends the program with 1, or with 2 when the plan is at fault.
 
 With --wait the program stays and shows the migration until it has ended, also over a restart of Temporal; stopping it
 with Ctrl-C does not stop the migration. Exit codes then: 0 completed, 3 rolled back, 1 any other end.`,
@@ -82,9 +97,59 @@ func (a *app) start(ctx context.Context, planArg string, f startFlags) error {
 		if f.wait {
 			return a.follow(ctx, c, f.id, run.GetRunID())
 		}
-		return a.answer(started{f.id, run.GetRunID(), name, input.StartedBy},
-			"Migration %s started. Look on: contraflow watch %s", f.id, f.id)
+		s, err := begin(ctx, c, f.id, run.GetRunID())
+		if err != nil {
+			return err
+		}
+		answer := started{ID: f.id, RunID: run.GetRunID(), Plan: name, StartedBy: input.StartedBy, Begun: begun(s), Waits: s.Waits()}
+		switch {
+		case answer.Begun:
+			answer.Waits = ""
+			return a.answer(answer, "Migration %s started. Look on: contraflow watch %s", f.id, f.id)
+		case answer.Waits == "":
+			return a.answer(answer, "Migration %s started; it has not begun yet. Look on: contraflow watch %s", f.id, f.id)
+		}
+		return a.answer(answer, "Migration %s started; it waits: %s\nLook on: contraflow watch %s", f.id, answer.Waits, f.id)
 	})
+}
+
+// begin waits until the migration has begun, at most beginTimeout; s is then as it was last seen. The error is the migration's own
+// failure, or ctx's.
+func begin(ctx context.Context, c client.Client, id, runID string) (s watch.Snapshot, err error) {
+	tick := time.NewTicker(beginPoll)
+	defer tick.Stop()
+	late := time.NewTimer(beginTimeout)
+	defer late.Stop()
+	for {
+		// Started it is, whatever becomes of the connection now.
+		if seen, err := watch.Fetch(ctx, c, id, runID); err == nil {
+			s = seen
+		}
+		switch {
+		case s.Outcome == watch.Failed:
+			return s, failed(s)
+		case begun(s):
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-late.C:
+			return s, nil
+		case <-tick.C:
+		}
+	}
+}
+
+func begun(s watch.Snapshot) bool { return s.Closed || s.Status != nil && s.Status.PlanHash != "" }
+
+// failed is how a migration failed; a plan that is at fault counts like one that is found bad here.
+func failed(s watch.Snapshot) error {
+	err := fmt.Errorf("migration %s failed: %s", s.ID, s.Failure)
+	if s.FailureType == "BadPlan" || s.FailureType == "UnknownPlan" {
+		return &usageError{err}
+	}
+	return err
 }
 
 func execute(ctx context.Context, c client.Client, f startFlags, input signals.Input) (client.WorkflowRun, error) {

@@ -40,7 +40,8 @@ func TestAPlanFileTravelsWhole(t *testing.T) {
 	require.Zero(t, a.code, a.stdout)
 	var s started
 	a.decode(t, &s)
-	require.Equal(t, started{ID: "whole-plan", RunID: s.RunID, Plan: "split-customer-address", StartedBy: "carol"}, s)
+	require.Contains(t, s.Waits, "No worker answers")
+	require.Equal(t, started{ID: "whole-plan", RunID: s.RunID, Plan: "split-customer-address", StartedBy: "carol", Waits: s.Waits}, s)
 
 	events := dial(t).GetWorkflowHistory(t.Context(), s.ID, s.RunID, false, 0)
 	first, err := events.Next()
@@ -52,6 +53,29 @@ func TestAPlanFileTravelsWhole(t *testing.T) {
 	require.Equal(t, "split-customer-address", raw["plan"].(map[string]any)["name"])
 	require.Len(t, raw["plan"].(map[string]any)["steps"], 9)
 	require.Equal(t, signals.Workflow, attributes.GetWorkflowType().GetName())
+}
+
+func TestAMigrationThatIsRefusedAtOnceIsNotCalledStarted(t *testing.T) {
+	t.Parallel()
+	for id, code := range map[string]int{"refused-unknown": exitUsage, "refused-held": exitError} {
+		startWorker(t, id)
+		a := call(t, "start", id, "--task-queue", id)
+		require.Equal(t, code, a.code)
+		require.Equal(t, "migration "+id+" failed: the worker says no\n", a.stderr)
+		require.Empty(t, a.stdout)
+	}
+}
+
+func TestABeginningIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	startWorker(t, "begins")
+	a := call(t, "start", "begins", "--task-queue", "begins")
+	require.Zero(t, a.code)
+	require.Equal(t, "Migration begins started. Look on: contraflow watch begins\n", a.stdout)
+
+	a = call(t, "start", "begins-late", "--task-queue", "nobody-begins")
+	require.Zero(t, a.code)
+	require.Contains(t, a.stdout, "Migration begins-late started; it waits: No worker answers.")
 }
 
 func TestABadPlanStartsNothing(t *testing.T) {

@@ -164,6 +164,19 @@ func (r *renderer) pending(p Pending) string {
 	return fmt.Sprintf("%s (attempt %d, next in %s)", text, p.Attempt, coarse(p.NextAttempt.Sub(r.At)))
 }
 
+// Waits says in words what holds a migration up that is no person; "" when nothing does.
+func (s Snapshot) Waits() string {
+	if s.NoWorker {
+		return noWorker
+	}
+	r := renderer{Snapshot: s}
+	var all []string
+	for _, p := range s.Pending {
+		all = append(all, r.pending(p))
+	}
+	return strings.Join(all, "; ")
+}
+
 // activityWords is what people call an activity; one of a newer worker keeps its own name.
 func activityWords(activity string) string {
 	switch activity {

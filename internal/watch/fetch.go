@@ -160,6 +160,11 @@ func (s *Snapshot) readEnd(ctx context.Context, c client.Client, runID string) (
 		if decode(event.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &result) {
 			s.Result = &result
 		}
+	case Failed:
+		var failed *temporal.ApplicationError
+		if errors.As(failure(event), &failed) {
+			s.FailureType = failed.Type()
+		}
 	case RolledBack:
 		var failed *temporal.ApplicationError
 		var report signals.RollbackReport

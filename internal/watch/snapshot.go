@@ -67,6 +67,8 @@ type Snapshot struct {
 	Report *signals.RollbackReport `json:"report,omitempty"`
 	// Failure in words of any other end; "" when there is none.
 	Failure string `json:"failure,omitempty"`
+	// FailureType is the kind of a failed migration's error, for example BadPlan.
+	FailureType string `json:"failureType,omitempty"`
 }
 
 // Pending is an activity that failed and is tried again.
