@@ -107,7 +107,8 @@ func (s *Stack) Stop() {
 	s.undo = nil
 }
 
-// Broken gets an error when a process ends that nobody asked to; the error holds the end of its log.
+// Broken gets an error when a process ends that nobody asked to; the error holds the end of its log, and is a *WorkerEnded
+// when it was the worker.
 func (s *Stack) Broken() <-chan error { return s.broken }
 
 // DSN of the shop's database, as the role that owns it.

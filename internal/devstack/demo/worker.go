@@ -55,9 +55,12 @@ func (s *Stack) StartWorker(ctx context.Context) error {
 	if s.worker != nil {
 		return nil
 	}
-	process, err := Program{
-		Name: "worker", Path: s.options.Binaries.Worker, Log: s.log("worker"), Broken: s.tellBroken,
-		Args: []string{"--config", s.configFile()},
+	var process *Process // written and read with mu held
+	var err error
+	process, err = Program{
+		Name: "worker", Path: s.options.Binaries.Worker, Log: s.log("worker"),
+		Broken: func(err error) { s.workerEnded(process, err) },
+		Args:   []string{"--config", s.configFile()},
 		Env: []string{
 			"HOME=" + s.Folder, // the user's own Temporal profile is for other servers
 			"TEMPORAL_ADDRESS=" + s.Temporal.Address(), "TEMPORAL_NAMESPACE=" + temporalserver.Namespace,
@@ -71,6 +74,22 @@ func (s *Stack) StartWorker(ctx context.Context) error {
 	s.worker = process
 	s.Chat.SetInteractionsURL(process.URL + gateway.InteractionsPath)
 	return nil
+}
+
+// WorkerEnded says that the worker ended although nobody asked the stack to end it. StartWorker starts another one.
+type WorkerEnded struct{ error }
+
+// Unwrap returns how it ended.
+func (e *WorkerEnded) Unwrap() error { return e.error }
+
+// workerEnded tells it, unless that worker has been replaced meanwhile.
+func (s *Stack) workerEnded(process *Process, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.worker == process {
+		s.worker = nil
+		s.tellBroken(&WorkerEnded{err})
+	}
 }
 
 // Worker is the process that runs now; nil when none does.

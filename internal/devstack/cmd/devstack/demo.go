@@ -88,6 +88,7 @@ type ended struct {
 	backfill time.Duration // how long it took; 0 when it did not end
 	// kills of the worker, and how many of them met a chunk.
 	kills, inChunk int
+	revivals       int // how often the worker was started again after somebody else killed it
 }
 
 // perform runs the migration under load.
@@ -101,13 +102,7 @@ func (d *show) perform(ctx context.Context) (e ended, err error) {
 	defer tasks.Wait()
 	defer stopLoad()
 	defer stopOthers(nil)
-	tasks.Go(func() {
-		select {
-		case err := <-d.stack.Broken():
-			stopOthers(err)
-		case <-others.Done():
-		}
-	})
+	tasks.Go(func() { d.mind(others, stopOthers) })
 	loaded := make(chan struct{})
 	tasks.Go(func() { d.load.Run(loading); close(loaded) })
 	tasks.Go(func() { d.view.ask(others) })
@@ -140,11 +135,31 @@ func (d *show) perform(ctx context.Context) (e ended, err error) {
 	<-loaded
 	e.readBack = d.load.ReadBack(others)
 	e.stats, e.backfill = d.load.Stats(), d.view.backfill
-	e.kills, e.inChunk = d.view.kills()
+	e.kills, e.inChunk, e.revivals = d.view.kills()
 	if e.shop, err = d.stack.ShopStats(others); err != nil {
 		return e, cmp.Or(context.Cause(others), err)
 	}
 	return e, context.Cause(others)
+}
+
+// mind ends the show when a process ends by itself. Where a person is in the house, it starts the worker again, as a
+// supervisor would: killing it is what that person wanted to see.
+func (d *show) mind(ctx context.Context, end context.CancelCauseFunc) {
+	for {
+		select {
+		case err := <-d.stack.Broken():
+			if _, worker := errors.AsType[*demo.WorkerEnded](err); worker && d.interactive {
+				if err = d.stack.StartWorker(ctx); err == nil {
+					d.view.revived()
+					continue
+				}
+			}
+			end(err)
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // prepare looks at the world before, and makes what the scenario needs.

@@ -51,6 +51,9 @@ func summary(e ended, r report, checks []demo.Check) string {
 	if e.kills > 0 {
 		t.row("worker", "killed %s, %s in the middle of a chunk, and started again", times(e.kills), times(e.inChunk))
 	}
+	if e.revivals > 0 {
+		t.row("worker", "killed by hand %s, and started again", times(e.revivals))
+	}
 	if r.CommittedTwice != nil {
 		t.row("witness", "%s rows committed twice", number(*r.CommittedTwice))
 	}

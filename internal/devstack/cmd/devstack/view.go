@@ -38,7 +38,9 @@ type view struct {
 	mu      sync.Mutex
 	killsAt []string
 	inChunk int // kills that met a chunk
-	presses []string
+	// revivals of a worker that somebody else killed.
+	revivals int
+	presses  []string
 }
 
 func newView(d *show) *view {
@@ -122,10 +124,17 @@ func (v *view) killed(share float64, inChunk bool) {
 	v.tell("killed the worker at " + at + " of the backfill, and started it again")
 }
 
-func (v *view) kills() (n, inChunk int) {
+func (v *view) revived() {
+	v.mu.Lock()
+	v.revivals++
+	v.mu.Unlock()
+	v.tell("the worker was killed and started again")
+}
+
+func (v *view) kills() (n, inChunk, revivals int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return len(v.killsAt), v.inChunk
+	return len(v.killsAt), v.inChunk, v.revivals
 }
 
 func (v *view) pressed(step string) {
@@ -148,6 +157,9 @@ func (v *view) extra() []string {
 	defer v.mu.Unlock()
 	if len(v.killsAt) > 0 {
 		lines = append(lines, labelled("worker", fmt.Sprintf("killed %s, at %s", times(len(v.killsAt)), strings.Join(v.killsAt, ", "))))
+	}
+	if v.revivals > 0 {
+		lines = append(lines, labelled("worker", "the worker was killed and started again, "+times(v.revivals)))
 	}
 	if len(v.presses) > 0 {
 		lines = append(lines, labelled("alice", "pressed Approve on "+strings.Join(v.presses, ", ")))
