@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/contraflow/contraflow/examples/shop/load"
 	"github.com/contraflow/contraflow/internal/devstack/demo"
 	"github.com/contraflow/contraflow/internal/watch"
+	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -188,9 +190,25 @@ func (d *show) links(id, run string) {
 	d.say("\n  watch it   %s/namespaces/%s/workflows/%s/%s", d.stack.Temporal.UIURL(), "default", id, run)
 	d.say("  the chat   %s", d.stack.Chat.URL())
 	if d.interactive {
-		d.say("\nYou decide: open the chat, take the name of alice or bob, and press Approve or Reject on each card.")
+		d.say("\nYou decide: in the chat, as alice or bob, press Approve or Reject on each card.")
+		d.say("%s", commandLine(d.stack.Temporal.Address(), id, d.stack.Plan))
 	}
 	d.say("")
+}
+
+// commandLine tells how to decide from another terminal, in lines of 80 columns at most.
+func commandLine(address, id string, p *plan.Plan) string {
+	var first string
+	if i := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.Approve != nil }); i >= 0 {
+		first = p.Steps[i].Name
+	}
+	return fmt.Sprintf(`Or paste this in another terminal, in this folder:
+
+  TEMPORAL_ADDRESS=%s \
+    bin/contraflow approve %s %s --by alice
+
+bin/contraflow status and watch work the same way, and so does Temporal's own
+command line, .cache/bin/temporal.`, address, id, first)
 }
 
 // conclude checks the result, and writes the summary and the report.

@@ -132,6 +132,16 @@ func TestAMigrationThatNeedsAPersonIsHopelessWithoutOne(t *testing.T) {
 	require.Empty(t, hopeless(watch.Snapshot{}))
 }
 
+func TestTheCommandLineIsReadyToPasteAndDoesNotWrap(t *testing.T) {
+	t.Parallel()
+	p := &plan.Plan{Steps: []plan.Step{{Name: "fill", Backfill: &plan.Backfill{}}, {Name: "cutover", Approve: &plan.Approve{}}, {Name: "contract", Approve: &plan.Approve{}}}}
+	text := commandLine("127.0.0.1:45678", "split-customer-address", p)
+	require.Contains(t, text, "TEMPORAL_ADDRESS=127.0.0.1:45678 \\\n    bin/contraflow approve split-customer-address cutover --by alice\n")
+	for line := range strings.Lines(text) {
+		require.LessOrEqual(t, len(line), 80+len("\n"), line)
+	}
+}
+
 func TestStandInsServeUntilTheyAreStopped(t *testing.T) {
 	t.Parallel()
 	secrets := environment(map[string]string{"LD_TOKEN": "api-1", "LD_SDK_KEY": "sdk-1", "SLACK_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s"})
