@@ -22,6 +22,7 @@ func TestWrongCallsSayHowItGoes(t *testing.T) {
 		{[]string{"reject", "a", "b"}, `"reason" not set`},
 		{[]string{"throttle", "a"}, `"rows-per-second" not set`},
 		{[]string{"throttle", "a", "--rows-per-second", "-1"}, "--rows-per-second is -1"},
+		{[]string{"throttle", "a", "--rows-per-second", "2147483648"}, "--rows-per-second is 2147483648: give 0 for no cap, or up to 2147483647"},
 		{[]string{"list", "--limit", "0"}, "--limit is 0"},
 		{[]string{"start", "No Such"}, "neither a file"},
 		{[]string{"start", "no-such.yaml"}, "no-such.yaml: no such file"},

@@ -131,6 +131,10 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 			for {
 				var r signals.Request
 				workflow.GetSignalChannel(ctx, name).Receive(ctx, &r)
+				if r.Reason == "too early" {
+					st.Notices = append(st.Notices, signals.Notice{At: workflow.Now(ctx), Text: name + " by " + r.By + " refused: nothing is stuck"})
+					continue
+				}
 				st.Notices = append(st.Notices, signals.Notice{At: workflow.Now(ctx), Text: name + " by " + r.By + ": " + r.Reason})
 				switch name {
 				case signals.Rollback:

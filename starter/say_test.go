@@ -82,6 +82,36 @@ func TestADecisionWaitsForAWorker(t *testing.T) {
 	require.Equal(t, exitRolledBack, call(t, "watch", id).code, "the queued decision was taken in")
 }
 
+func TestARefusedRequestIsAnError(t *testing.T) {
+	t.Parallel()
+	const id = "refuses"
+	startWorker(t, id)
+	startStub(t, id)
+	for _, by := range []string{"alice", "bob", "bob"} { // the same words again are news again
+		a := call(t, "retry", id, "--by", by, "--reason", "too early")
+		require.Equal(t, exitError, a.code)
+		require.Equal(t, "migration refuses: retry by "+by+" refused: nothing is stuck\n", a.stderr)
+		require.Empty(t, a.stdout)
+	}
+	require.Zero(t, call(t, "pause", id, "--by", "bob").code, "an old refusal is no answer")
+	require.Zero(t, call(t, "retry", id, "--by", "bob", "--reason", "now").code)
+}
+
+func TestARequestWaitsForAWorker(t *testing.T) {
+	t.Parallel()
+	const id = "queued-request"
+	startStub(t, id)
+	a := call(t, "rollback", id, "--reason", "enough")
+	require.Zero(t, a.code, a.stderr)
+	require.Contains(t, a.stdout, "Queued: no worker answers now.")
+	var s said
+	call(t, "pause", id, "--json").decode(t, &s)
+	require.True(t, s.Queued)
+
+	startWorker(t, id)
+	require.Equal(t, exitRolledBack, call(t, "watch", id).code, "the queued request was taken in")
+}
+
 func TestWhatIsSaidArrives(t *testing.T) {
 	t.Parallel()
 	const id = "steer"

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
@@ -17,6 +20,8 @@ type said struct {
 	ID      string `json:"id"`
 	Signal  string `json:"signal"`
 	Payload any    `json:"payload"`
+	// Queued: no worker answered; Temporal keeps it until one does.
+	Queued bool `json:"queued,omitempty"`
 }
 
 // newRequests are the commands that carry a request: who, and why.
@@ -51,7 +56,7 @@ func newRequest(a *app, signal, short, long string) *cobra.Command {
 				return err
 			}
 			request.By = by
-			return a.say(ctx, args[0], signal, request)
+			return a.say(ctx, args[0], signal, by, request)
 		}),
 	}
 	cmd.Flags().StringVar(&request.Reason, "reason", "", "why; recorded and shown")
@@ -68,15 +73,15 @@ func newThrottle(a *app) *cobra.Command {
 		Example: "  contraflow throttle split-customer-address --rows-per-second 5000\n  contraflow throttle split-customer-address --rows-per-second 0",
 		Args:    needs("ID"),
 		RunE: a.does(func(ctx context.Context, args []string) error {
-			if request.RowsPerSecond < 0 {
-				return &usageError{fmt.Errorf("--rows-per-second is %d: give 0 for no cap, or more", request.RowsPerSecond)}
+			if request.RowsPerSecond < 0 || request.RowsPerSecond > math.MaxInt32 {
+				return &usageError{fmt.Errorf("--rows-per-second is %d: give 0 for no cap, or up to %d", request.RowsPerSecond, math.MaxInt32)}
 			}
 			by, err := person(request.By)
 			if err != nil {
 				return err
 			}
 			request.By = by
-			return a.say(ctx, args[0], signals.Throttle, request)
+			return a.say(ctx, args[0], signals.Throttle, by, request)
 		}),
 	}
 	const flag = "rows-per-second"
@@ -86,14 +91,20 @@ func newThrottle(a *app) *cobra.Command {
 	return cmd
 }
 
-// say sends a signal to the running migration.
-func (a *app) say(ctx context.Context, id, signal string, payload any) error {
+// say sends a signal to the running migration and tells what the migration answers.
+func (a *app) say(ctx context.Context, id, signal, by string, payload any) error {
 	return a.connected(ctx, func(c client.Client) error {
+		before, err := watch.Fetch(ctx, c, id, "")
+		if err != nil {
+			return err
+		}
+		if before.Closed {
+			return over(before)
+		}
 		sending, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		err := watch.Explain(c.SignalWorkflow(sending, id, "", signal, payload), "say "+signal+" to migration "+id)
-		if errors.Is(err, watch.ErrUnknown) {
-			// Temporal answers alike whether it is over or was never there.
+		err = watch.Explain(c.SignalWorkflow(sending, id, "", signal, payload), "say "+signal+" to migration "+id)
+		if errors.Is(err, watch.ErrUnknown) { // it ended just now
 			if s, fetched := watch.Fetch(ctx, c, id, ""); fetched == nil && s.Closed {
 				return over(s)
 			}
@@ -101,6 +112,36 @@ func (a *app) say(ctx context.Context, id, signal string, payload any) error {
 		if err != nil {
 			return err
 		}
-		return a.answer(said{id, signal, payload}, "Said %s to migration %s. See what it makes of it: contraflow status %s", signal, id, id)
+		answer := said{ID: id, Signal: signal, Payload: payload}
+		// A query sees every signal that was sent before it. Said it is, also when nobody tells what became of it.
+		after, err := watch.Fetch(ctx, c, id, "")
+		switch {
+		case err == nil && after.NoWorker:
+			answer.Queued = true
+			return a.answer(answer, "Queued: no worker answers now. Temporal keeps %s for migration %s until one does.", signal, id)
+		case err == nil:
+			if text := refusedNow(before, after, signal, by); text != "" {
+				return fmt.Errorf("migration %s: %s", id, text)
+			}
+		}
+		return a.answer(answer, "Said %s to migration %s. See what it makes of it: contraflow status %s", signal, id, id)
 	})
+}
+
+// refusedNow is the notice that the signal was refused, when it is a new one; else "".
+func refusedNow(before, after watch.Snapshot, signal, by string) string {
+	if after.Status == nil {
+		return ""
+	}
+	var known []signals.Notice
+	if before.Status != nil {
+		known = before.Status.Notices
+	}
+	for _, n := range slices.Backward(after.Status.Notices) {
+		ours := strings.HasPrefix(n.Text, signal+" refused: ") || strings.HasPrefix(n.Text, signal+" by "+by+" refused: ")
+		if ours && !slices.ContainsFunc(known, func(k signals.Notice) bool { return k.Text == n.Text && k.At.Equal(n.At) }) {
+			return n.Text
+		}
+	}
+	return ""
 }
