@@ -13,6 +13,7 @@ import (
 	"github.com/contraflow/contraflow/examples/shop/app"
 	"github.com/contraflow/contraflow/examples/shop/load"
 	"github.com/contraflow/contraflow/internal/devstack/demo"
+	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
 	"github.com/contraflow/contraflow/internal/watch"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
@@ -116,7 +117,7 @@ func (d *show) perform(ctx context.Context) (e ended, err error) {
 	if err != nil {
 		return e, err
 	}
-	d.links(run.GetID(), run.GetRunID())
+	d.links(run.GetID())
 	if !d.interactive {
 		tasks.Go(func() { d.stack.ApproveAll(others, demo.Alice, humanPause, d.view.pressed) })
 	}
@@ -185,10 +186,11 @@ func (d *show) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// links tells a person where to look, and where to press.
-func (d *show) links(id, run string) {
-	d.say("\n  watch it   %s/namespaces/%s/workflows/%s/%s", d.stack.Temporal.UIURL(), "default", id, run)
-	d.say("  the chat   %s", d.stack.Chat.URL())
+// links tells a person where to look, and where to press. Without the run's id, which the page finds itself, and on a line of
+// its own the address fits into 80 columns.
+func (d *show) links(id string) {
+	d.say("\n  the chat   %s", d.stack.Chat.URL())
+	d.say("  watch it:\n  %s/namespaces/%s/workflows/%s", d.stack.Temporal.UIURL(), temporalserver.Namespace, id)
 	if d.interactive {
 		d.say("\nYou decide: in the chat, as alice or bob, press Approve or Reject on each card.")
 		d.say("%s", commandLine(d.stack.Temporal.Address(), id, d.stack.Plan))
