@@ -31,7 +31,14 @@ type console struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx := context.Background()
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		// Held to the end: a terminal that closes and its shell may both send one, and the second must not cut the clean-up short.
+		hangup, release := signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer release()
+		ctx = hangup
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	os.Exit(run(ctx, console{os.Getenv, os.Stdout, os.Stderr}, os.Args[1:]))
