@@ -97,6 +97,9 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 		plan = document.Name
 	}
 	if kind, refused := strings.CutPrefix(plan, "refused-"); refused {
+		if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.Status, error) { return signals.Status{Plan: plan, State: signals.Failed}, nil }); err != nil {
+			return nil, err
+		}
 		return nil, temporal.NewNonRetryableApplicationError("the worker says no", map[string]string{"unknown": "UnknownPlan", "held": "AlreadyRunning"}[kind], nil)
 	}
 	st := signals.Status{

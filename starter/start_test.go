@@ -63,6 +63,7 @@ func TestAMigrationThatIsRefusedAtOnceIsNotCalledStarted(t *testing.T) {
 		require.Equal(t, code, a.code)
 		require.Equal(t, "migration "+id+" failed: the worker says no\n", a.stderr)
 		require.Empty(t, a.stdout)
+		require.Contains(t, call(t, "status", id, "--json").stdout, `"steps": []`)
 	}
 }
 

@@ -24,7 +24,11 @@ func Changes(before *Snapshot, now Snapshot) []string {
 	}
 	c.heldUp()
 	if now.Closed && !c.old.Closed {
-		c.say("%s: %s", words(now.state()), now.endText())
+		text := now.endText()
+		if o := now.Outcome; o == Completed || o == RolledBack { // the others name themselves
+			text = words(string(o)) + ": " + text
+		}
+		c.say("%s", text)
 	}
 	return c.lines
 }
@@ -46,7 +50,7 @@ func (c *changes) oldStatus() *signals.Status {
 }
 
 func (c *changes) status(old, now *signals.Status) {
-	if old.PlanHash != now.PlanHash {
+	if old.PlanHash != now.PlanHash && now.PlanHash != "" {
 		c.say("plan %s, hash %s, database %s", now.Plan, shortHash(now.PlanHash), now.Database)
 	}
 	if old.Cause != now.Cause && now.Cause != "" {

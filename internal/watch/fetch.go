@@ -84,6 +84,9 @@ func queryStatus(ctx context.Context, c client.Client, id, runID string) (st *si
 	if err == nil {
 		st = new(signals.Status)
 		err = value.Get(st)
+		if st.Steps == nil {
+			st.Steps = []signals.StepStatus{} // none known is an empty list in JSON
+		}
 	}
 	var refused *serviceerror.QueryFailed
 	var early *serviceerror.WorkflowNotReady
@@ -169,6 +172,9 @@ func (s *Snapshot) readEnd(ctx context.Context, c client.Client, runID string) (
 		var failed *temporal.ApplicationError
 		var report signals.RollbackReport
 		if errors.As(failure(event), &failed) && failed.HasDetails() && failed.Details(&report) == nil {
+			if report.Compensations == nil {
+				report.Compensations = []signals.Compensated{}
+			}
 			s.Report = &report
 			s.Failure = ""
 		}

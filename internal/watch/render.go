@@ -41,7 +41,7 @@ func Render(s Snapshot, style Style) []string {
 	}
 	r := &renderer{Snapshot: s, width: min(max(style.Width, minWidth), maxWidth)}
 	r.headline()
-	if s.Status != nil {
+	if s.Status != nil && len(s.Status.Steps) > 0 {
 		r.steps(s.Status)
 	}
 	r.below()
@@ -75,7 +75,12 @@ func (r *renderer) headline() {
 	}
 	started := "started " + clock(r.Started, r.At)
 	if st := r.Status; st != nil {
-		about = append(about, "plan hash "+shortHash(st.PlanHash), "database "+clean(st.Database))
+		if st.PlanHash != "" {
+			about = append(about, "plan hash "+shortHash(st.PlanHash))
+		}
+		if st.Database != "" {
+			about = append(about, "database "+clean(st.Database))
+		}
 		if st.StartedBy != "" {
 			started += " by " + clean(st.StartedBy)
 		}

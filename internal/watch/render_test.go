@@ -110,6 +110,12 @@ func TestRender(t *testing.T) {
 	killed := alone
 	killed.Closed, killed.Outcome, killed.Ended, killed.Failure = true, Terminated, at("14:01:00"), "cleaning up"
 
+	refused := Snapshot{
+		At: at("14:00:01"), ID: "nope", Started: at("14:00:00"), Ended: at("14:00:00"), Closed: true, Outcome: Failed, HistoryEvents: 11,
+		Failure: "there is no folder sql below the worker's plan root",
+		Status:  &signals.Status{Plan: "nope", State: signals.Failed, Cause: "there is no folder sql below the worker's plan root"},
+	}
+
 	cases := map[string]struct {
 		snapshot Snapshot
 		style    Style
@@ -125,6 +131,7 @@ func TestRender(t *testing.T) {
 		"completed":      {done, Style{}},
 		"no-worker":      {alone, Style{}},
 		"terminated":     {killed, Style{}},
+		"refused":        {refused, Style{}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -155,6 +162,21 @@ func golden(t *testing.T, name, got string) {
 	want, err := os.ReadFile(file)
 	require.NoError(t, err, "write it with go test ./internal/watch -update")
 	require.Equal(t, string(want), got)
+}
+
+// Every end is named once.
+func TestAnEndIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	before := running()
+	for outcome, says := range map[Outcome]string{
+		Failed: "failed: why", Terminated: "terminated: why.", Cancelled: "cancelled.", TimedOut: "timed out in Temporal.",
+		Completed: "completed: every step is done",
+	} {
+		after := running()
+		after.Closed, after.Outcome, after.Failure, after.Ended = true, outcome, "why", at("14:02:14")
+		told := Changes(&before, after)
+		require.Contains(t, told[len(told)-1], "14:02:14  "+says)
+	}
 }
 
 // What people type into reasons must not steer the terminal of those who read them.
