@@ -105,11 +105,11 @@ Migrate a live shop on real servers, all on free ports of this machine and gone 
 
 The scenario split runs the plan to its end; rollback makes a health check fail as soon as reads go to the new shape;
 crash kills the worker again and again during the backfill. Live view on stderr; a summary on stdout, whose last line
-is one JSON object. Exit code 0 only if everything is as the scenario wants it.`),
+is one JSON object. Exit code 0 only if everything is as the scenario wants it; where you decide, a rollback is right as well.`),
 	}
 	command.Flags().StringVar(&rows, "rows", rows, "customers to begin with, or $ROWS")
 	command.Flags().StringVar(&name, "scenario", name, "split, rollback or crash, or $SCENARIO")
-	command.Flags().StringVar(&interactive, "interactive", interactive, "1: you approve, on the chat's page, or $INTERACTIVE")
+	command.Flags().StringVar(&interactive, "interactive", interactive, "1: you decide, on the chat's page or the command line, or $INTERACTIVE")
 	command.Flags().StringVar(&keep, "keep", keep, "1: keep the folder with logs, plan and history, or $KEEP")
 	command.Flags().Lookup("interactive").NoOptDefVal = "1"
 	command.Flags().Lookup("keep").NoOptDefVal = "1"
