@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func update(ctx context.Context, c client.Client, s watch.Snapshot, d signals.De
 	if !s.NoWorker {
 		receipt, err := tryUpdate(ctx, c, s, d)
 		if err == nil || !unanswered(err) || ctx.Err() != nil {
-			return receipt, refusal(err, s.ID, d)
+			return receipt, refusal(err, s, d)
 		}
 	}
 	name := signals.Approve
@@ -152,16 +153,20 @@ func unanswered(err error) bool {
 	return errors.As(err, &late) || errors.As(err, &noWorker) || errors.Is(watch.Explain(err, ""), watch.ErrUnreachable)
 }
 
-// refusal is what the migration itself answered, in its own words.
-func refusal(err error, id string, d signals.Decision) error {
+// refusal is what the migration itself answered, in its own words, and the way out for whom it does not know by this name.
+func refusal(err error, s watch.Snapshot, d signals.Decision) error {
 	if err == nil {
 		return nil
 	}
 	var refused *temporal.ApplicationError
-	if errors.As(err, &refused) {
-		return fmt.Errorf("migration %s refuses the decision on step %s: %s", id, d.Step, refused.Message())
+	if !errors.As(err, &refused) {
+		return watch.Explain(err, "decide on migration "+s.ID)
 	}
-	return watch.Explain(err, "decide on migration "+id)
+	text := fmt.Sprintf("migration %s refuses the decision on step %s: %s", s.ID, d.Step, refused.Message())
+	if s.Status != nil && s.Status.Approval != nil && s.Status.Approval.Step == d.Step && !slices.Contains(s.Status.Approval.By, d.By) {
+		text += ". If you go by another name there, say so with --by NAME"
+	}
+	return errors.New(text)
 }
 
 // over says that nothing can be said to a migration any more.

@@ -40,11 +40,12 @@ func TestADecisionIsAnsweredAtOnce(t *testing.T) {
 
 	refused := call(t, "approve", id, "cutover", "--by", "mallory")
 	require.Equal(t, exitError, refused.code)
-	require.Equal(t, `migration decide refuses the decision on step cutover: mallory may not decide on plan hash "`+stubHash+"\"\n", refused.stderr)
+	require.Equal(t, `migration decide refuses the decision on step cutover: mallory may not decide on plan hash "`+stubHash+"\". If you go by another name there, say so with --by NAME\n", refused.stderr)
 
 	other := call(t, "approve", id, "cutover", "--by", "alice", "--plan-hash", "ffff", "--json")
 	require.Equal(t, exitError, other.code)
 	require.Empty(t, other.stderr)
+	require.NotContains(t, other.stdout, "--by", "her name is known")
 	require.Contains(t, other.stdout, `"exitCode": 1`)
 
 	accepted := call(t, "approve", id, "cutover", "--by", "alice", "--reason", "fine", "--json")
@@ -140,7 +141,7 @@ func TestWhatIsSaidArrives(t *testing.T) {
 
 	shown := call(t, "status", id).stdout
 	require.Contains(t, shown, "◆ cutover  approve")
-	require.Contains(t, shown, "contraflow approve steer cutover")
+	require.Contains(t, shown, "contraflow approve steer cutover --by alice")
 	require.NotContains(t, shown, "\x1b", "no colours where there is no terminal")
 
 	var listed []watch.Entry

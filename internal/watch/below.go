@@ -94,7 +94,27 @@ func (r *renderer) approval(a *signals.ApprovalStatus) {
 	for _, d := range a.Decisions {
 		r.decision(d)
 	}
-	r.item("", plain, span{fmt.Sprintf("contraflow approve %s %s", clean(r.ID), clean(a.Step)), dim})
+	r.item("", plain, span{r.approveCommand(a), dim})
+}
+
+// approveCommand is what the first of those types who may decide and has not; who started the migration may not.
+func (s Snapshot) approveCommand(a *signals.ApprovalStatus) string {
+	command := fmt.Sprintf("contraflow approve %s %s", clean(s.ID), clean(a.Step))
+	for _, by := range a.By {
+		decided := slices.ContainsFunc(a.Decisions, func(d signals.Decision) bool { return d.By == by })
+		if !decided && (s.Status == nil || by != s.Status.StartedBy) {
+			return command + " --by " + shellWord(clean(by))
+		}
+	}
+	return command
+}
+
+// shellWord is a name that a shell takes for one word.
+func shellWord(name string) string {
+	if strings.ContainsAny(name, " '\"$`\\!*?&|;<>(){}[]#~") {
+		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	}
+	return name
 }
 
 func (r *renderer) decision(d signals.Decision) {

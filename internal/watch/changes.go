@@ -115,8 +115,8 @@ func (c *changes) approval(old, now *signals.ApprovalStatus) {
 		return
 	}
 	if old == nil || old.Step != now.Step {
-		c.say("approval %s: %d of %s must approve until %s: contraflow approve %s %s",
-			now.Step, now.Quorum, strings.Join(now.By, ", "), clock(now.Deadline, c.now.At), c.now.ID, now.Step)
+		c.say("approval %s: %d of %s must approve until %s: %s",
+			now.Step, now.Quorum, strings.Join(now.By, ", "), clock(now.Deadline, c.now.At), c.now.approveCommand(now))
 		old = &signals.ApprovalStatus{}
 	}
 	for _, d := range now.Decisions[min(len(old.Decisions), len(now.Decisions)):] {
