@@ -181,7 +181,7 @@ func readInput(arg string) (name string, input signals.Input, err error) {
 		}
 		return arg, signals.Input{Name: arg}, nil
 	}
-	p, err := readPlan(arg)
+	p, _, err := readPlan(arg)
 	if err != nil {
 		return "", signals.Input{}, err
 	}
@@ -196,10 +196,10 @@ func isPlanFile(arg string) bool {
 	return slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(arg))
 }
 
-func readPlan(file string) (*plan.Plan, error) {
-	document, err := os.ReadFile(file)
-	if err != nil {
-		return nil, &usageError{fmt.Errorf("read the plan: %w", err)}
+func readPlan(file string) (p *plan.Plan, document []byte, err error) {
+	if document, err = os.ReadFile(file); err != nil {
+		return nil, nil, &usageError{fmt.Errorf("read the plan: %w", err)}
 	}
-	return plan.Decode(file, document)
+	p, err = plan.Decode(file, document)
+	return p, document, err
 }

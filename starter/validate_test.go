@@ -46,6 +46,7 @@ func TestValidateTellsTheHash(t *testing.T) {
 	require.Equal(t, "two", first.Plan)
 	require.Len(t, first.Hash, 64)
 	require.Len(t, first.Files, 5, "version 4 is not the plan's")
+	require.Equal(t, "1_init.up.sql", first.Files[0].Name)
 	require.Empty(t, first.Notes)
 
 	a := callAt(t, "127.0.0.1:1", "validate", file)
@@ -98,7 +99,30 @@ func TestValidateMissesTheFolder(t *testing.T) {
 	file := folder(t, strings.Replace(twoSteps, "sql", "elsewhere", 1))
 	a := callAt(t, "127.0.0.1:1", "validate", file)
 	require.Equal(t, exitUsage, a.code)
-	require.Contains(t, a.stderr, "elsewhere")
+	require.Equal(t, file+":3:13: migrations: there is no folder "+filepath.Join(filepath.Dir(file), "elsewhere")+
+		": create it, or name the one that holds the SQL files\n", a.stderr)
+}
+
+func TestValidateTellsEveryMistakeOfTheFilesAtOnce(t *testing.T) {
+	t.Parallel()
+	file := folder(t, twoSteps, "0001_init.up.sql", "0001_init.down.sql", "0002_add.up.sql", "1_again.up.sql", "index.sql", "view.sql")
+	a := callAt(t, "127.0.0.1:1", "validate", file)
+	require.Equal(t, exitUsage, a.code)
+	sql := filepath.Join(filepath.Dir(file), "sql")
+	for _, says := range []string{
+		file + ":3:13: migrations: " + filepath.Join(sql, "1_again.up.sql") + ": 0001_init.up.sql is version 1 up too",
+		file + ":3:13: migrations: " + filepath.Join(sql, "index.sql") + ": golang-migrate would ignore it",
+		file + ":3:13: migrations: " + filepath.Join(sql, "view.sql") + ": golang-migrate would ignore it",
+		file + ":6:19: steps[0].migrate.to: in " + sql,
+		file + ":12:19: steps[3].migrate.to: in " + sql,
+		"version 2 has no .down.sql", "version 3 has no .up.sql",
+	} {
+		require.Equal(t, 1, strings.Count(a.stderr, says), "%s\n%s", says, a.stderr)
+	}
+	var f failure
+	callAt(t, "127.0.0.1:1", "validate", file, "--json").decode(t, &f)
+	require.Len(t, f.Problems, 5)
+	require.Equal(t, "migrations", f.Problems[0].Path)
 }
 
 func TestTheExampleIsSound(t *testing.T) {
