@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,8 +20,10 @@ func TestWrongCallsSayHowItGoes(t *testing.T) {
 		{[]string{"approve", "x"}, "STEP is missing"},
 		{[]string{"status", "a", "b"}, `status does not understand "b"`},
 		{[]string{"status", "a", "--nope"}, "unknown flag: --nope"},
-		{[]string{"reject", "a", "b"}, `"reason" not set`},
-		{[]string{"throttle", "a"}, `"rows-per-second" not set`},
+		{[]string{"reject", "a", "b"}, "--reason is missing"},
+		{[]string{"throttle", "a"}, "--rows-per-second is missing"},
+		{[]string{"throttle", "a", "--rows-per-second", "abc"}, `--rows-per-second is "abc": give a whole number`},
+		{[]string{"start", "a", "--wait=maybe"}, `--wait is "maybe": give true or false`},
 		{[]string{"throttle", "a", "--rows-per-second", "-1"}, "--rows-per-second is -1"},
 		{[]string{"throttle", "a", "--rows-per-second", "2147483648"}, "--rows-per-second is 2147483648: give 0 for no cap, or up to 2147483647"},
 		{[]string{"list", "--limit", "0"}, "--limit is 0"},
@@ -30,6 +33,8 @@ func TestWrongCallsSayHowItGoes(t *testing.T) {
 		a := callAt(t, "127.0.0.1:1", c.args...)
 		require.Equal(t, exitUsage, a.code, "%q", c.args)
 		require.Contains(t, a.stderr, c.says)
+		require.NotContains(t, a.stderr, "strconv")
+		require.NotContains(t, strings.ReplaceAll(a.stderr, "contraflow --help", ""), "--help")
 		require.Empty(t, a.stdout)
 
 		a = callAt(t, "127.0.0.1:1", append(c.args, "--json")...)

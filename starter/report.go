@@ -59,7 +59,7 @@ func (a *app) report(err error) int {
 	}
 	fmt.Fprintln(a.stderr, text)
 	if !a.began {
-		fmt.Fprintln(a.stderr, "What is possible: --help")
+		fmt.Fprintln(a.stderr, "What is possible: contraflow --help")
 	}
 	return code
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // app is one invocation: where it writes, and what its flags say.
@@ -28,9 +30,38 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env []str
 	err := root.ExecuteContext(ctx)
 	a.json = a.json || slices.Contains(args, "--json") // also when the flags could not be read
 	if err != nil && !a.began {
-		err = &usageError{err}
+		err = &usageError{plainly(err)}
 	}
 	return a.report(err)
+}
+
+// plainly says what cobra and the parsers of the flags found, without naming them.
+func plainly(err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		return fmt.Errorf("--%s is %q: give %s", value.GetFlag().Name, value.GetValue(), kinds(value.GetFlag().Value.Type()))
+	}
+	text := err.Error()
+	if names, ok := strings.CutPrefix(text, "required flag(s) "); ok {
+		names, _ = strings.CutSuffix(names, " not set")
+		var flags []string
+		for _, name := range strings.Split(names, ", ") {
+			flags = append(flags, "--"+strings.Trim(name, `"`))
+		}
+		return fmt.Errorf("%s is missing", strings.Join(flags, " and "))
+	}
+	return err
+}
+
+// kinds are the kinds of values that the flags of this program take.
+func kinds(kind string) string {
+	switch kind {
+	case "int":
+		return "a whole number"
+	case "bool":
+		return "true or false"
+	}
+	return "another value"
 }
 
 func newRoot(a *app) *cobra.Command {
