@@ -88,6 +88,15 @@ func entry(ctx context.Context, c client.Client, info *workflowpb.WorkflowExecut
 	return e
 }
 
+// shortRun digits tell the runs of one id apart.
+const shortRun = 6
+
+// tail of a run's id: run ids begin with the time, so those of one day begin alike.
+func tail(runID string) string {
+	runID = clean(runID)
+	return runID[max(len(runID)-shortRun, 0):]
+}
+
 // RenderList draws the list as a table; times are shown in the zone of now.
 func RenderList(entries []Entry, now time.Time, style Style) []string {
 	if len(entries) == 0 {
@@ -101,19 +110,19 @@ func RenderList(entries []Entry, now time.Time, style Style) []string {
 		id, state = max(id, width(clean(e.ID))), max(state, width(words(e.State))+2)
 	}
 	const when = len("Mon 22 Nov 15:04") + 2
-	row := func(name, what string, c colour, began, ended, needs string) string {
+	row := func(name, run, what string, c colour, began, ended, needs string) string {
 		return line{
-			{pad(name, id+2), plain}, {pad(what, state+2), c}, {pad(began, when), dim}, {pad(ended, when), dim}, {needs, plain},
+			{pad(name, id+2), plain}, {pad(run, shortRun+2), dim}, {pad(what, state+2), c}, {pad(began, when), dim}, {pad(ended, when), dim}, {needs, plain},
 		}.fit(style.Width).render(style.Color)
 	}
-	lines := []string{row("ID", "STATE", plain, "STARTED", "ENDED", "NEEDS")}
+	lines := []string{row("ID", "RUN", "STATE", plain, "STARTED", "ENDED", "NEEDS")}
 	for _, e := range entries {
 		glyph, c := stateGlyph(e.State)
 		ended := ""
 		if !e.Ended.IsZero() {
 			ended = clock(e.Ended, now)
 		}
-		lines = append(lines, row(clean(e.ID), glyph+" "+words(e.State), c, clock(e.Started, now), ended, clean(e.Needs)))
+		lines = append(lines, row(clean(e.ID), tail(e.RunID), glyph+" "+words(e.State), c, clock(e.Started, now), ended, clean(e.Needs)))
 	}
 	return lines
 }

@@ -164,6 +164,16 @@ func golden(t *testing.T, name, got string) {
 	require.Equal(t, string(want), got)
 }
 
+func TestTheListTellsRunsOfOneIDApart(t *testing.T) {
+	t.Parallel()
+	lines := RenderList([]Entry{
+		{ID: "split", RunID: "019a0000-0000-7000-8000-0000003f2a9c", State: "running", Started: at("14:00:00"), Needs: "no worker answers"},
+		{ID: "split", RunID: "019a0000-0000-7000-8000-000000b77de1", State: "rolled_back", Started: at("13:00:00"), Ended: at("13:05:00")},
+	}, at("14:02:14"), Style{})
+	golden(t, "list", strings.Join(lines, "\n")+"\n")
+	require.Equal(t, []string{"No migrations. Start one: contraflow start PLAN"}, RenderList(nil, at("14:02:14"), Style{}))
+}
+
 // Every end is named once.
 func TestAnEndIsNamedOnce(t *testing.T) {
 	t.Parallel()
