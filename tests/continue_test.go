@@ -82,7 +82,7 @@ func TestNoSignalIsLostBetweenTwoRuns(t *testing.T) {
 	require.Equal(t, paused, b.count(`select count(*) from contraflow.audit where event = 'resumed'`))
 	refused := int64(0)
 	for _, m := range b.chat.Messages() {
-		if contains(m.Text, "pause refused", "paused already") {
+		if contains(m.Text, "pause by person", "refused: it is paused already") {
 			refused++
 		}
 	}

@@ -23,7 +23,7 @@ func TestTerminatedInTheBackfillAndStartedAgain(t *testing.T) {
 	before, _ := b.share()
 
 	run := b.migrate()
-	s := b.reaches("it goes on", func(s signals.Status) bool { return contains(step(s, "fill").Detail, "going on from the checkpoints") })
+	s := b.reaches("it goes on", func(s signals.Status) bool { return contains(step(s, "fill").Detail, "on from the checkpoints") })
 	after, _ := b.share()
 	require.GreaterOrEqual(t, after, before)
 	require.Contains(t, step(s, "expand").Detail, "version 2")

@@ -63,7 +63,7 @@ func TestTemporalWipedAndThePlanStartedAgain(t *testing.T) {
 	require.False(t, ok, "the migration is unknown")
 
 	b.migrate()
-	b.reaches("it goes on", func(s signals.Status) bool { return contains(step(s, "fill").Detail, "going on from the checkpoints") })
+	b.reaches("it goes on", func(s signals.Status) bool { return contains(step(s, "fill").Detail, "on from the checkpoints") })
 	b.approve("cutover")
 	b.approve("contract")
 	require.Equal(t, b.rows, b.completes().Rows)

@@ -49,6 +49,9 @@ func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 		status.Detail = "every lane done"
 	}
 	m.addEvidence(step.Name, "%d rows filled, %s", proven.Rows, status.Detail)
+	if prepared.Resumed {
+		status.Detail += ", went on from the checkpoints of the run before"
+	}
 	return nil
 }
 
