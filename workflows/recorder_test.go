@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -45,6 +46,9 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 	}
 	key := keyOf(name, args[0])
 	o.b.note(call{key: key, in: args[0], at: workflow.Now(ctx).Sub(begin)})
+	if options := workflow.GetActivityOptions(ctx); options.WaitForCancellation {
+		assert.Positive(o.b.t, options.HeartbeatTimeout, "%s: a worker killed in it goes unnoticed until it times out", key)
+	}
 	winding, ok := o.b.winding[key]
 	if !ok || !workflow.GetActivityOptions(ctx).WaitForCancellation {
 		return o.Next.ExecuteActivity(ctx, name, args...)

@@ -3,7 +3,6 @@ package flagstest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -205,128 +204,6 @@ func unwanted(t *testing.T, f Fixture) {
 	require.Equal(t, before, after)
 	_, err = f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 25}, note, still)
 	require.NoError(t, err, "nothing is changed, so nobody is asked")
-}
-
-// stored takes a state through a database that keeps JSON but not its order.
-func stored(t *testing.T, state flags.State) flags.State {
-	t.Helper()
-	var config any
-	require.NoError(t, json.Unmarshal(state.Config, &config))
-	reordered, err := json.MarshalIndent(config, "", " ")
-	require.NoError(t, err)
-	state.Config = reordered
-	raw, err := json.Marshal(state)
-	require.NoError(t, err)
-	var out flags.State
-	require.NoError(t, json.Unmarshal(raw, &out))
-	return out
-}
-
-func restore(t *testing.T, f Fixture) {
-	for _, key := range []string{f.Plain, f.Furnished} {
-		app := f.Application(t)
-		valuesBefore := served(t, app, key, user)
-		before, err := f.Provider.Get(t.Context(), key)
-		require.NoError(t, err)
-		for _, percent := range []int{0, 50, 100} {
-			ours, err := f.Provider.Apply(t.Context(), key, flags.Change{Percent: percent}, note, nil)
-			require.NoError(t, err)
-			after, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note)
-			require.NoError(t, err)
-			require.JSONEq(t, string(before.Config), string(after.Config))
-			require.True(t, after.Equal(before))
-			require.Equal(t, before.Summary, after.Summary)
-			got, err := f.Provider.Get(t.Context(), key)
-			require.NoError(t, err)
-			require.Equal(t, after, got)
-		}
-		require.Eventually(t, func() bool {
-			return equal(valuesBefore, served(t, app, key, user))
-		}, patience, poll, "every single context must be served what it was before")
-	}
-}
-
-func equal(a, b []bool) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return len(a) == len(b)
-}
-
-func restoreAgain(t *testing.T, f Fixture) {
-	before, err := f.Provider.Get(t.Context(), f.Furnished)
-	require.NoError(t, err)
-	ours, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 100}, note, nil)
-	require.NoError(t, err)
-	first, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note)
-	require.NoError(t, err)
-	again, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note)
-	require.NoError(t, err)
-	require.Equal(t, first, again)
-}
-
-func stranger(t *testing.T, f Fixture) {
-	before, err := f.Provider.Get(t.Context(), f.Plain)
-	require.NoError(t, err)
-	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
-	require.NoError(t, err)
-	const secret = "mallory-4711"
-	f.Target(t, f.Plain, secret)
-	theirs, err := f.Provider.Get(t.Context(), f.Plain)
-	require.NoError(t, err)
-	require.Equal(t, "on: 50 % true, 1 target", theirs.Summary)
-
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
-	require.ErrorIs(t, err, flags.ErrStranger)
-	var refusal *flags.Stranger
-	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, []string{"the individual targets are others"}, refusal.Differs)
-	require.NotContains(t, err.Error(), secret)
-	require.True(t, flags.Permanent(err))
-	left, err := f.Provider.Get(t.Context(), f.Plain)
-	require.NoError(t, err)
-	require.Equal(t, theirs, left)
-
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, flags.State{}, note)
-	require.ErrorIs(t, err, flags.ErrStranger, "without a record of our own change everything is a stranger's")
-}
-
-func strangerArchived(t *testing.T, f Fixture) {
-	before, err := f.Provider.Get(t.Context(), f.Plain)
-	require.NoError(t, err)
-	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
-	require.NoError(t, err)
-	require.NoError(t, f.Provider.Archive(t.Context(), f.Plain, note))
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
-	var refusal *flags.Stranger
-	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, []string{"it was archived"}, refusal.Differs)
-}
-
-func restoreArchived(t *testing.T, f Fixture) {
-	live, err := f.Provider.Get(t.Context(), f.Furnished)
-	require.NoError(t, err)
-	require.NoError(t, f.Provider.Archive(t.Context(), f.Furnished, note))
-	archived, err := f.Provider.Get(t.Context(), f.Furnished)
-	require.NoError(t, err)
-	_, err = f.Provider.Restore(t.Context(), f.Furnished, live, archived, note)
-	require.ErrorIs(t, err, flags.ErrNotRestorable)
-	require.ErrorContains(t, err, "out of the archive, by hand")
-	again, err := f.Provider.Restore(t.Context(), f.Furnished, archived, live, note)
-	require.NoError(t, err, "it is as before")
-	require.Equal(t, archived, again)
-
-	plain, err := f.Provider.Get(t.Context(), f.Plain)
-	require.NoError(t, err)
-	wasArchived := plain
-	wasArchived.Archived, wasArchived.Summary = true, "archived"
-	_, err = f.Provider.Restore(t.Context(), f.Plain, wasArchived, plain, note)
-	require.ErrorIs(t, err, flags.ErrNotRestorable, "a live flag is not what it was")
-	after, err := f.Provider.Get(t.Context(), f.Plain)
-	require.NoError(t, err)
-	require.Equal(t, plain, after)
 }
 
 func archive(t *testing.T, f Fixture) {
