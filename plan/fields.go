@@ -45,21 +45,14 @@ func (d *decoder) plan(n *yaml.Node, p *Plan) {
 
 func (d *decoder) check(path string, n *yaml.Node) Check {
 	var c Check
-	var failures, errors int
 	d.object(path, n, fields{
-		"name":         text(d, &c.Name),
-		"from":         text(d, &c.From),
-		"interval":     duration(d, &c.Interval),
-		"initialDelay": duration(d, &c.InitialDelay),
-		"dryRun":       boolean(d, &c.DryRun),
-		"failureLimit": func(path string, n *yaml.Node) {
-			integer(d, &failures)(path, n)
-			c.FailureLimit = &failures
-		},
-		"consecutiveErrorLimit": func(path string, n *yaml.Node) {
-			integer(d, &errors)(path, n)
-			c.ConsecutiveErrorLimit = &errors
-		},
+		"name":                  text(d, &c.Name),
+		"from":                  text(d, &c.From),
+		"interval":              duration(d, &c.Interval),
+		"initialDelay":          duration(d, &c.InitialDelay),
+		"dryRun":                boolean(d, &c.DryRun),
+		"failureLimit":          limit(d, &c.FailureLimit),
+		"consecutiveErrorLimit": limit(d, &c.ConsecutiveErrorLimit),
 		"sql": func(path string, n *yaml.Node) {
 			c.SQL = &SQLProbe{}
 			d.object(path, n, bounds(d, &c.SQL.Query, &c.SQL.Max, &c.SQL.Min))
@@ -111,15 +104,7 @@ func (d *decoder) step(path string, n *yaml.Node) Step {
 		},
 		"backfill": func(path string, n *yaml.Node) {
 			s.Backfill = &Backfill{}
-			d.object(path, n, fields{
-				"table":         text(d, &s.Backfill.Table),
-				"key":           texts(d, &s.Backfill.Key),
-				"where":         text(d, &s.Backfill.Where),
-				"lanes":         integer(d, &s.Backfill.Lanes),
-				"chunkTime":     duration(d, &s.Backfill.ChunkTime),
-				"rowsPerSecond": integer(d, &s.Backfill.RowsPerSecond),
-				"set":           assignments(d, &s.Backfill.Set),
-			})
+			d.object(path, n, d.backfillFields(s.Backfill))
 		},
 		"verify": func(path string, n *yaml.Node) {
 			s.Verify = &Verify{}
@@ -143,4 +128,77 @@ func (d *decoder) step(path string, n *yaml.Node) Step {
 		},
 	})
 	return s
+}
+
+func (d *decoder) backfillFields(b *Backfill) fields {
+	return fields{
+		"table":         text(d, &b.Table),
+		"key":           texts(d, &b.Key),
+		"set":           assignments(d, &b.Set),
+		"transform":     text(d, &b.Transform),
+		"manual":        boolean(d, &b.Manual),
+		"where":         text(d, &b.Where),
+		"sync":          text(d, &b.Sync),
+		"lanes":         integer(d, &b.Lanes),
+		"chunkTime":     duration(d, &b.ChunkTime),
+		"rowsPerSecond": integer(d, &b.RowsPerSecond),
+		"vacuum":        text(d, &b.Vacuum),
+		"maxRejects":    integer(d, &b.MaxRejects),
+		"windows": func(path string, n *yaml.Node) {
+			d.list(path, n, func(path string, n *yaml.Node) {
+				var w Window
+				d.object(path, n, fields{"days": texts(d, &w.Days), "from": text(d, &w.From), "to": text(d, &w.To), "zone": text(d, &w.Zone)})
+				b.Windows = append(b.Windows, w)
+			})
+		},
+		"throttles": func(path string, n *yaml.Node) {
+			b.Throttles = &Throttles{}
+			d.object(path, n, d.throttleFields(b.Throttles))
+		},
+		"pace": func(path string, n *yaml.Node) {
+			b.Pace = &Pace{}
+			d.object(path, n, fields{"protect": func(path string, n *yaml.Node) {
+				b.Pace.Protect = &Protect{}
+				d.object(path, n, d.protectFields(b.Pace.Protect))
+			}})
+		},
+	}
+}
+
+func (d *decoder) throttleFields(t *Throttles) fields {
+	return fields{
+		"replicaLag":     duration(d, &t.ReplicaLag),
+		"archiveBacklog": limit(d, &t.ArchiveBacklog),
+		"lockWaiters":    limit(d, &t.LockWaiters),
+		"activeSessions": limit(d, &t.ActiveSessions),
+		"queries": func(path string, n *yaml.Node) {
+			d.list(path, n, func(path string, n *yaml.Node) {
+				var q ThrottleQuery
+				highest := &q.Max
+				d.object(path, n, fields{"name": text(d, &q.Name), "query": text(d, &q.Query), "max": number(d, &highest)})
+				q.Max = *highest
+				t.Queries = append(t.Queries, q)
+			})
+		},
+	}
+}
+
+func (d *decoder) protectFields(p *Protect) fields {
+	return fields{
+		"name": text(d, &p.Name),
+		"max":  duration(d, &p.Max),
+		"unit": text(d, &p.Unit),
+		"sql": func(path string, n *yaml.Node) {
+			p.SQL = &LatencySQL{}
+			d.object(path, n, fields{"query": text(d, &p.SQL.Query)})
+		},
+		"prometheus": func(path string, n *yaml.Node) {
+			p.Prometheus = &LatencyPrometheus{}
+			d.object(path, n, fields{"url": text(d, &p.Prometheus.URL), "query": text(d, &p.Prometheus.Query)})
+		},
+		"http": func(path string, n *yaml.Node) {
+			p.HTTP = &LatencyHTTP{}
+			d.object(path, n, fields{"url": text(d, &p.HTTP.URL), "field": text(d, &p.HTTP.Field)})
+		},
+	}
 }

@@ -103,24 +103,6 @@ type Flag struct {
 	Soak Duration `json:"soak,omitempty"`
 }
 
-// Backfill fills columns of existing rows, in chunks.
-type Backfill struct {
-	// Table, optionally with its schema, quoted as in SQL where needed.
-	Table string `json:"table"`
-	// Key columns to walk by. Defaults to the primary key.
-	Key []string `json:"key,omitempty"`
-	// Set maps a column to the SQL expression of its new value.
-	Set map[string]string `json:"set"`
-	// Where selects the rows still to do. Without it every row is changed once, and nothing can be counted afterwards.
-	Where string `json:"where,omitempty"`
-	// Lanes is the number of key ranges walked side by side. Defaults to 1.
-	Lanes int `json:"lanes,omitempty"`
-	// ChunkTime is what one transaction aims to take. Defaults to 200ms.
-	ChunkTime Duration `json:"chunkTime,omitempty"`
-	// RowsPerSecond caps the whole backfill. Defaults to no cap.
-	RowsPerSecond int `json:"rowsPerSecond,omitempty"`
-}
-
 // Verify is a proof by query: one row with one number.
 type Verify struct {
 	Query string   `json:"query"`
@@ -191,8 +173,7 @@ const (
 	DefaultContextKind   = "user"                 // LaunchDarkly's own default context kind
 	DefaultGuardInterval = 5 * time.Second        // a bad minute is seen within seconds, and the probes cost nothing
 	DefaultChunkTime     = 200 * time.Millisecond // longest a foreground transaction waits behind a chunk
-	DefaultLanes         = 1
-	MaxLanes             = 64 // far above where lanes still help: each keeps a connection and a core of the database busy
+	MaxLanes             = 64                     // far above where lanes still help: each keeps a connection and a core of the database busy
 	DefaultHTTPStatus    = 200
 	DefaultHTTPTimeout   = 5 * time.Second // an application that answers slower than that is not healthy
 	DefaultSQLFailures   = 0               // a query's number is a fact

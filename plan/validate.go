@@ -58,7 +58,7 @@ func (d *decoder) steps(p *Plan) {
 		} else {
 			first[s.Name] = i
 		}
-		if n := d.verbs(at); n != 1 {
+		if n := d.count(at, "migrate", "flag", "backfill", "verify", "approve", "soak", "retire"); n != 1 {
 			d.report(at, "a step has exactly one verb of migrate, flag, backfill, verify, approve, soak, retire; this one has %d", n)
 			continue
 		}
@@ -105,11 +105,10 @@ func missing(verified, approved bool) string {
 	}
 }
 
-// verbs counts the verb keys that stand in the document at a step.
-func (d *decoder) verbs(at string) int {
-	n := 0
-	for _, v := range []Verb{VerbMigrate, VerbFlag, VerbBackfill, VerbVerify, VerbApprove, VerbSoak, VerbRetire} {
-		if _, ok := d.places[at+"."+string(v)]; ok {
+// count tells how many of these keys stand in the document at a path.
+func (d *decoder) count(at string, keys ...string) (n int) {
+	for _, key := range keys {
+		if d.stands(at + "." + key) {
 			n++
 		}
 	}
@@ -152,23 +151,6 @@ func (d *decoder) flag(at string, p *Plan, f *Flag) {
 			d.report(stage, "percentages rise: %d does not come after %d", percent, before)
 		}
 		before = percent
-	}
-}
-
-func (d *decoder) backfill(at string, b *Backfill) {
-	d.required(at+".table", b.Table, "name the table")
-	if len(b.Set) == 0 && !d.isBroken(at+".set") {
-		d.report(at+".set", "is missing: give at least one column and the SQL expression of its new value")
-	}
-	for _, column := range sortedKeys(b.Set) {
-		if strings.TrimSpace(column) == "" {
-			d.report(join(at+".set", column), "the column has no name")
-		}
-		d.required(join(at+".set", column), b.Set[column], "give the SQL expression of the new value")
-	}
-	d.distinct(at+".key", b.Key, "column")
-	if b.Lanes > MaxLanes {
-		d.report(at+".lanes", "must be %d at most", MaxLanes)
 	}
 }
 
@@ -240,13 +222,21 @@ func (d *decoder) guard(p *Plan) {
 }
 
 func (d *decoder) http(at string, h *HTTPProbe) {
-	if u, err := url.Parse(h.URL); (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") && !d.isBroken(at+".url") {
-		d.report(at+".url", "must be a URL such as http://127.0.0.1:8080/healthz")
-	} else if u != nil && u.User != nil {
-		d.report(at+".url", "must not hold a user or password: plans are stored in Temporal and shown to people")
-	}
+	d.url(at+".url", h.URL, "http://127.0.0.1:8080/healthz")
 	if d.given(at+".status") && (h.Status < 200 || h.Status > 599) {
 		d.report(at+".status", "must be an HTTP status from 200 to 599")
+	}
+}
+
+func (d *decoder) url(at, value, example string) {
+	if d.isBroken(at) {
+		return
+	}
+	switch u, err := url.Parse(value); {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		d.report(at, "must be a URL such as %s", example)
+	case u.User != nil:
+		d.report(at, "must not hold a user or password: plans are stored in Temporal and shown to people")
 	}
 }
 
@@ -262,9 +252,12 @@ func (d *decoder) name(at, value string) {
 }
 
 // given tells whether the key stands in the document, with a value that could be read.
-func (d *decoder) given(at string) bool {
+func (d *decoder) given(at string) bool { return d.stands(at) && !d.isBroken(at) }
+
+// stands tells whether the key stands in the document.
+func (d *decoder) stands(at string) bool {
 	_, stands := d.places[at]
-	return stands && !d.isBroken(at)
+	return stands
 }
 
 func (d *decoder) required(at, value, todo string) {

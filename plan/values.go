@@ -57,6 +57,14 @@ func integer[T ~int | ~uint](d *decoder, to *T) reader {
 	}
 }
 
+// limit is a whole number for which 0 says something else than nothing.
+func limit(d *decoder, to **int) reader {
+	return func(path string, n *yaml.Node) {
+		*to = new(int)
+		integer(d, *to)(path, n)
+	}
+}
+
 func number(d *decoder, to **float64) reader {
 	return func(path string, n *yaml.Node) {
 		if kindOf(n) != aNumber {
