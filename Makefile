@@ -19,7 +19,7 @@ build = go build -buildvcs=$(vcs)
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The demo's last line on stdout is its report as JSON: everything make does before goes to stderr, and nothing comes after.
 .PHONY: demo
@@ -29,6 +29,11 @@ demo: build postgres $(tool)/temporal ## migrate a live shop on real servers: ma
 .PHONY: test
 test: tools postgres ## run all tests, with the race detector
 	@CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
+
+# The end-to-end tests stay out: they prove the machine's own Postgres.
+.PHONY: test-matrix
+test-matrix: ## run the tests that touch Postgres on 14, 16, 17 and 18: make test-matrix [MATRIX="14 18"]
+	@TEST_TIMEOUT=$(TEST_TIMEOUT) tools/postgres-matrix $(MATRIX)
 
 .PHONY: lint
 lint: tools ## gofmt, go vet, staticcheck, and workflowcheck on the workflows
