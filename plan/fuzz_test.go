@@ -13,6 +13,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("a: &x b\nc: *x\n<<: *x\n? [k]\n: v"))
 	f.Add([]byte("name: \"\\u007f\\u2028\"\ndatabase: d\nsteps: [{name: a, verify: {query: \"\\x01\", max: 1e3}}]\n"))
 	f.Add(example(f))
+	f.Add([]byte(everyKey))
+	for _, r := range backfillRules {
+		f.Add([]byte(r.bad))
+		f.Add([]byte(r.good))
+	}
 	conforms := conformity(f)
 	f.Fuzz(func(t *testing.T, document []byte) {
 		p, err := Decode("fuzz", document)

@@ -25,8 +25,10 @@ func verify(keys string) string   { return steps("{name: prove, verify: {" + key
 func flag(keys string) string     { return flagScope + steps("{name: turn, flag: {"+keys+"}}") }
 func http(keys string) string     { return checks("{name: up, http: {" + keys + "}}") }
 
-// Each rule refuses the first document, with exactly this one problem, and accepts the second.
-var rules = []struct{ rule, bad, problem, good string }{
+// rule refuses the first document, with exactly this one problem, and accepts the second.
+type rule struct{ rule, bad, problem, good string }
+
+var rules = []rule{
 	{"a plan has a name", "database: d\nsteps: [{name: a, soak: 1s}]",
 		"name: is missing: use lower-case letters, digits and hyphens, 63 at most", "name: a\ndatabase: d\nsteps: [{name: a, soak: 1s}]"},
 	{"a name does not end in a hyphen", "name: a-\ndatabase: d\nsteps: [{name: a, soak: 1s}]",
@@ -148,6 +150,11 @@ var rules = []struct{ rule, bad, problem, good string }{
 
 func TestEachRuleRefusesAndAccepts(t *testing.T) {
 	t.Parallel()
+	checkRules(t, rules)
+}
+
+func checkRules(t *testing.T, rules []rule) {
+	t.Helper()
 	conforms := conformity(t)
 	for _, r := range rules {
 		_, err := Decode("p", []byte(r.bad))
