@@ -174,6 +174,7 @@ const (
 	DefaultGuardInterval = 5 * time.Second        // a bad minute is seen within seconds, and the probes cost nothing
 	DefaultChunkTime     = 200 * time.Millisecond // longest a foreground transaction waits behind a chunk
 	MaxLanes             = 64                     // far above where lanes still help: each keeps a connection and a core of the database busy
+	DefaultLatencyName   = "protected latency"    // it is the only one of its step
 	DefaultHTTPStatus    = 200
 	DefaultHTTPTimeout   = 5 * time.Second // an application that answers slower than that is not healthy
 	DefaultSQLFailures   = 0               // a query's number is a fact

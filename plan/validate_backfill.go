@@ -126,6 +126,10 @@ func (d *decoder) timeOfDay(at, value string) bool {
 	return true
 }
 
+// ownReadings are the names under which the readings of contraflow itself are reported.
+// The last of them is what a protected latency is called that has no name.
+var ownReadings = []string{"replica lag", "WAL archive backlog", "lock waiters", "active sessions", DefaultLatencyName}
+
 func (d *decoder) throttles(at string, t *Throttles) {
 	if d.count(at, "replicaLag", "archiveBacklog", "lockWaiters", "activeSessions", "queries") == 0 {
 		d.report(at, "is empty: give at least one of replicaLag, archiveBacklog, lockWaiters, activeSessions, queries")
@@ -140,7 +144,8 @@ func (d *decoder) throttles(at string, t *Throttles) {
 			continue
 		}
 		d.required(at+".name", q.Name, "name the reading as it shall be reported")
-		if j := slices.IndexFunc(t.Queries[:i], func(other ThrottleQuery) bool { return other.Name == q.Name }); j >= 0 && q.Name != "" {
+		taken := slices.ContainsFunc(t.Queries[:i], func(other ThrottleQuery) bool { return other.Name == q.Name })
+		if q.Name != "" && (taken || slices.Contains(ownReadings, q.Name)) {
 			d.report(at+".name", "reading %q is there already: give each a name of its own", q.Name)
 		}
 		d.required(at+".query", q.Query, "give a query that returns one number")
@@ -163,7 +168,8 @@ func (d *decoder) pace(at string, b *Backfill) {
 	if d.given(at+".name") && strings.TrimSpace(p.Name) == "" {
 		d.report(at+".name", "is empty: name the latency as it shall be reported, or remove it")
 	}
-	if b.Throttles != nil && p.Name != "" && slices.ContainsFunc(b.Throttles.Queries, func(q ThrottleQuery) bool { return q.Name == p.Name }) {
+	taken := b.Throttles != nil && slices.ContainsFunc(b.Throttles.Queries, func(q ThrottleQuery) bool { return q.Name == p.Name })
+	if p.Name != "" && (taken || p.Name != DefaultLatencyName && slices.Contains(ownReadings, p.Name)) {
 		d.report(at+".name", "reading %q is there already: give each a name of its own", p.Name)
 	}
 	if !d.stands(at + ".max") {
