@@ -128,7 +128,8 @@ func (d *decoder) timeOfDay(at, value string) bool {
 
 // ownReadings are the names under which the readings of contraflow itself are reported.
 // The last of them is what a protected latency is called that has no name.
-var ownReadings = []string{"replica lag", "WAL archive backlog", "lock waiters", "active sessions", DefaultLatencyName}
+var ownReadings = []string{"replica lag", "WAL archive backlog", "lock waiters", "active sessions",
+	"autovacuum that prevents wraparound", DefaultLatencyName}
 
 func (d *decoder) throttles(at string, t *Throttles) {
 	if d.count(at, "replicaLag", "archiveBacklog", "lockWaiters", "activeSessions", "queries") == 0 {
