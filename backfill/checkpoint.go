@@ -42,6 +42,9 @@ func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
 		return Run{}, err
 	}
 	spec = spec.withDefaults()
+	if spec.Lanes == 0 {
+		spec.Lanes = target.Lanes
+	}
 	var run Run
 	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
 		run = Run{}
@@ -103,7 +106,11 @@ func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, stamp st
 		}
 		lower = upper
 	}
-	_, err = tx.Exec(ctx, "insert into contraflow.backfill_control (plan, step) values ($1, $2) on conflict do nothing", spec.Plan, spec.Step)
+	_, err = tx.Exec(ctx, `insert into contraflow.backfill_control (plan, step) values ($1, $2)
+		on conflict (plan, step) do update set speed = 0, vacuumed = 0`, spec.Plan, spec.Step)
+	if err == nil {
+		_, err = tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2", spec.Plan, spec.Step)
+	}
 	return err
 }
 
@@ -123,7 +130,7 @@ func split(ctx context.Context, tx pgx.Tx, s statements, lanes int, total int64)
 	return pgx.CollectRows(rows, pgx.RowTo[[]string])
 }
 
-// Reset forgets a step's checkpoints and its control row. When it returns, no attempt that is still running can change a row any
+// Reset forgets a step's checkpoints, its readings and its control row; rejects stay for people to look at. When it returns, no attempt that is still running can change a row any
 // more: each ends with ErrFenced. The rows changed so far stay as they are.
 func (e *Engine) Reset(ctx context.Context, plan, step string) error {
 	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
@@ -131,6 +138,9 @@ func (e *Engine) Reset(ctx context.Context, plan, step string) error {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "delete from contraflow.backfill_lane where plan = $1 and step = $2", plan, step); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "delete from contraflow.backfill_reading where plan = $1 and step = $2", plan, step); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "delete from contraflow.backfill_control where plan = $1 and step = $2", plan, step)

@@ -29,6 +29,8 @@ var (
 	ErrFenced = errors.New("another attempt has taken this lane over; this one stopped and changed nothing more")
 	// ErrRemaining says that rows match the condition however often they are changed.
 	ErrRemaining = errors.New("rows still match the condition")
+	// ErrRejects says that more rows were set aside than Spec.MaxRejects. They are in contraflow.backfill_reject: see Rejects.
+	ErrRejects = errors.New("more rows are refused than may be")
 	// ErrStopped says that LaneOptions.Stop was closed. The lane goes on from its cursor when it is run again.
 	ErrStopped = errors.New("stopped between two chunks as asked; run the lane again to go on")
 	// ErrConnection says that Postgres could not be reached or hung up. Nothing is lost: run the lane again.
@@ -40,7 +42,7 @@ var (
 // Permanent tells whether trying the same again is pointless: a person has to change the plan or the data, or the work
 // belongs to another attempt now. All other errors of this package (connections, contention, a stop) pass.
 func Permanent(err error) bool {
-	for _, target := range []error{ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn, ErrNotPrepared, ErrFenced, ErrRemaining} {
+	for _, target := range []error{ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn, ErrNotPrepared, ErrFenced, ErrRemaining, ErrRejects} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -63,8 +65,11 @@ type StatementError struct {
 }
 
 func (e *StatementError) Error() string {
+	return fmt.Sprintf("%s: SQLSTATE %s%s", e.Doing, e.Code, e.details())
+}
+
+func (e *StatementError) details() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: SQLSTATE %s", e.Doing, e.Code)
 	if e.Condition != "" {
 		fmt.Fprintf(&b, " (%s)", e.Condition)
 	}
@@ -78,6 +83,11 @@ func (e *StatementError) Error() string {
 		fmt.Fprintf(&b, ", constraint %q", e.Constraint)
 	}
 	return b.String()
+}
+
+// summary is what Postgres says, without what was being done.
+func (e *StatementError) summary() string {
+	return strings.TrimPrefix(strings.TrimSpace(e.details()), ": ")
 }
 
 // Permanent tells whether the statement would fail again: its text, the data or the rights are wrong.
@@ -114,8 +124,14 @@ func contention(err error) (string, bool) {
 	return "", false
 }
 
-// fencedCode is raised by contraflow.backfill_advance.
-const fencedCode = "CF001"
+// What contraflow.backfill_advance raises.
+const (
+	fencedCode    = "CF001"
+	shortenedCode = "CF002"
+)
+
+// errShortened says that the lane ends earlier than the chunk assumed: a helper has taken the rest over.
+var errShortened = errors.New("the lane ends earlier now")
 
 // planError wraps what Postgres says about the statement alone: no row has been read, so its text is kept.
 func planError(doing string, err error) error { return wrap(doing, err, planMessage) }
@@ -133,6 +149,8 @@ func wrap(doing string, err error, message func(*pgconn.PgError) string) error {
 		return fmt.Errorf("%s: %w%s", doing, ErrConnection, reason(err))
 	case server.Code == fencedCode:
 		return fmt.Errorf("%s: %w", doing, ErrFenced)
+	case server.Code == shortenedCode:
+		return fmt.Errorf("%s: %w", doing, errShortened)
 	case pg.HidesRows(server):
 		return &StatementError{Doing: doing, Code: server.Code, Condition: "insufficient_privilege", Message: pg.RowsHidden}
 	}

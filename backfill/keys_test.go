@@ -108,7 +108,7 @@ func TestBadSpecsAreRefusedAndChangeNothing(t *testing.T) {
 		"an unknown column":   {backfill.Spec{Table: "numbers", Set: set("m", "1")}, backfill.ErrNoColumn, []string{`"m"`, "migrate step"}},
 		"unquoted capitals":   {backfill.Spec{Table: "mixed", Key: []string{`"Id"`, "n"}, Set: set("nCount", "1")}, backfill.ErrNoColumn, []string{`write "nCount" with its double quotes`}},
 		"the key is set":      {backfill.Spec{Table: "numbers", Set: set("id", "id + 1")}, backfill.ErrSpec, []string{`"id"`}},
-		"nothing is set":      {backfill.Spec{Table: "numbers"}, backfill.ErrSpec, []string{"set is empty"}},
+		"nothing is set":      {backfill.Spec{Table: "numbers"}, backfill.ErrSpec, []string{"neither set nor transform"}},
 		"negative lanes":      {backfill.Spec{Table: "numbers", Set: n, Lanes: -1}, backfill.ErrSpec, []string{"lanes"}},
 		"syntax of set":       {backfill.Spec{Table: "numbers", Set: set("n", "n +")}, nil, []string{"42601", "syntax_error"}},
 		"a column in set":     {backfill.Spec{Table: "numbers", Set: set("n", "m + 1")}, nil, []string{"42703", `column "m" does not exist`}},

@@ -20,26 +20,35 @@ type LaneOptions struct {
 	Report func(Progress)
 	// Stop, once closed, ends the lane between two chunks with ErrStopped. Defaults to never.
 	Stop <-chan struct{}
+	// Help makes a lane that is done go on with what others have left: lanes that nobody walks, or the half of what a long one
+	// still has to walk. Defaults to false.
+	Help bool
 }
 
-// attempt is one try at walking one lane.
+// attempt is one try at walking one lane, and whatever others have left after it.
 type attempt struct {
 	engine     *Engine
 	spec       Spec
+	table      table
 	statements statements
 	conn       *pgxpool.Conn
 	options    LaneOptions
 
+	size     int64 // rows of the table, estimated
 	lane     int
 	fence    int64
+	cut      int
 	left     keyRange // what is still to walk; its lower end is the cursor
 	control  control
 	pace     pace
-	rate     rate
+	rate     rate      // rows changed
+	scanRate rate      // rows walked over
 	began    time.Time // of the last chunk
 	changed  int64     // rows by the last chunk
 	lost     int       // chunks in a row that did not get through
+	suspects int64     // rows ahead among which at least one is refused
 	progress Progress
+	helped   Progress // what this attempt has done in lanes before the present one
 }
 
 // RunLane takes the lane over from whoever had it before, and walks it to its end. It returns the lane as it stands, also
@@ -55,29 +64,41 @@ func (e *Engine) RunLane(ctx context.Context, spec Spec, lane int, o LaneOptions
 		return Lane{Lane: lane}, e.failed(ctx, rowError(spec.name()+": connect", err))
 	}
 	defer conn.Release()
-	a := &attempt{engine: e, spec: spec.withDefaults(), statements: newStatements(t, spec.Where), conn: conn, options: o, lane: lane}
+	a := &attempt{engine: e, spec: spec.withDefaults(), table: t, statements: newStatements(t, spec.Where), conn: conn, options: o}
 	a.progress.Lane = lane
-	done, err := a.take(ctx)
-	for !done && err == nil {
+	done, err := a.walk(ctx, lane)
+	p := a.progress
+	walked := Lane{Lane: lane, Rows: p.Rows, Scanned: p.Scanned, Total: p.Total, Done: done}
+	if err == nil && o.Help {
+		err = a.help(ctx)
+	}
+	return walked, e.failed(ctx, err)
+}
+
+// walk walks a lane to its end. While it does, the session holds a shared advisory lock, by which helpers tell lanes that are
+// walked from lanes that are not.
+func (a *attempt) walk(ctx context.Context, lane int) (done bool, err error) {
+	a.lane, a.lost, a.suspects = lane, 0, 0
+	defer a.leave(ctx)
+	for done, err = a.take(ctx); !done && err == nil; {
 		done, err = a.step(ctx)
 	}
-	p := a.progress
-	return Lane{Lane: lane, Rows: p.Rows, Scanned: p.Scanned, Total: p.Total, Done: done}, e.failed(ctx, err)
+	return done, err
 }
 
 // take makes a new token, so that every older attempt at this lane is fenced from its next commit on.
 func (a *attempt) take(ctx context.Context) (done bool, err error) {
-	var found keyRange
-	var cursor []string
 	var b pgx.Batch
+	b.Queue("select pg_advisory_lock_shared("+laneLock+")", a.spec.Plan, a.spec.Step, a.lane)
 	b.Queue(commitSettings, true)
 	b.Queue(`update contraflow.backfill_lane set fence = nextval('contraflow.backfill_fence')
-		where plan = $1 and step = $2 and lane = $3 and hash = $4
-		returning fence, lower_key, upper_key, cursor, rows, scanned, total, chunk_rows, done_at is not null`,
+		where plan = $1 and step = $2 and lane = $3 and hash = $4 returning fence, chunk_rows`,
 		a.spec.Plan, a.spec.Step, a.lane, a.spec.Hash()).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&a.fence, &found.lower, &found.upper, &cursor,
-			&a.progress.Rows, &a.progress.Scanned, &a.progress.Total, &a.pace.rows, &done)
+		return row.Scan(&a.fence, &a.pace.rows)
 	})
+	a.queueRange(&b, &done)
+	b.Queue("select sum(total)::bigint from contraflow.backfill_lane where plan = $1 and step = $2", a.spec.Plan, a.spec.Step).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&a.size) })
 	a.queueControl(&b)
 	err = a.conn.SendBatch(ctx, &b).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -86,45 +107,87 @@ func (a *attempt) take(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, rowError(a.doing("take it over"), err)
 	}
-	a.left = found
-	if cursor != nil {
-		a.left.lower = cursor
-	}
-	a.pace.target = a.spec.ChunkTime
 	if a.pace.rows == 0 {
 		a.pace.rows = a.spec.ChunkRows
 	}
-	a.rate.since = time.Now()
+	a.rate.since, a.scanRate.since = time.Now(), time.Now()
 	return done, nil
+}
+
+// leave gives the lane's advisory lock back; a connection that cannot is of no more use.
+func (a *attempt) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if a.conn.Conn().IsClosed() {
+		return
+	}
+	if _, err := a.conn.Exec(ctx, "select pg_advisory_unlock_shared("+laneLock+")", a.spec.Plan, a.spec.Step, a.lane); err != nil {
+		_ = a.conn.Conn().Close(ctx) // the pool makes a new one
+	}
+}
+
+// queueRange reads what is left to walk, and how far the lane is.
+func (a *attempt) queueRange(b *pgx.Batch, done *bool) {
+	b.Queue(`select coalesce(cursor, lower_key), upper_key, cut, rows, scanned, total, done_at is not null
+		from contraflow.backfill_lane where plan = $1 and step = $2 and lane = $3`,
+		a.spec.Plan, a.spec.Step, a.lane).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&a.left.lower, &a.left.upper, &a.cut, &a.progress.Rows, &a.progress.Scanned, &a.progress.Total, done)
+	})
+}
+
+// shorten learns where the lane ends now, after a helper has taken the rest over. Whether the lane is still this attempt's the
+// next probe tells.
+func (a *attempt) shorten(ctx context.Context) error {
+	var b pgx.Batch
+	var done bool
+	a.queueRange(&b, &done)
+	err := a.conn.SendBatch(ctx, &b).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%s: %w", a.doing("look at its checkpoint"), ErrFenced)
+	}
+	return rowError(a.doing("look at its checkpoint"), err)
 }
 
 // step walks one chunk, or holds for a while.
 func (a *attempt) step(ctx context.Context) (done bool, err error) {
-	if err := a.wait(ctx, 0); err != nil {
+	if err := a.wait(ctx, a.rest()); err != nil {
 		return false, err
 	}
-	limit := a.limit()
+	if err := a.observe(ctx); err != nil {
+		return false, err
+	}
+	a.pace.target = a.chunkTime()
+	limit := a.bisected(a.limit())
 	end, err := a.probe(ctx, limit)
 	if err == nil {
 		switch reason := a.holding(); {
 		case reason != "":
 			return false, a.hold(ctx, reason, jitter(holdPoll))
-		case limit > a.limit():
+		case a.control.cut != a.cut:
+			return false, a.shorten(ctx)
+		case limit > a.bisected(a.limit()):
 			return false, nil // a lower cap has just come in: look for a nearer end
 		}
 		done, err = a.chunk(ctx, end, limit)
 	}
-	if why, ok := contention(err); ok && ctx.Err() == nil {
+	switch why, contended := contention(err); {
+	case err == nil:
+		return done, a.vacuum(ctx)
+	case ctx.Err() != nil:
+		return false, err
+	case errors.Is(err, errShortened):
+		return false, a.shorten(ctx)
+	case contended && !a.hopeless(err, limit, end):
 		return false, a.giveWay(ctx, why, err)
 	}
-	return done, err
+	return false, a.refuse(ctx, err, end, limit)
 }
 
 // probe finds the last key of the next chunk, nil where the lane ends before that, and reads the control row on the way.
 func (a *attempt) probe(ctx context.Context, limit int64) (end []string, err error) {
 	var b pgx.Batch
 	a.queueControl(&b)
-	b.Queue(probeSettings)
+	b.Queue(probeSettings, milliseconds(probeTimeout(a.lost)))
 	b.Queue(a.statements.probe(a.left), a.left.lower, a.left.upper, limit-1).QueryRow(func(row pgx.Row) error {
 		if err := row.Scan(&end); !errors.Is(err, pgx.ErrNoRows) {
 			return err
@@ -153,25 +216,40 @@ func (a *attempt) chunk(ctx context.Context, end []string, limit int64) (done bo
 		chunk.upper = end
 	}
 	a.began = time.Now()
-	var b pgx.Batch
-	b.Queue(chunkSettings, done)
-	b.Queue(a.statements.chunk(chunk), chunk.lower, chunk.upper, a.spec.Plan, a.spec.Step, a.lane, a.fence, end, done, scanned,
-		a.pace.rows, float32(a.rate.perSecond)).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&a.changed, &a.progress.Rows, &a.progress.Scanned)
-	})
-	if err := a.conn.SendBatch(ctx, &b).Close(); err != nil {
-		return false, rowError(a.doing("change a chunk"), err)
+	if a.spec.Transform != "" {
+		err = a.transformChunk(ctx, chunk, end, done, scanned)
+	} else {
+		err = a.sqlChunk(ctx, chunk, end, done, scanned)
+	}
+	if err != nil {
+		return false, err
 	}
 	now := time.Now()
 	a.left.lower, a.lost = end, 0
+	a.suspects = max(0, a.suspects-scanned)
 	a.pace.took(scanned, now.Sub(a.began))
 	a.rate.add(a.changed, now)
+	a.scanRate.add(scanned, now)
 	if done {
 		a.progress.Total = a.progress.Scanned
 	}
 	a.progress.ChunkRows, a.progress.ChunkTime = scanned, now.Sub(a.began)
 	a.report("")
 	return done, nil
+}
+
+func (a *attempt) sqlChunk(ctx context.Context, chunk keyRange, end []string, done bool, scanned int64) error {
+	var b pgx.Batch
+	b.Queue(chunkSettings, done)
+	b.Queue(a.statements.chunk(chunk), append([]any{chunk.lower, chunk.upper}, a.advanceArgs(end, done, scanned)...)...).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&a.changed, &a.progress.Rows, &a.progress.Scanned) })
+	return rowError(a.doing("change a chunk"), a.conn.SendBatch(ctx, &b).Close())
+}
+
+// advanceArgs are the parameters of contraflow.backfill_advance but for the rows changed.
+func (a *attempt) advanceArgs(cursor []string, done bool, scanned int64) []any {
+	return []any{a.spec.Plan, a.spec.Step, a.lane, a.fence, a.cut, cursor, done, scanned,
+		a.pace.rows, float32(a.rate.perSecond), float32(a.scanRate.perSecond)}
 }
 
 // giveWay halves the chunk after it lost against the application, and comes back later.
@@ -186,14 +264,13 @@ func (a *attempt) giveWay(ctx context.Context, why string, err error) error {
 
 func (a *attempt) hold(ctx context.Context, reason string, d time.Duration) error {
 	a.rate.add(0, time.Now())
+	a.scanRate.add(0, time.Now())
 	a.report(reason)
 	return a.wait(ctx, d)
 }
 
 // wait for d, or less when the caller wants the lane to end.
 func (a *attempt) wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -201,6 +278,11 @@ func (a *attempt) wait(ctx context.Context, d time.Duration) error {
 		return ErrStopped
 	default:
 	}
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -212,11 +294,13 @@ func (a *attempt) wait(ctx context.Context, d time.Duration) error {
 }
 
 func (a *attempt) report(holding string) {
-	a.progress.Holding = holding
-	a.progress.RowsPerSecond = a.rate.perSecond
-	if a.options.Report != nil {
-		a.options.Report(a.progress)
+	if a.options.Report == nil {
+		return
 	}
+	p := a.progress
+	p.Holding, p.RowsPerSecond, p.ScannedPerSecond = holding, a.rate.perSecond, a.scanRate.perSecond
+	p.Rows, p.Scanned, p.Total = p.Rows+a.helped.Rows, p.Scanned+a.helped.Scanned, p.Total+a.helped.Total
+	a.options.Report(p)
 }
 
 func (a *attempt) doing(what string) string {

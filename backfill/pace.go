@@ -3,12 +3,13 @@ package backfill
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 )
 
 const (
-	// minChunkRows: below it a chunk's fixed cost outweighs its rows, and fewer locks do not get through sooner.
-	minChunkRows = 10
+	// minChunkRows: a row may be slow all by itself.
+	minChunkRows = 1
 	// maxChunkRows bounds what one transaction locks and one crash repeats, however fast the rows are.
 	maxChunkRows = 100_000
 	// grow and shrink bound one step of the pace, so that a single slow or quick chunk cannot throw it about.
@@ -19,6 +20,11 @@ const (
 	firstBackoff, maxBackoff = 100 * time.Millisecond, 5 * time.Second
 	// maxContended tries in a row take about 40 s of back-off besides the timeouts; then it is for the caller to say so.
 	maxContended = 12
+	// firstProbeTimeout bounds the look-up of a chunk's end: an index-only scan that is over in milliseconds. Where it is not, for
+	// example behind millions of dead entries, fewer rows and twice the time are tried, up to maxProbeTimeout.
+	firstProbeTimeout, maxProbeTimeout = 5 * time.Second, 5 * time.Minute
+	// leaveTimeout is for a server that does not answer any more.
+	leaveTimeout = 5 * time.Second
 )
 
 // pace finds the rows of a chunk that take about target.
@@ -66,6 +72,12 @@ func (r *rate) add(rows int64, now time.Time) {
 	r.rows, r.seconds = r.rows*kept+float64(rows), r.seconds*kept+d
 	r.perSecond = r.rows / r.seconds
 }
+
+func probeTimeout(lost int) time.Duration {
+	return min(firstProbeTimeout<<min(lost, 10), maxProbeTimeout)
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 func backoff(tries int) time.Duration {
 	return jitter(min(firstBackoff<<min(tries-1, 10), maxBackoff))

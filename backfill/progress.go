@@ -3,8 +3,6 @@ package backfill
 import (
 	"context"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Progress of one lane. It holds no key values.
@@ -16,11 +14,18 @@ type Progress struct {
 	Scanned, Total int64
 	// RowsPerSecond changed, smoothed over some seconds.
 	RowsPerSecond float64
+	// ScannedPerSecond walked over, smoothed likewise.
+	ScannedPerSecond float64
 	// ChunkRows walked by the last chunk, ChunkTime it took.
 	ChunkRows int64
 	ChunkTime time.Duration
 	// Holding says what the lane waits for; empty while it works.
 	Holding string
+}
+
+// add sums what is counted.
+func (p *Progress) add(q Progress) {
+	p.Rows, p.Scanned, p.Total = p.Rows+q.Rows, p.Scanned+q.Scanned, p.Total+q.Total
 }
 
 // What a lane may wait for, besides back-off ("retry after lock timeout" and the like).
@@ -38,21 +43,28 @@ type Overview struct {
 	RowsPerSecond float64
 	// Sweep is 1, or more once Finish walks again for rows written meanwhile; 0 before Prepare.
 	Sweep int
+	// ETA is how long the rest of the present sweep takes at the present pace; 0 when that is not known, or nothing is left.
+	ETA time.Duration
+	// Rejects are rows set aside.
+	Rejects int64
 	// Holding is HoldingPaused or empty.
 	Holding string
 }
 
 // Overview reads the checkpoints of a spec, as cheap as its lanes are few.
 func (e *Engine) Overview(ctx context.Context, spec Spec) (Overview, error) {
-	rows, err := e.pool.Query(ctx, `
+	var o Overview
+	var perSecond float64
+	err := e.pool.QueryRow(ctx, `
 		select count(*), count(done_at), coalesce(sum(rows), 0)::bigint, coalesce(sum(scanned), 0)::bigint, coalesce(sum(total), 0)::bigint,
-		       coalesce(sum(rows_per_second) filter (where done_at is null and changed_at > now() - interval '10 s'), 0)::float8,
-		       coalesce(max(sweep), 0),
+		       coalesce(sum(rows_per_second) filter (where moving), 0)::float8, coalesce(sum(scanned_per_second) filter (where moving), 0)::float8,
+		       coalesce(max(sweep), 0), (select count(*) from contraflow.backfill_reject where plan = $1 and step = $2),
 		       case when (select paused from contraflow.backfill_control c where c.plan = $1 and c.step = $2) then $4::text else '' end
-		  from contraflow.backfill_lane where plan = $1 and step = $2 and hash = $3`, spec.Plan, spec.Step, spec.Hash(), HoldingPaused)
-	if err != nil {
-		return Overview{}, e.failed(ctx, rowError(spec.name()+": read its progress", err))
+		  from (select *, done_at is null and changed_at > now() - interval '10 s' as moving from contraflow.backfill_lane) l
+		 where plan = $1 and step = $2 and hash = $3`, spec.Plan, spec.Step, spec.Hash(), HoldingPaused).
+		Scan(&o.Lanes, &o.LanesDone, &o.Rows, &o.Scanned, &o.Total, &o.RowsPerSecond, &perSecond, &o.Sweep, &o.Rejects, &o.Holding)
+	if perSecond > 0 && o.Holding == "" {
+		o.ETA = time.Duration(float64(max(0, o.Total-o.Scanned)) / perSecond * float64(time.Second))
 	}
-	o, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Overview])
 	return o, e.failed(ctx, rowError(spec.name()+": read its progress", err))
 }

@@ -16,7 +16,7 @@ import (
 const (
 	// keyFormats make Postgres write keys so that it reads them back as they were, whatever the role's own formats are.
 	keyFormats    = `set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true)`
-	probeSettings = `select set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true), ` + keyFormats
+	probeSettings = `select set_config('statement_timeout', $1::text, true), set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true), ` + keyFormats
 	splitSettings = `select ` + keyFormats
 	chunkSettings = `select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), ` + durability
 	// durability of the commit: $1 asks for a synchronous one, whatever the role's own setting is.
@@ -100,7 +100,7 @@ func (s statements) count(r keyRange) string {
 	return fmt.Sprintf("select count(*) from (select from %s where %s and (%s or true) limit $3::bigint) k", s.table, s.within(r), unused)
 }
 
-// chunk changes the rows of a range and moves the lane on, in one statement: parameters $3 to $11 are advance's.
+// chunk changes the rows of a range and moves the lane on, in one statement: parameters $3 to $13 are advance's.
 func (s statements) chunk(r keyRange) string {
 	where := ""
 	if s.where != "" {
@@ -108,12 +108,19 @@ func (s statements) chunk(r keyRange) string {
 	}
 	return fmt.Sprintf(`with contraflow_chunk as (update %s set %s where %s%s returning 1)
 select n, a.rows, a.scanned from (select count(*) as n from contraflow_chunk where %s or true) c,
-contraflow.backfill_advance($3, $4, $5, $6, $7, $8, n, $9, $10, $11) a`, s.table, s.set, s.within(r), where, unused)
+contraflow.backfill_advance($3, $4, $5, $6, $7, $8, $9, n, $10, $11, $12, $13) a`, s.table, s.set, s.within(r), where, unused)
 }
 
-// remaining counts the rows that still have to be changed.
+// remaining counts the rows that still have to be changed, but for those set aside by step $2 of plan $1.
 func (s statements) remaining() string {
-	return "select count(*) from " + s.table + " where (\n" + s.where + "\n)"
+	keys := make([]string, len(s.types))
+	for i, typ := range s.types {
+		keys[i] = fmt.Sprintf("(contraflow_reject.key[%d])::%s", i+1, typ)
+	}
+	return fmt.Sprintf(`select count(*) from %s where (
+%s
+) and (%s) not in (select %s from contraflow.backfill_reject contraflow_reject where contraflow_reject.plan = $1 and contraflow_reject.step = $2)`,
+		s.table, s.where, s.columns(), strings.Join(keys, ", "))
 }
 
 // all selects every row, or every row still to change: for the planner's estimate.
@@ -130,6 +137,14 @@ func (s statements) split() string {
 	select %s, row_number() over (order by %s) as contraflow_n, count(*) over () as contraflow_all from %s tablesample system ($1)) k
 where contraflow_n in (select contraflow_all * i / $2::bigint from generate_series(1, $2::bigint - 1) i) order by contraflow_n`,
 		s.texts(), s.columns(), s.columns(), s.table)
+}
+
+// middle samples $3 percent of the table and yields the key in the middle of what falls into a range.
+func (s statements) middle(r keyRange) string {
+	return fmt.Sprintf(`select %s from (
+	select %s, row_number() over (order by %s) as contraflow_n, count(*) over () as contraflow_all
+	from %s tablesample system ($3::float8) where %s and (%s or true)) k where contraflow_n = (contraflow_all + 1) / 2`,
+		s.texts(), s.columns(), s.columns(), s.table, s.within(r), unused)
 }
 
 // keyRange is half open; a nil end is open.

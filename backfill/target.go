@@ -14,12 +14,21 @@ import (
 )
 
 // Engine runs backfills on one database. It may be used by several goroutines at once.
-type Engine struct{ pool *pgxpool.Pool }
+type Engine struct {
+	pool       *pgxpool.Pool
+	transforms map[string]Transform
+}
 
 // New makes an engine. The pool's connections should be called "contraflow backfill" and carry a lock timeout and a
 // statement timeout of some multiples of the chunk time as connection parameters; the pool needs one connection per lane
 // that runs here and one more. The tables of schema contraflow must be there (pg.EnsureSchema).
-func New(pool *pgxpool.Pool) *Engine { return &Engine{pool: pool} }
+func New(pool *pgxpool.Pool, options ...Option) *Engine {
+	e := &Engine{pool: pool}
+	for _, set := range options {
+		set(e)
+	}
+	return e
+}
 
 // Target is what a backfill will work on.
 type Target struct {
@@ -30,6 +39,8 @@ type Target struct {
 	Rows, Matching int64
 	// Bytes of the table's heap.
 	Bytes int64
+	// Lanes that suit the server and the table.
+	Lanes int
 }
 
 // table is a Spec's table as the catalog knows it.
@@ -37,6 +48,8 @@ type table struct {
 	relation pg.Relation
 	key      []pg.Column
 	set      []Assignment // with exact column names
+	// transform computes the values of set; nil where its expressions do.
+	transform *transformed
 }
 
 // stamp tells the table and the columns to set from others of the same names: a column that was dropped and added again is
@@ -65,21 +78,33 @@ func (e *Engine) inspect(ctx context.Context, spec Spec) (Target, table, error) 
 		return Target{}, table{}, err
 	}
 	s := newStatements(t, spec.Where)
-	target := Target{Table: s.table, Key: s.key, Bytes: t.relation.Bytes}
-	// With parameters that are null the planner checks names, types and rights of what will run, and runs nothing.
-	rows, err := e.pool.Query(ctx, "explain "+s.chunk(keyRange{lower: []string{}, upper: []string{}}),
-		nil, nil, spec.Plan, spec.Step, 0, 0, nil, false, 0, 0, 0)
-	if err == nil {
-		rows.Close()
-		err = rows.Err()
+	target := Target{Table: s.table, Key: s.key, Bytes: t.relation.Bytes, Lanes: defaultLanes(e.cores(ctx), t.relation.Bytes)}
+	if spec.Vacuum {
+		if err := e.mayVacuum(ctx, t); err != nil {
+			return Target{}, table{}, e.failed(ctx, err)
+		}
 	}
-	if err != nil {
+	if err := e.check(ctx, s, t); err != nil {
 		return Target{}, table{}, e.failed(ctx, planError(spec.name()+": check the expressions of set and where on "+s.table, err))
 	}
 	if target.Rows, err = e.estimate(ctx, t, s.all("")); err == nil {
 		target.Matching, err = e.estimate(ctx, t, s.all(spec.Where))
 	}
 	return target, t, e.failed(ctx, planError(spec.name()+": estimate the rows of "+s.table, err))
+}
+
+// check lets the planner check names, types and rights of what will run, with parameters that are null, and runs nothing.
+func (e *Engine) check(ctx context.Context, s statements, t table) error {
+	if t.transform != nil {
+		return e.checkTransform(ctx, s, t.transform)
+	}
+	rows, err := e.pool.Query(ctx, "explain "+s.chunk(keyRange{lower: []string{}, upper: []string{}}),
+		nil, nil, nil, nil, 0, 0, 0, nil, false, 0, 0, 0, 0)
+	if err != nil {
+		return err
+	}
+	rows.Close()
+	return rows.Err()
 }
 
 // estimate asks the planner, who knows the table's present size; a table without pages has no rows, whatever he assumes.
@@ -122,7 +147,11 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 	if t.key, err = e.key(ctx, relation, spec.Key); err != nil {
 		return table{}, err
 	}
-	t.set, err = assignments(relation, t.key, spec.Set)
+	if spec.Transform != "" {
+		t.transform, t.set, err = e.transformed(ctx, spec, relation, t.key)
+	} else {
+		t.set, err = assignments(relation, t.key, spec.Set)
+	}
 	return t, err
 }
 

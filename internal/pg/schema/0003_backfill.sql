@@ -11,12 +11,14 @@ create table contraflow.backfill_lane (
     lower_key text[],                   -- the lane walks keys above this one …; null: from the first
     upper_key text[],                   -- … up to and including this one; null: to the last, newcomers included
     cursor text[],                      -- the last key walked; null: none yet
+    cut integer not null default 0,     -- how often upper_key was moved, because another lane took the rest over
     fence bigint not null default nextval('contraflow.backfill_fence'), -- only the attempt that holds this token may advance
     rows bigint not null default 0,     -- rows changed
     scanned bigint not null default 0,  -- rows walked over in this sweep, changed or not
     total bigint not null,              -- rows to walk over: an estimate until the lane is done
     chunk_rows integer not null default 0,     -- the pace at the last chunk, where the next attempt begins; 0: none yet
-    rows_per_second real not null default 0,   -- smoothed, as of changed_at
+    rows_per_second real not null default 0,   -- changed, smoothed, as of changed_at
+    scanned_per_second real not null default 0,
     sweep integer not null default 1,   -- walks begun; above 1: rows were written meanwhile
     created_at timestamptz not null default now(),
     changed_at timestamptz not null default now(),
@@ -32,24 +34,62 @@ create table contraflow.backfill_control (
     step text not null,
     paused boolean not null default false,
     rows_per_second integer not null default 0 check (rows_per_second >= -1), -- all lanes together; 0: as the plan says; -1: no cap
+    read_at timestamptz not null default '-infinity', -- when the readings below were taken; ahead of the clock while a lane takes them
+    speed real not null default 0,      -- under protect: how many lanes' worth of work may run; 0: not chosen yet
+    vacuumed bigint not null default 0, -- rows changed by all lanes when the table was last vacuumed
     primary key (plan, step)
 );
 
--- Moves a lane on, in the transaction that changed its rows. Error CF001 rolls that back when another attempt holds the lane.
+-- What may hold a backfill, as last read: throttles and the protected latency.
+create table contraflow.backfill_reading (
+    plan text not null,
+    step text not null,
+    name text not null,
+    reading double precision,           -- null: could not be read
+    maximum double precision not null,
+    holding boolean not null,
+    calm integer not null default 0,    -- readings in a row that were low enough, while it holds
+    problem text not null default '',   -- why it could not be read
+    message text not null,              -- all this in words, for people
+    read_at timestamptz not null default clock_timestamp(),
+    primary key (plan, step, name)
+);
+
+-- Rows that were set aside because their new values are refused. Key values stay here; messages hold no values.
+-- They outlive a reset, for people to look at, until the step begins afresh.
+create table contraflow.backfill_reject (
+    plan text not null,
+    step text not null,
+    hash text not null,
+    key text[] not null,
+    code text not null,                 -- SQLSTATE, or "transform"
+    message text not null,
+    tries integer not null default 1,
+    rejected_at timestamptz not null default clock_timestamp(),
+    primary key (plan, step, key)
+);
+
+-- Moves a lane on, in the transaction that changed its rows. Error CF001 rolls that back when another attempt holds the lane,
+-- CF002 when the lane has been made shorter since the chunk's end was looked up.
 create function contraflow.backfill_advance(
-    plan_ text, step_ text, lane_ integer, fence_ bigint, cursor_ text[], done_ boolean,
-    rows_ bigint, scanned_ bigint, chunk_rows_ integer, rows_per_second_ real,
+    plan_ text, step_ text, lane_ integer, fence_ bigint, cut_ integer, cursor_ text[], done_ boolean,
+    rows_ bigint, scanned_ bigint, chunk_rows_ integer, rows_per_second_ real, scanned_per_second_ real,
     out rows bigint, out scanned bigint
 ) language plpgsql as $$
+declare
+    found_cut integer;
 begin
     update contraflow.backfill_lane l
        set cursor = cursor_, rows = l.rows + rows_, scanned = l.scanned + scanned_,
            total = case when done_ then l.scanned + scanned_ else l.total end,
-           chunk_rows = chunk_rows_, rows_per_second = rows_per_second_, changed_at = clock_timestamp(),
-           done_at = case when done_ then clock_timestamp() end
+           chunk_rows = chunk_rows_, rows_per_second = rows_per_second_, scanned_per_second = scanned_per_second_,
+           changed_at = clock_timestamp(), done_at = case when done_ then clock_timestamp() end
      where l.plan = plan_ and l.step = step_ and l.lane = lane_ and l.fence = fence_
-    returning l.rows, l.scanned into rows, scanned;
+    returning l.rows, l.scanned, l.cut into rows, scanned, found_cut;
     if not found then
         raise exception 'another attempt holds this lane' using errcode = 'CF001';
+    end if;
+    if found_cut <> cut_ then
+        raise exception 'this lane ends earlier now' using errcode = 'CF002';
     end if;
 end $$;

@@ -1,0 +1,159 @@
+package backfill_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/backfill"
+)
+
+// together walks all prepared lanes at once, each helping the others when it is done.
+func (b bundle) together(ctx context.Context, spec backfill.Spec, lanes int, o backfill.LaneOptions) []error {
+	failed := make([]error, lanes)
+	o.Help = true
+	var walking sync.WaitGroup
+	for lane := range lanes {
+		walking.Go(func() { _, failed[lane] = b.RunLane(ctx, spec, lane, o) })
+	}
+	walking.Wait()
+	return failed
+}
+
+// lopsided prepares two lanes on a table of which the second holds nearly all rows.
+func (b bundle) lopsided(t *testing.T, spec backfill.Spec) {
+	t.Helper()
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	b.exec(t, "update contraflow.backfill_lane set upper_key = '{90}', total = 30 where lane = 0")
+	b.exec(t, "update contraflow.backfill_lane set lower_key = '{90}', total = (select count(*) - 30 from numbers) where lane = 1")
+}
+
+func TestALaneThatIsDoneTakesHalfOfALongOne(t *testing.T) {
+	t.Parallel()
+	const rows = 20_000
+	b := setup(t, numbers(rows))
+	spec := counting("numbers")
+	spec.Lanes, spec.ChunkTime = 2, time.Millisecond
+	b.lopsided(t, spec)
+	var mu sync.Mutex
+	seen := map[int]backfill.Progress{}
+	for _, err := range b.together(t.Context(), spec, 2, backfill.LaneOptions{Report: func(p backfill.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[p.Lane] = p
+	}}) {
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.Greater(t, scalar[int64](t, b, "select count(*) from contraflow.backfill_lane"), int64(2), "lane 1 was never split")
+	require.EqualValues(t, rows, scalar[int64](t, b, "select sum(rows)::bigint from contraflow.backfill_lane"))
+	require.Len(t, seen, 2, "helpers report under their own lane")
+	require.Greater(t, seen[0].Rows, int64(rows/5))
+	require.Greater(t, seen[1].Rows, int64(rows/5))
+	require.EqualValues(t, rows, seen[0].Rows+seen[1].Rows)
+	proof, err := b.Finish(t.Context(), spec, backfill.LaneOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, rows, proof.Rows)
+}
+
+func TestALaneThatNobodyWalksIsTakenOver(t *testing.T) {
+	t.Parallel()
+	const rows = 2_000
+	b := setup(t, numbers(rows))
+	spec := counting("numbers")
+	spec.Lanes, spec.ChunkTime = 4, time.Millisecond
+	run, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	require.Len(t, run.Lanes, 4)
+	_, err = b.RunLane(t.Context(), spec, 2, backfill.LaneOptions{Help: true})
+	require.NoError(t, err)
+	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.EqualValues(t, 4, scalar[int64](t, b, "select count(*) from contraflow.backfill_lane where done_at is not null"))
+}
+
+func TestAHelperGivesALaneBackToItsOwnAttempt(t *testing.T) {
+	t.Parallel()
+	const rows = 5_000
+	b := setup(t, numbers(rows))
+	spec := counting("numbers")
+	spec.Lanes, spec.ChunkTime = 2, time.Millisecond
+	b.lopsided(t, spec)
+	// Lane 0 is soon done and helps with lane 1, which nobody walks yet; then lane 1's own attempt begins.
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Help: true})
+	require.Eventually(t, func() bool {
+		return scalar[int64](t, b, "select rows from contraflow.backfill_lane where lane = 1") > 0
+	}, soon, tick)
+	_, err := b.RunLane(t.Context(), spec, 1, backfill.LaneOptions{Help: true})
+	require.NoError(t, err)
+	require.NoError(t, receive(t, ended), "being fenced is no failure of a helper")
+	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestWithoutHelpOnlyTheLaneItselfIsWalked(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(2_000))
+	spec := counting("numbers")
+	spec.Lanes = 2
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, scalar[int64](t, b, "select count(*) from contraflow.backfill_lane where done_at is null"))
+	require.Zero(t, scalar[int64](t, b, "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"),
+		"a pooled connection keeps the lane's lock")
+}
+
+func TestAnInterleavedVacuumKeepsTheTableSmall(t *testing.T) {
+	t.Parallel()
+	const rows = 40_000
+	sizes := map[bool]int64{}
+	for _, vacuum := range []bool{false, true} {
+		b := setup(t, fmt.Sprintf(`create table numbers (id bigint primary key, n integer not null default 0, label text) with (autovacuum_enabled = off);
+			insert into numbers (id, label) select i, repeat('x', 100) from generate_series(1, %d) i`, rows))
+		b.exec(t, "vacuum (freeze, analyze) numbers")
+		spec := counting("numbers")
+		spec.Lanes, spec.Vacuum, spec.ChunkRows, spec.ChunkTime = 2, vacuum, 500, 5*time.Millisecond
+		_, err := b.Prepare(t.Context(), spec)
+		require.NoError(t, err)
+		for _, err := range b.together(t.Context(), spec, 2, backfill.LaneOptions{}) {
+			require.NoError(t, err)
+		}
+		require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+		sizes[vacuum] = scalar[int64](t, b, "select pg_relation_size('numbers')")
+	}
+	require.Less(t, float64(sizes[true]), 0.75*float64(sizes[false]))
+}
+
+func TestAVacuumNeverWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(5_000))
+	// What autovacuum holds while it works on the table.
+	other := b.Connect(t)
+	tx, err := other.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "lock table numbers in share update exclusive mode")
+	require.NoError(t, err)
+	spec := counting("numbers")
+	spec.Vacuum, spec.ChunkRows = true, 100
+	b.run(t, spec)
+	require.Zero(t, scalar[int64](t, b, "select pg_stat_get_vacuum_count('numbers'::regclass)"))
+	require.Equal(t, "20s", scalar[string](t, b, "show statement_timeout"), "the connection's own settings are back")
+}
+
+func TestAVacuumThatTheRoleMayNotDoIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := openSuper(t, b)
+	_, err := admin.Exec(t.Context(), numbers(10)+"; grant select, update on numbers to migrator")
+	require.NoError(t, err)
+	spec := counting("numbers")
+	spec.Vacuum = true
+	_, err = b.Inspect(t.Context(), spec)
+	require.ErrorIs(t, err, backfill.ErrSpec)
+	require.ErrorContains(t, err, "owner")
+}

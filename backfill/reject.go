@@ -1,0 +1,183 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Reject is a row that was set aside because its new values were refused.
+type Reject struct {
+	Step string
+	// Key of the row, a value for each key column: these are values of rows, not for logs.
+	Key []string
+	// Code is the SQLSTATE, or "transform"; Message holds no values.
+	Code, Message string
+	// Tries at filling it, and At when the last one was made.
+	Tries int
+	At    time.Time
+}
+
+// Rejects lists the rows that a step has set aside, those of all steps of the plan for the step "". They are there also after
+// a reset, until the step begins afresh.
+func (e *Engine) Rejects(ctx context.Context, plan, step string) ([]Reject, error) {
+	doing := fmt.Sprintf("read the rejects of plan %q", plan)
+	rows, err := e.pool.Query(ctx, `select step, key, code, message, tries, rejected_at from contraflow.backfill_reject
+		where plan = $1 and ($2 = '' or step = $2) order by step, rejected_at, key`, plan, step)
+	if err != nil {
+		return nil, e.failed(ctx, rowError(doing, err))
+	}
+	rejects, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Reject])
+	return rejects, e.failed(ctx, rowError(doing, err))
+}
+
+// Retried counts what became of rejects. Those neither filled nor left needed nothing any more: the row is gone, or does not
+// match the condition now.
+type Retried struct{ Tried, Filled, Left int }
+
+// RetryRejects tries the rows again that the spec has set aside, each in a transaction of its own. A reject that is refused
+// again stays, with the new reason; every other one is forgotten. The error is about something else than the rows: a statement
+// that can't run any more, or a connection. What was done before it stays done.
+func (e *Engine) RetryRejects(ctx context.Context, spec Spec) (Retried, error) {
+	var done Retried
+	_, t, err := e.inspect(ctx, spec) // a statement that is wrong for every row is no row's fault
+	if err != nil {
+		return done, err
+	}
+	conn, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return done, e.failed(ctx, rowError(spec.name()+": connect", err))
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, "select key from contraflow.backfill_reject where plan = $1 and step = $2 and hash = $3 order by key",
+		spec.Plan, spec.Step, spec.Hash())
+	if err != nil {
+		return done, e.failed(ctx, rowError(spec.name()+": read its rejects", err))
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	if err != nil {
+		return done, e.failed(ctx, rowError(spec.name()+": read its rejects", err))
+	}
+	r := retrying{spec: spec, conn: conn, statements: newStatements(t, spec.Where), transform: t.transform}
+	for _, key := range keys {
+		changed, err := r.row(ctx, key)
+		code, message, isRefusal := refused(err)
+		switch {
+		case isRefusal && ctx.Err() == nil:
+			err = r.refuse(ctx, key, code, message)
+			done.Left++
+		case err == nil && changed > 0:
+			done.Filled++
+		}
+		if err != nil {
+			return done, e.failed(ctx, err)
+		}
+		done.Tried++
+	}
+	return done, nil
+}
+
+// retrying is one pass over the rejects of a spec.
+type retrying struct {
+	spec       Spec
+	conn       *pgxpool.Conn
+	statements statements
+	transform  *transformed // nil for expressions
+}
+
+// row fills one row and forgets that it was rejected: both or neither.
+func (r retrying) row(ctx context.Context, key []string) (changed int64, err error) {
+	doing := r.spec.name() + ": try a reject again"
+	var function error // of the transform, which speaks for itself
+	err = pgx.BeginFunc(ctx, r.conn, func(tx pgx.Tx) error {
+		if r.transform == nil {
+			tag, err := tx.Exec(ctx, r.statements.fillOne(), key)
+			changed = tag.RowsAffected()
+			if err != nil {
+				return err
+			}
+		} else if changed, function, err = r.compute(ctx, tx, key); err != nil || function != nil {
+			return errors.Join(err, function)
+		}
+		_, err := tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2 and key = $3", r.spec.Plan, r.spec.Step, key)
+		return err
+	})
+	if function != nil {
+		return 0, fmt.Errorf("%s: %w", doing, function)
+	}
+	return changed, rowError(doing, err)
+}
+
+// compute has the transform fill one row.
+func (r retrying) compute(ctx context.Context, tx pgx.Tx, key []string) (changed int64, function, err error) {
+	found, err := tx.Query(ctx, r.statements.readOne(r.transform), key)
+	if err != nil {
+		return 0, nil, err
+	}
+	var rows [][]any
+	for found.Next() {
+		values, err := decode(found)
+		if err != nil {
+			found.Close()
+			return 0, nil, err
+		}
+		rows = append(rows, values[len(r.transform.key):])
+	}
+	if err := found.Err(); err != nil || len(rows) == 0 {
+		return 0, nil, err
+	}
+	answer, function := r.transform.call(ctx, rows)
+	if function != nil {
+		return 0, function, nil
+	}
+	values, function := r.transform.columns(tx.Conn().TypeMap(), nil, answer)
+	if function != nil {
+		return 0, function, nil
+	}
+	tag, err := tx.Exec(ctx, r.statements.writeOne(r.transform), append([]any{key}, values[len(r.transform.key):]...)...)
+	return tag.RowsAffected(), nil, err
+}
+
+// refuse keeps the newest reason.
+func (r retrying) refuse(ctx context.Context, key []string, code, message string) error {
+	_, err := r.conn.Exec(ctx, `update contraflow.backfill_reject
+		set code = $4, message = $5, tries = tries + 1, rejected_at = clock_timestamp()
+		where plan = $1 and step = $2 and key = $3`, r.spec.Plan, r.spec.Step, key, code, message)
+	return rowError(r.spec.name()+": keep the reason of a reject", err)
+}
+
+// thisOne is the condition of the row whose key is text[] parameter $1.
+func (s statements) thisOne() string {
+	return fmt.Sprintf("(%s) = (%s)", s.columns(), strings.Join(s.end(1), ", "))
+}
+
+func (s statements) stillToDo() string {
+	if s.where == "" {
+		return ""
+	}
+	return " and (\n" + s.where + "\n)"
+}
+
+func (s statements) fillOne() string {
+	return fmt.Sprintf("update %s set %s where %s%s", s.table, s.set, s.thisOne(), s.stillToDo())
+}
+
+func (s statements) readOne(f *transformed) string {
+	return fmt.Sprintf("select %s from %s where %s%s for no key update",
+		strings.Join(slices.Concat(s.key, f.read), ", "), s.table, s.thisOne(), s.stillToDo())
+}
+
+// writeOne assigns the first value of each further parameter.
+func (s statements) writeOne(f *transformed) string {
+	set := make([]string, len(f.write))
+	for i, c := range f.write {
+		set[i] = fmt.Sprintf("%s = (($%d::text[])[1])::%s", c.name, i+2, c.cast)
+	}
+	return fmt.Sprintf("update %s set %s where %s", s.table, strings.Join(set, ", "), s.thisOne())
+}
