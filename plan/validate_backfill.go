@@ -33,8 +33,8 @@ func (d *decoder) backfill(at string, b *Backfill) {
 	}
 }
 
-// besideSQL are the keys that say how lanes walk: where people do the work nothing would heed them.
-var besideSQL = []string{"key", "sync", "lanes", "chunkTime", "rowsPerSecond", "vacuum", "maxRejects", "windows", "throttles", "pace"}
+// walking are the keys that say how lanes walk: where people do the work nothing would heed them.
+var walking = []string{"key", "sync", "lanes", "chunkTime", "rowsPerSecond", "vacuum", "maxRejects", "windows", "throttles", "pace"}
 
 // work checks who computes the values, and what that asks of the other keys.
 func (d *decoder) work(at string, b *Backfill) {
@@ -44,7 +44,7 @@ func (d *decoder) work(at string, b *Backfill) {
 			d.report(at+".manual", "must be true; give set or transform instead where people don't do the work")
 		}
 		d.required(at+".where", b.Where, "people have done the work when no row matches it any more")
-		for _, key := range besideSQL {
+		for _, key := range walking {
 			if d.stands(at + "." + key) {
 				d.report(at+"."+key, "says how lanes walk, and there are none where people do the work: remove it")
 			}
