@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -116,18 +115,21 @@ func (r retrying) row(ctx context.Context, key []string) (changed int64, err err
 
 // compute has the transform fill one row.
 func (r retrying) compute(ctx context.Context, tx pgx.Tx, key []string) (changed int64, function, err error) {
-	found, err := tx.Query(ctx, r.statements.readOne(r.transform), key)
+	one := r.statements
+	one.where = r.statements.thisOne()
+	found, err := tx.Query(ctx, one.batch(keyRange{}, r.transform), key, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	var rows [][]any
+	defer found.Close()
+	var keys, rows [][]any
 	for found.Next() {
-		values, err := decode(found)
+		values, err := r.transform.decode(found)
 		if err != nil {
-			found.Close()
 			return 0, nil, err
 		}
-		rows = append(rows, values[len(r.transform.key):])
+		n := len(r.transform.key)
+		keys, rows = append(keys, values[:n:n]), append(rows, values[n:])
 	}
 	if err := found.Err(); err != nil || len(rows) == 0 {
 		return 0, nil, err
@@ -136,7 +138,7 @@ func (r retrying) compute(ctx context.Context, tx pgx.Tx, key []string) (changed
 	if function != nil {
 		return 0, function, nil
 	}
-	values, function := r.transform.columns(tx.Conn().TypeMap(), nil, answer)
+	values, function := r.transform.columns(keys, answer)
 	if function != nil {
 		return 0, function, nil
 	}
@@ -152,25 +154,17 @@ func (r retrying) refuse(ctx context.Context, key []string, code, message string
 	return rowError(r.spec.name()+": keep the reason of a reject", err)
 }
 
-// thisOne is the condition of the row whose key is text[] parameter $1.
+// thisOne is the condition of the row whose key is text[] parameter $1, as long as it is still to be changed.
 func (s statements) thisOne() string {
-	return fmt.Sprintf("(%s) = (%s)", s.columns(), strings.Join(s.end(1), ", "))
-}
-
-func (s statements) stillToDo() string {
-	if s.where == "" {
-		return ""
+	condition := fmt.Sprintf("(%s) = (%s)", s.columns(), strings.Join(s.end(1), ", "))
+	if s.where != "" {
+		condition += " and (\n" + s.where + "\n)"
 	}
-	return " and (\n" + s.where + "\n)"
+	return condition
 }
 
 func (s statements) fillOne() string {
-	return fmt.Sprintf("update %s set %s where %s%s", s.table, s.set, s.thisOne(), s.stillToDo())
-}
-
-func (s statements) readOne(f *transformed) string {
-	return fmt.Sprintf("select %s from %s where %s%s for no key update",
-		strings.Join(slices.Concat(s.key, f.read), ", "), s.table, s.thisOne(), s.stillToDo())
+	return fmt.Sprintf("update %s set %s where %s", s.table, s.set, s.thisOne())
 }
 
 // writeOne assigns the first value of each further parameter.

@@ -2,7 +2,6 @@ package backfill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +18,9 @@ const lookupSettings = `select set_config('enable_hashjoin', 'off', true), set_c
 // transformed is a transform on its table.
 type transformed struct {
 	Transform
-	name             string
-	types            *pgtype.Map // of one goroutine
+	name  string
+	types *pgtype.Map // for one goroutine
+
 	key, read, write []typed
 }
 
@@ -30,8 +30,8 @@ type typed struct {
 	oid  uint32 // of a domain its base type: pgx knows no domains
 	// cast is the type without its length: a cast to varchar(3) would cut a value off that an assignment refuses.
 	cast string
-	// text says that the values are read as text too.
-	text bool
+	// value is the expression to read the column by.
+	value string
 }
 
 // transformed resolves the spec's transform on its table, and the columns that it writes as assignments.
@@ -83,7 +83,11 @@ func (f *transformed) baseTypes(ctx context.Context, q pg.Querier, r pg.Relation
 	var name string
 	var c typed
 	_, err = pgx.ForEachRow(rows, []any{&name, &c.oid, &c.cast}, func() error {
-		c.name, c.text = pgx.Identifier{name}.Sanitize(), asText(f.types, c.oid)
+		c.name = pgx.Identifier{name}.Sanitize()
+		c.value = c.name
+		if asText(f.types, c.oid) {
+			c.value += "::text"
+		}
 		types[name] = c
 		return nil
 	})
@@ -114,12 +118,8 @@ func (s statements) batch(r keyRange, f *transformed) string {
 	}
 	var values []string
 	for i, c := range slices.Concat(f.key, f.read) {
-		value := c.name
-		if c.text {
-			value += "::text"
-		}
-		// A name of its own, so that the order is by the key and not by its text.
-		values = append(values, fmt.Sprintf("%s as contraflow_%d", value, i))
+		// Names of their own, so that the order is by the key and not by its text.
+		values = append(values, fmt.Sprintf("%s as contraflow_%d", c.value, i))
 	}
 	return fmt.Sprintf("select %s from %s where %s and (%s or true)%s order by %s for no key update",
 		strings.Join(values, ", "), s.table, s.within(r), unused, where, s.columns())
@@ -227,19 +227,25 @@ func (a *attempt) batch(ctx context.Context, tx pgx.Tx, f *transformed, chunk ke
 	return keys, rows, tx.SendBatch(ctx, &b).Close()
 }
 
-// decode is pgx's own decoding, but for arrays that are no lists.
+// decode is pgx's own decoding, but for arrays that are no lists: it would lose their dimensions.
 func (f *transformed) decode(rows pgx.Rows) ([]any, error) {
 	values, err := rows.Values()
+	if err != nil {
+		return nil, err
+	}
 	for i, field := range rows.FieldDescriptions() {
-		if _, is := values[i].([]any); !is || err != nil {
+		if _, is := values[i].([]any); !is {
 			continue
 		}
 		var array pgtype.Array[any]
-		if err = f.types.Scan(field.DataTypeOID, field.Format, rows.RawValues()[i], &array); len(array.Dims) > 1 || len(array.Dims) == 1 && array.Dims[0].LowerBound != 1 {
+		if err := f.types.Scan(field.DataTypeOID, field.Format, rows.RawValues()[i], &array); err != nil {
+			return nil, err
+		}
+		if d := array.Dims; len(d) > 1 || len(d) == 1 && d[0].LowerBound != 1 {
 			values[i] = array
 		}
 	}
-	return values, err
+	return values, nil
 }
 
 // columns turns keys and new values into parameters: one text[] for each column.
@@ -262,5 +268,8 @@ func (f *transformed) columns(keys, values [][]any) ([]any, error) {
 		}
 		return nil
 	}
-	return parameters, errors.Join(add(keys, f.key), add(values, f.write))
+	if err := add(keys, f.key); err != nil {
+		return nil, err
+	}
+	return parameters, add(values, f.write)
 }
