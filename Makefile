@@ -35,6 +35,12 @@ test: tools postgres ## run all tests, with the race detector
 test-matrix: ## run the tests that touch Postgres on 14, 16, 17 and 18: make test-matrix [MATRIX="14 18"]
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) tools/postgres-matrix $(MATRIX)
 
+# As with the demo, the last line on stdout is JSON.
+.PHONY: bench
+bench: build postgres $(tool)/temporal ## measure the backfill against other ways: make bench [ROWS=…] [ROUNDS=…] [ONLY=speed,pause] [BIG=1]
+	@$(build) -o bin/bench ./tests/bench >&2
+	@exec bin/bench $(if $(ROWS),-rows $(ROWS)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY)) $(if $(filter 1,$(BIG)),-big)
+
 .PHONY: lint
 lint: tools ## gofmt, go vet, staticcheck, and workflowcheck on the workflows
 	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi >&2
