@@ -14,6 +14,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/internal/slackcard"
@@ -34,6 +35,8 @@ type Activities struct {
 	Alive func(ctx context.Context, migration, firstRun string) (bool, error)
 	// Home tells which Temporal this is: Alive knows only of migrations there. Nil where there is but one.
 	Home func(context.Context) (Home, error)
+	// Transforms known by name to backfills. It may be nil when no plan uses one.
+	Transforms map[string]backfill.Transform
 	// HTTP is used by health checks. Defaults to http.DefaultClient.
 	HTTP *http.Client
 }

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -102,7 +102,7 @@ func refused(t *testing.T, args []string, env environment) (code int, said strin
 	var stdout, stderr transcript
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	code = run(ctx, args, &stdout, &stderr, env)
+	code = run(ctx, Options{}, append([]string{"worker"}, args...), &stdout, &stderr, env)
 	require.Empty(t, stdout.String())
 	require.NotContains(t, stderr.String(), secret)
 	return code, stderr.String()

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"bufio"
@@ -26,8 +26,7 @@ const asWorker = "CONTRAFLOW_TEST_AS_WORKER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asWorker) != "" {
-		main()
-		return
+		os.Exit(Main(Options{}))
 	}
 	code := m.Run()
 	temporaltest.Stop()
@@ -61,7 +60,7 @@ func (e environment) LookupEnv(name string) (string, bool) {
 func configure(t *testing.T, more string) string {
 	t.Helper()
 	folder := t.TempDir()
-	require.NoError(t, os.CopyFS(filepath.Join(folder, "plans", "shop"), os.DirFS("../examples/shop/migrations")))
+	require.NoError(t, os.CopyFS(filepath.Join(folder, "plans", "shop"), os.DirFS("../../examples/shop/migrations")))
 	path := filepath.Join(folder, "worker.yaml")
 	require.NoError(t, os.WriteFile(path, []byte("plans: plans\nlisten: 127.0.0.1:0\ndatabases: {shop: {dsn: \"env:SHOP_DSN\"}}\n"+more), 0o600))
 	return path
@@ -99,7 +98,7 @@ func begin(t *testing.T, path string, env environment) running {
 	stdout, says := io.Pipe()
 	ended, stderr := make(chan int, 1), &transcript{}
 	go func() {
-		ended <- run(ctx, []string{"-config", path}, says, stderr, env)
+		ended <- run(ctx, Options{}, []string{"worker", "-config", path}, says, stderr, env)
 		_ = says.Close()
 	}()
 	url := listening(t, stdout)

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -39,7 +39,7 @@ const (
 var errConfiguration = errors.New("bad configuration")
 
 // serve works until ctx ends, then stops gracefully: lanes end between two chunks.
-func serve(ctx context.Context, cfg *config.Config, env envconfig.EnvLookup, log *slog.Logger, stdout io.Writer) error {
+func serve(ctx context.Context, o Options, cfg *config.Config, env envconfig.EnvLookup, log *slog.Logger, stdout io.Writer) error {
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
@@ -90,7 +90,7 @@ func serve(ctx context.Context, cfg *config.Config, env envconfig.EnvLookup, log
 		return nil // stopped as asked, before there was anything to stop
 	}
 	defer c.Close()
-	acts.Alive, acts.Home = alive(c), home(c, temporal)
+	acts.Alive, acts.Home, acts.Transforms = alive(c), home(c, temporal), o.Transforms
 	if cfg.Slack != nil {
 		_, secret := cfg.Slack.Secrets()
 		g, err := gateway.New(gateway.Config{SigningSecret: secret, People: cfg.Slack.People, Decider: decider{c}, Slack: chat, Log: log})
