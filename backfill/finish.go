@@ -3,8 +3,10 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 )
 
 // maxSweeps: one for the rows written while the lanes walked, one for those written during that, one to spare. Whoever still has
@@ -38,7 +40,7 @@ func (e *Engine) Remaining(ctx context.Context, spec Spec) (int64, error) {
 	return n, e.failed(ctx, rowError(spec.name()+": count the rows that remain", err))
 }
 
-// Finish proves that the backfill is done. It walks the lanes that are not, counts the rows that still match the condition and,
+// Finish proves that the backfill is done. Reports of several lanes come one after the other. It walks the lanes that are not, counts the rows that still match the condition and,
 // while there are any, walks all lanes again; ErrRemaining when that does not help. A proven backfill is on disk.
 // Without a condition nothing can be counted: then every lane walked to its end is the proof, and rows inserted behind a
 // cursor are not part of it.
@@ -66,7 +68,7 @@ func (e *Engine) Finish(ctx context.Context, spec Spec, o LaneOptions) (Proof, e
 	}
 }
 
-// walk runs the lanes that are not done, one after the other.
+// walk runs the lanes that are not done, as many at once as the backfill has lanes. The first that fails ends all.
 func (e *Engine) walk(ctx context.Context, spec Spec, o LaneOptions) error {
 	all, err := lanes(ctx, e.pool, spec)
 	if err != nil {
@@ -75,15 +77,33 @@ func (e *Engine) walk(ctx context.Context, spec Spec, o LaneOptions) error {
 	if len(all) == 0 {
 		return fmt.Errorf("%s: %w", spec.name(), ErrNotPrepared)
 	}
-	for _, l := range all {
-		if l.Done {
-			continue
-		}
-		if _, err := e.RunLane(ctx, spec, l.Lane, o); err != nil {
+	atOnce := spec.Lanes
+	if atOnce == 0 {
+		target, err := e.Inspect(ctx, spec)
+		if err != nil {
 			return err
 		}
+		atOnce = target.Lanes
 	}
-	return nil
+	if report := o.Report; report != nil {
+		var mu sync.Mutex
+		o.Report = func(p Progress) {
+			mu.Lock()
+			defer mu.Unlock()
+			report(p)
+		}
+	}
+	walking, ctx := errgroup.WithContext(ctx)
+	walking.SetLimit(atOnce)
+	for _, l := range all {
+		if !l.Done {
+			walking.Go(func() error {
+				_, err := e.RunLane(ctx, spec, l.Lane, o)
+				return err
+			})
+		}
+	}
+	return walking.Wait()
 }
 
 // rewind sends the lanes back to their beginnings, and fences whoever may still walk them.
