@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -240,13 +238,6 @@ func TestHeartbeatsOfALaneTellItsProgress(t *testing.T) {
 	require.Positive(t, latest.Rows)
 	require.Positive(t, latest.ChunkRows)
 	require.Equal(t, in.Total, latest.Total)
-}
-
-func TestTheEnginesSpecIsThePlansBackfill(t *testing.T) {
-	t.Parallel()
-	s := spec(Origin{Plan: "p", Step: "s"}, plan.Backfill{Table: "t", Key: []string{"a", "b"}, Set: map[string]string{"z": "1", "y": "2"},
-		Where: "w", Lanes: 3, ChunkTime: plan.Duration(time.Second), RowsPerSecond: 4})
-	require.Equal(t, "{p s t [a b] [{y 2} {z 1}] w 3 1s 0 4}", fmt.Sprint(s), "in an order that doesn't change, since it is hashed")
 }
 
 // requireSoon takes what comes out of a channel, or fails.

@@ -214,7 +214,7 @@ func (a *Activities) checkBackfills(ctx context.Context, db *Database, p *plan.P
 		if s.Backfill == nil {
 			continue
 		}
-		_, err := backfill.New(db.backfill).Inspect(ctx, spec(Origin{Plan: p.Name, Step: s.Name}, *s.Backfill))
+		err := a.inspect(ctx, db, Origin{Plan: p.Name, Step: s.Name}, *s.Backfill)
 		var statement *backfill.StatementError
 		toCome := pending && (is(err, backfill.ErrNoTable, backfill.ErrNoKey, backfill.ErrNoColumn) || errors.As(err, &statement))
 		if err != nil && !toCome {
@@ -222,6 +222,18 @@ func (a *Activities) checkBackfills(ctx context.Context, db *Database, p *plan.P
 		}
 	}
 	return nil
+}
+
+func (a *Activities) inspect(ctx context.Context, db *Database, o Origin, b plan.Backfill) error {
+	if b.Manual {
+		return a.engine(db.backfill).InspectManual(ctx, manual(o, b))
+	}
+	spec, err := a.spec(db, o, b)
+	if err != nil {
+		return err
+	}
+	_, err = a.engine(db.backfill).Inspect(ctx, spec)
+	return err
 }
 
 // Finish closes the migration's claim.

@@ -89,7 +89,7 @@ func permanentKind(err error) string {
 		return "Flag"
 	case is(err, backfill.ErrConnection, backfill.ErrContended, backfill.ErrStopped, backfill.ErrFenced):
 		return ""
-	case backfill.Permanent(err):
+	case backfill.Permanent(err), errors.Is(err, backfill.ErrSync):
 		return "Backfill"
 	case errors.Is(err, health.ErrQuery):
 		return "Query"

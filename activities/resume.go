@@ -69,6 +69,11 @@ func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Fil
 			steps = append(steps, i)
 		}
 	}
+	synced, err := syncedBefore(ctx, db, p)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, synced...)
 	if files != nil {
 		applied, begun, err := ours(ctx, ddl.New(db.pool, files, ddl.Options{Plan: p.Name}))
 		if err != nil {

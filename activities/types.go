@@ -112,6 +112,14 @@ type LaneDone struct {
 type BackfillProven struct {
 	// Rows changed by all lanes and sweeps of this plan's backfill.
 	Rows int64 `json:"rows"`
+	// Rejects are rows set aside because their new values were refused.
+	Rejects int64 `json:"rejects,omitempty"`
+}
+
+// ManualDone says that people have left no row.
+type ManualDone struct {
+	// Rows that matched the condition when the step began to wait.
+	Rows int64 `json:"rows"`
 }
 
 // NoCap as Control.RowsPerSecond lifts the plan's own cap.

@@ -129,19 +129,9 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 	if err := spec.check(); err != nil {
 		return table{}, err
 	}
-	name, err := pg.ParseName(spec.Table)
-	if err != nil || len(name) > 2 {
-		return table{}, fmt.Errorf("%w: table %q is not a name, or not one of the form schema.table (names with capitals, blanks or dots go in double quotes)", ErrSpec, spec.Table)
-	}
-	relation, err := pg.ReadRelation(ctx, e.pool, name)
-	if errors.Is(err, pg.ErrNoRelation) {
-		return table{}, fmt.Errorf("%w: %s does not exist; check the schema and the spelling (without double quotes names are folded to lower case)", ErrNoTable, name.Sanitize())
-	}
+	relation, err := e.relation(ctx, spec.Table)
 	if err != nil {
-		return table{}, e.failed(ctx, planError("look up table "+name.Sanitize(), err))
-	}
-	if relation.Kind != "r" && relation.Kind != "p" {
-		return table{}, fmt.Errorf("%w: %s is neither an ordinary nor a partitioned table; name the table underneath", ErrNoTable, name.Sanitize())
+		return table{}, err
 	}
 	t := table{relation: relation}
 	if t.key, err = e.key(ctx, relation, spec.Key); err != nil {
@@ -153,6 +143,25 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 		t.set, err = assignments(relation, t.key, spec.Set)
 	}
 	return t, err
+}
+
+// relation finds a table by its name as written in SQL.
+func (e *Engine) relation(ctx context.Context, written string) (pg.Relation, error) {
+	name, err := pg.ParseName(written)
+	if err != nil || len(name) > 2 {
+		return pg.Relation{}, fmt.Errorf("%w: table %q is not a name, or not one of the form schema.table (names with capitals, blanks or dots go in double quotes)", ErrSpec, written)
+	}
+	relation, err := pg.ReadRelation(ctx, e.pool, name)
+	if errors.Is(err, pg.ErrNoRelation) {
+		return pg.Relation{}, fmt.Errorf("%w: %s does not exist; check the schema and the spelling (without double quotes names are folded to lower case)", ErrNoTable, name.Sanitize())
+	}
+	if err != nil {
+		return pg.Relation{}, e.failed(ctx, planError("look up table "+name.Sanitize(), err))
+	}
+	if relation.Kind != "r" && relation.Kind != "p" {
+		return pg.Relation{}, fmt.Errorf("%w: %s is neither an ordinary nor a partitioned table; name the table underneath", ErrNoTable, name.Sanitize())
+	}
+	return relation, nil
 }
 
 func (e *Engine) key(ctx context.Context, r pg.Relation, names []string) ([]pg.Column, error) {

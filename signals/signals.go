@@ -25,8 +25,11 @@ const (
 // Decide is the validated update: payload Decision with Verdict set, result Receipt.
 const Decide = "decide"
 
-// StatusQuery asks for a Status.
-const StatusQuery = "status"
+// Names of the queries.
+const (
+	StatusQuery = "status" // answers Status
+	PlanQuery   = "plan"   // answers RunningPlan
+)
 
 // Verdict of one person on one step.
 type Verdict string

@@ -100,12 +100,24 @@ type Progress struct {
 	// Rows changed so far by all attempts of the lane.
 	Rows int64 `json:"rows"`
 	// Scanned rows walked over in the present sweep of the lane, of about Total.
-	Scanned       int64   `json:"scanned"`
-	Total         int64   `json:"total"`
-	RowsPerSecond float64 `json:"rowsPerSecond"`
-	ChunkRows     int     `json:"chunkRows"`
+	Scanned int64 `json:"scanned"`
+	Total   int64 `json:"total"`
+	// RowsPerSecond changed and ScannedPerSecond walked over, smoothed over some seconds.
+	RowsPerSecond    float64 `json:"rowsPerSecond"`
+	ScannedPerSecond float64 `json:"scannedPerSecond,omitempty"`
+	ChunkRows        int     `json:"chunkRows"`
 	// Holding names what the lane waits for; "" when it works.
 	Holding string `json:"holding,omitempty"`
+	// Paced says that Holding is part of the pace, as under a cap: the lane goes on at its rate all the same.
+	Paced bool `json:"paced,omitempty"`
+}
+
+// Manual is the heartbeat of a backfill that people do.
+type Manual struct {
+	Step string `json:"step"`
+	// Left is how many rows still match the condition, AtFirst how many did when the step began to wait; -1 before the first count.
+	Left    int64 `json:"left"`
+	AtFirst int64 `json:"atFirst"`
 }
 
 // Reading is one check's standing in the heartbeat of the guard.
@@ -116,7 +128,7 @@ type Reading struct {
 	At      time.Time `json:"at"`
 }
 
-// Blocked is the heartbeat of a schema change that waits for a lock.
+// Blocked is the heartbeat of a change of the schema, or of a sync trigger, that waits for a lock.
 type Blocked struct {
 	Step string `json:"step"`
 	Text string `json:"text"`

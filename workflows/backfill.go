@@ -12,9 +12,15 @@ import (
 // backfill fills existing rows: every lane is one activity that runs for as long as the lane is long, and the proof at the
 // end counts afresh. All of its progress is in the target database, so history does not grow with rows.
 func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
+	if step.Backfill.Manual { // nothing of it is ours to undo
+		return m.manual(ctx, step)
+	}
 	m.push()
+	if err := m.sync(ctx, step); err != nil {
+		return err
+	}
 	told := m.controls
-	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
+	in := m.backfillInput(step)
 	if m.Steered {
 		wanted := m.wanted()
 		in.Control = &wanted
@@ -47,6 +53,9 @@ func (m *migration) backfill(ctx workflow.Context, step plan.Step) error {
 	status.Detail = "none left"
 	if step.Backfill.Where == "" {
 		status.Detail = "every lane done"
+	}
+	if proven.Rejects > 0 {
+		status.Detail += fmt.Sprintf(", %s set aside", rows(proven.Rejects))
 	}
 	m.addEvidence(step.Name, "%d rows filled, %s", proven.Rows, status.Detail)
 	if prepared.Resumed {
@@ -92,13 +101,31 @@ func (m *migration) wanted() activities.Control {
 	return activities.Control{Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
 }
 
-// unfill forgets the checkpoints and fences every lane that may still run. The values stay: nothing reads them, and the
+// unfill takes the sync trigger away, then forgets the checkpoints and fences every lane that may still run. The values stay: nothing reads them, and the
 // compensation of the schema drops their columns.
 func (m *migration) unfill(ctx workflow.Context, index int) (string, error) {
 	step := m.Plan.Steps[index]
-	in := activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
-	if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ResetBackfill, in).Get(ctx, nil); err != nil {
+	if step.Backfill.Sync != "" {
+		if err := workflow.ExecuteActivity(long(ctx, compensationAttempts), acts.RemoveSync, m.backfillInput(step)).Get(ctx, nil); err != nil {
+			return "", err
+		}
+	}
+	if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ResetBackfill, m.backfillInput(step)).Get(ctx, nil); err != nil {
 		return "", err
 	}
+	if step.Backfill.Sync != "" {
+		return "trigger and checkpoints dropped", nil
+	}
 	return "checkpoints dropped", nil
+}
+
+func (m *migration) backfillInput(step plan.Step) activities.BackfillInput {
+	return activities.BackfillInput{Origin: m.at(step), Backfill: *step.Backfill}
+}
+
+func rows(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
 }

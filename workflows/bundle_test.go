@@ -146,6 +146,12 @@ func (b *bundle) environment(start time.Time) {
 	played(b, a.ProveBackfill, func(activities.BackfillInput) activities.BackfillProven { return activities.BackfillProven{Rows: 1000} })
 	done(b, a.ControlBackfill, activities.ControlInput{})
 	done(b, a.ResetBackfill, activities.BackfillInput{})
+	done(b, a.InstallSync, activities.BackfillInput{})
+	done(b, a.RemoveSync, activities.BackfillInput{})
+	played(b, a.AwaitManual, func(activities.BackfillInput) activities.ManualDone { return activities.ManualDone{Rows: 3} })
+	played(b, a.RetryRejects, func(activities.BackfillInput) signals.RejectsRetried {
+		return signals.RejectsRetried{Tried: 3, Filled: 1, Left: 1}
+	})
 	played(b, a.Verify, func(activities.VerifyInput) activities.Verified { return activities.Verified{} })
 	played(b, a.WatchHealth, func(activities.WatchInput) activities.GuardVerdict {
 		return activities.GuardVerdict{Outcome: activities.Healthy}

@@ -14,6 +14,8 @@ import (
 func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
 	if !step.Irreversible() {
 		m.push()
+	} else if err := m.unsync(ctx, m.Step); err != nil { // a trigger that writes columns which are dropped fails every write
+		return err
 	}
 	var done activities.Migrated
 	err := workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, m.migrateInput(m.Step)).Get(ctx, &done)

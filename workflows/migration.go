@@ -140,6 +140,9 @@ func (m *migration) forward() error {
 		m.Step++
 		m.stepState = stepState{}
 	}
+	if err := m.unsyncAll(ctx); err != nil {
+		return err
+	}
 	return m.whilePaused(ctx) // the guard or a person may have halted it while the last step ended
 }
 

@@ -31,9 +31,11 @@ type state struct {
 	State signals.State `json:"state,omitempty"` // final states only; else derived
 	Cause string        `json:"cause,omitempty"`
 	// Compensations are the steps to undo, ascending: newest last.
-	Compensations []int                 `json:"compensations,omitempty"`
-	RollingBack   bool                  `json:"rollingBack,omitempty"`
-	Log           []signals.Compensated `json:"log,omitempty"`
+	Compensations []int `json:"compensations,omitempty"`
+	// Unsynced are the steps whose sync triggers are known to be gone.
+	Unsynced    []int                 `json:"unsynced,omitempty"`
+	RollingBack bool                  `json:"rollingBack,omitempty"`
+	Log         []signals.Compensated `json:"log,omitempty"`
 
 	Pausing       *pausing                `json:"pausing,omitempty"`
 	Aside         []string                `json:"aside,omitempty"`   // checks that are not watched until a person resumes

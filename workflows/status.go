@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -14,10 +15,14 @@ import (
 // maxNotices bounds what the status carries; older ones are in the audit or the log.
 const maxNotices = 20
 
-// serve registers the query and the update.
+// serve registers the queries and the update.
 func (m *migration) serve() error {
 	if err := workflow.SetQueryHandlerWithOptions(m.ctx, signals.StatusQuery, func() (signals.Status, error) { return m.status(), nil },
 		workflow.QueryHandlerOptions{Description: "what the migration does and what it waits for"}); err != nil {
+		return err
+	}
+	if err := workflow.SetQueryHandlerWithOptions(m.ctx, signals.PlanQuery, m.runningPlan,
+		workflow.QueryHandlerOptions{Description: "the plan as it was resolved and hashed"}); err != nil {
 		return err
 	}
 	return workflow.SetUpdateHandlerWithOptions(m.ctx, signals.Decide,
@@ -41,6 +46,14 @@ func (m *migration) status() signals.Status {
 	return s
 }
 
+func (m *migration) runningPlan() (signals.RunningPlan, error) {
+	if m.Plan == nil {
+		return signals.RunningPlan{}, errors.New("the plan has not been resolved")
+	}
+	o := m.origin()
+	return signals.RunningPlan{Migration: o.Migration, FirstRun: o.FirstRun, Plan: m.Plan, PlanHash: m.PlanHash}, nil
+}
+
 func (m *migration) derived() signals.State {
 	switch {
 	case m.State != "":
@@ -51,10 +64,19 @@ func (m *migration) derived() signals.State {
 		return signals.RollingBack
 	case m.Pausing != nil:
 		return signals.Paused
-	case m.Approval != nil:
+	case m.Approval != nil || m.atPeople():
 		return signals.Waiting
 	}
 	return signals.Running
+}
+
+// atPeople tells whether people are doing the rows of the current step.
+func (m *migration) atPeople() bool {
+	if m.Plan == nil || m.Step >= len(m.Steps) || m.current().State != signals.StepWaiting {
+		return false
+	}
+	b := m.Plan.Steps[m.Step].Backfill
+	return b != nil && b.Manual
 }
 
 // needs says in words what people have to do.
@@ -68,6 +90,8 @@ func (m *migration) needs() string {
 		return "paused" + by(signals.Request{By: m.Pausing.By, Reason: m.Pausing.Reason})
 	case m.Approval != nil:
 		return fmt.Sprintf("approval of step %s by %d of %s", m.Approval.Step, m.Approval.Quorum, strings.Join(m.Approval.By, ", "))
+	case m.atPeople():
+		return fmt.Sprintf("people to do the rows of step %s, until none matches where", m.current().Name)
 	}
 	return ""
 }

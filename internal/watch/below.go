@@ -141,7 +141,7 @@ func (r *renderer) heldUp() {
 		return
 	}
 	for _, text := range r.holding() {
-		r.labelled("holding", yellow, text)
+		r.labelled("holding", yellow, cut(text, maxHolding))
 	}
 	if r.Blocked != nil {
 		r.labelled("blocked", yellow, clean(r.Blocked.Step)+": "+clean(r.Blocked.Text))
@@ -155,6 +155,9 @@ func (r *renderer) heldUp() {
 }
 
 const noWorker = "No worker answers. The migration waits and loses nothing: start a worker and it goes on."
+
+// maxHolding cells of what holds a lane: some three lines, which name a handful of throttles with their readings.
+const maxHolding = 240
 
 // holding lists what the lanes wait for, each once.
 func (s Snapshot) holding() []string {
@@ -218,6 +221,14 @@ func activityWords(activity string) string {
 		return "the backfill"
 	case activityProof:
 		return "the backfill's proof"
+	case activityManual:
+		return "the count of what people have left"
+	case activitySync:
+		return "the sync trigger"
+	case activityUnsync:
+		return "removing the sync trigger"
+	case "RetryRejects":
+		return "the rows set aside"
 	case "ResetBackfill":
 		return "undoing the backfill"
 	case "Verify":

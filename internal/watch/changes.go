@@ -103,12 +103,30 @@ func (c *changes) step(old, now signals.StepStatus) {
 	}
 	l := c.now.lanes(now.Name)
 	if tenths(l) > tenths(c.old.lanes(old.Name)) {
-		c.say("%s %s: %s of ~%s rows, %s rows/s", now.Verb, now.Name, number(l.scanned), number(l.total), number(int64(l.perSecond)))
+		text := fmt.Sprintf("%s of ~%s rows, %s rows/s", number(l.scanned), number(l.total), number(int64(l.perSecond)))
+		if left := l.left(); left > 0 {
+			text += ", about " + roughly(left) + " left"
+		}
+		c.say("%s %s: %s", now.Verb, now.Name, text)
+	}
+	c.manual(now)
+}
+
+// manual tells each tenth of what people have done, and what is left the first time.
+func (c *changes) manual(step signals.StepStatus) {
+	now := c.now.Manual
+	if now == nil || now.Step != step.Name {
+		return
+	}
+	if old := c.old.Manual; old == nil || old.Step != now.Step || doneTenths(now) > doneTenths(old) {
+		c.say("%s %s: %s", step.Verb, step.Name, leftToPeople(now.Left))
 	}
 }
 
 // tenths: a backfill is worth a line at each tenth, whatever its size.
 func tenths(l lanes) int { return int(l.share() * 10) }
+
+func doneTenths(m *signals.Manual) int64 { return 10 * (m.AtFirst - m.Left) / max(m.AtFirst, 1) }
 
 func (c *changes) approval(old, now *signals.ApprovalStatus) {
 	if now == nil {
@@ -143,7 +161,7 @@ func (c *changes) heldUp() {
 	was := shapes(c.old.holding())
 	for _, text := range c.now.holding() {
 		if !slices.Contains(was, shape(text)) {
-			c.say("holding: %s", text)
+			c.say("holding: %s", cut(text, maxHolding))
 		}
 	}
 	if b := c.now.Blocked; b != nil && (c.old.Blocked == nil || shape(c.old.Blocked.Text) != shape(b.Text)) {

@@ -73,6 +73,7 @@ func fetchRun(ctx context.Context, c client.Client, id, runID string) (s Snapsho
 		s.Pending = append(s.Pending, Pending{Attempt: task.GetAttempt()})
 	}
 	s.Status, s.NoWorker, err = queryStatus(ctx, c, id, runID)
+	s.tellManual()
 	return s, "", err
 }
 
@@ -101,6 +102,25 @@ func queryStatus(ctx context.Context, c client.Client, id, runID string) (st *si
 	return nil, true, nil
 }
 
+// tellManual says in the step's detail how much people have left, which only the heartbeat knows.
+func (s *Snapshot) tellManual() {
+	if s.Manual == nil || s.Status == nil {
+		return
+	}
+	for i := range s.Status.Steps {
+		if step := &s.Status.Steps[i]; step.Name == s.Manual.Step && step.State == signals.StepWaiting {
+			step.Detail = leftToPeople(s.Manual.Left)
+		}
+	}
+}
+
+func leftToPeople(rows int64) string {
+	if rows == 1 {
+		return "1 row left for people to do"
+	}
+	return number(rows) + " rows left for people to do"
+}
+
 func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 	for _, a := range pending {
 		name := a.GetActivityType().GetName()
@@ -115,12 +135,17 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 			if decode(a.GetHeartbeatDetails(), &p) {
 				s.Proving = p.Step
 			}
+		case activityManual:
+			var m signals.Manual
+			if decode(a.GetHeartbeatDetails(), &m) && m.Left >= 0 {
+				s.Manual = &m
+			}
 		case activityGuard:
 			var readings []signals.Reading
 			if decode(a.GetHeartbeatDetails(), &readings) {
 				s.Readings = append(s.Readings, readings...)
 			}
-		case activityMigrate:
+		case activityMigrate, activitySync, activityUnsync:
 			var b signals.Blocked
 			if decode(a.GetHeartbeatDetails(), &b) && b.Text != "" {
 				s.Blocked = &b

@@ -58,7 +58,8 @@ const (
 
 // migration stands in for the real workflow, with activities that beat like the real ones.
 func migration(ctx workflow.Context, busy bool) (*signals.Result, error) {
-	st := signals.Status{Plan: "p", PlanHash: hash, State: signals.Running, Steps: []signals.StepStatus{{Name: "fill", Verb: "backfill", State: signals.StepRunning}}}
+	st := signals.Status{Plan: "p", PlanHash: hash, State: signals.Running, Steps: []signals.StepStatus{
+		{Name: "fill", Verb: "backfill", State: signals.StepRunning}, {Name: "people", Verb: "backfill", State: signals.StepWaiting}}}
 	if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.Status, error) { return st, nil }); err != nil {
 		return nil, err
 	}
@@ -70,6 +71,7 @@ func migration(ctx workflow.Context, busy bool) (*signals.Result, error) {
 			workflow.ExecuteActivity(ctx, activityLane, lane)
 		}
 		workflow.ExecuteActivity(ctx, activityProof)
+		workflow.ExecuteActivity(ctx, activityManual)
 		workflow.ExecuteActivity(ctx, activityGuard)
 		workflow.ExecuteActivity(ctx, activityMigrate)
 		workflow.ExecuteActivity(ctx, "RestoreFlag")
@@ -110,6 +112,7 @@ func startWorker(t *testing.T, c client.Client, queue string) worker.Worker {
 		return []any{[]signals.Reading{{Check: "shop answers", Outcome: "pass"}}, []string{"not for people"}}
 	})
 	register(activityMigrate, func(int) []any { return []any{signals.Blocked{Step: "expand", Text: "pid 1 holds a lock"}} })
+	register(activityManual, func(int) []any { return []any{signals.Manual{Step: "people", Left: 3, AtFirst: 9}} })
 	w.RegisterActivityWithOptions(func(context.Context) error {
 		return errors.New("flag server http://127.0.0.1:8030: connection refused")
 	}, activity.RegisterOptions{Name: "RestoreFlag"})
@@ -141,13 +144,14 @@ func TestFetchSeesWhatTheActivitiesBeat(t *testing.T) {
 	var s Snapshot
 	require.Eventually(t, func() bool {
 		s = fetch(t, c, id, "")
-		return len(s.Progress) == 2 && len(s.Readings) == 1 && s.Blocked != nil && s.Proving != "" && len(s.Pending) == 1 && s.Status != nil
+		return len(s.Progress) == 2 && len(s.Readings) == 1 && s.Blocked != nil && s.Proving != "" && s.Manual != nil && len(s.Pending) == 1 && s.Status != nil
 	}, waitFor, every)
 
 	require.Equal(t, runID, s.RunID)
 	require.Equal(t, "p", s.Status.Plan)
 	require.Equal(t, []int{0, 1}, []int{s.Progress[0].Lane, s.Progress[1].Lane})
 	require.Equal(t, lanes{count: 2, rows: 20, scanned: 40, total: 80, perSecond: 10}, s.lanes("fill"))
+	require.Equal(t, "3 rows left for people to do", s.Status.Steps[1].Detail)
 	require.Equal(t, "shop answers", s.Readings[0].Check)
 	require.Equal(t, signals.Blocked{Step: "expand", Text: "pid 1 holds a lock"}, *s.Blocked)
 	require.Equal(t, "RestoreFlag", s.Pending[0].Activity)

@@ -199,7 +199,7 @@ func (r *renderer) backfillBar(step signals.StepStatus) {
 		numbers = append(numbers, number(int64(l.perSecond))+" rows/s")
 	}
 	if left := l.left(); left > 0 {
-		numbers = append(numbers, coarse(left)+" left")
+		numbers = append(numbers, "about "+roughly(left)+" left")
 	}
 	const gap = "  "
 	if room := r.width - len(indent) - len(gap) - width(strings.Join(numbers, gap)); l.total > 0 && room >= minBar {

@@ -43,8 +43,8 @@ func running() Snapshot {
 			},
 		},
 		Progress: []signals.Progress{
-			{Step: "fill", Lane: 0, Rows: 300_000, Scanned: 300_000, Total: 500_000, RowsPerSecond: 41_000, ChunkRows: 8_000},
-			{Step: "fill", Lane: 1, Rows: 112_300, Scanned: 112_345, Total: 500_000, RowsPerSecond: 39_000, ChunkRows: 8_000, Holding: "replica lag is 12 s, 10 s are allowed"},
+			{Step: "fill", Lane: 0, Rows: 300_000, Scanned: 300_000, Total: 500_000, RowsPerSecond: 41_000, ScannedPerSecond: 41_000, ChunkRows: 8_000},
+			{Step: "fill", Lane: 1, Rows: 112_300, Scanned: 112_345, Total: 500_000, RowsPerSecond: 39_000, ScannedPerSecond: 39_000, ChunkRows: 8_000, Holding: "replica lag is 12 s, 10 s are allowed"},
 		},
 		Readings: []signals.Reading{
 			{Check: "shop answers", Outcome: "pass", Reading: "200 in 3 ms"},

@@ -26,8 +26,11 @@ const (
 const (
 	activityLane    = "BackfillLane"  // signals.Progress
 	activityProof   = "ProveBackfill" // signals.Progress
+	activityManual  = "AwaitManual"   // signals.Manual
 	activityGuard   = "WatchHealth"   // []signals.Reading, and more that is not for people
-	activityMigrate = "Migrate"       // signals.Blocked
+	activityMigrate = "Migrate"       // signals.Blocked, as of the two below
+	activitySync    = "InstallSync"
+	activityUnsync  = "RemoveSync"
 )
 
 // ErrUnknown says that Temporal has no such migration.
@@ -53,7 +56,9 @@ type Snapshot struct {
 	NoWorker bool               `json:"noWorker,omitempty"`
 	Progress []signals.Progress `json:"progress,omitempty"`
 	// Proving is the backfill step whose lanes are done and whose rows are counted afresh; "" when there is none.
-	Proving  string            `json:"proving,omitempty"`
+	Proving string `json:"proving,omitempty"`
+	// Manual is what people have left of a backfill that they do.
+	Manual   *signals.Manual   `json:"manual,omitempty"`
 	Readings []signals.Reading `json:"readings,omitempty"`
 	Blocked  *signals.Blocked  `json:"blocked,omitempty"`
 	// Pending are the activities that are in their second or a later attempt.
@@ -110,6 +115,8 @@ type lanes struct {
 	count                int
 	rows, scanned, total int64
 	perSecond            float64 // rows changed
+	scannedPerSecond     float64 // rows walked over
+	holding              bool    // whether any of them stands still
 }
 
 func (s Snapshot) lanes(step string) (l lanes) {
@@ -120,6 +127,8 @@ func (s Snapshot) lanes(step string) (l lanes) {
 			l.scanned += p.Scanned
 			l.total += p.Total
 			l.perSecond += p.RowsPerSecond
+			l.scannedPerSecond += p.ScannedPerSecond
+			l.holding = l.holding || p.Holding != "" && !p.Paced
 		}
 	}
 	return l
@@ -133,14 +142,12 @@ func (l lanes) share() float64 {
 	return min(float64(l.scanned)/float64(l.total), 1)
 }
 
-// left is the time until everything is walked over at the present pace; 0 when unknown. Rows that need no change
-// are walked over as they come, at the rate at which they came so far.
+// left is the time until everything is walked over at the present pace; 0 when unknown. Nobody knows how long a lane holds.
 func (l lanes) left() time.Duration {
-	if l.perSecond <= 0 || l.rows <= 0 || l.scanned >= l.total {
+	if l.scannedPerSecond <= 0 || l.holding || l.scanned >= l.total {
 		return 0
 	}
-	walked := l.perSecond * max(float64(l.scanned)/float64(l.rows), 1)
-	return time.Duration(float64(l.total-l.scanned) / walked * float64(time.Second))
+	return time.Duration(float64(l.total-l.scanned) / l.scannedPerSecond * float64(time.Second))
 }
 
 // remember fills in what now lacks for a moment only: the steps while no worker answers, readings between two slices of the
@@ -157,7 +164,7 @@ func remember(before *Snapshot, now *Snapshot) {
 	}
 	for _, old := range before.Progress {
 		if beats(now.Progress, old.Step, anyLane) && !beats(now.Progress, old.Step, old.Lane) {
-			old.RowsPerSecond, old.Holding = 0, ""
+			old.RowsPerSecond, old.ScannedPerSecond, old.Holding, old.Paced = 0, 0, "", false
 			now.Progress = append(now.Progress, old)
 		}
 	}

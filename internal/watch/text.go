@@ -162,6 +162,17 @@ func coarse(d time.Duration) string {
 	return duration(d)
 }
 
+// roughly is a duration that is only an estimate, in one unit while that tells enough.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return coarse(d)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(math.Round(d.Minutes())))
+	}
+	return duration(d.Round(time.Minute))
+}
+
 // number with commas at the thousands.
 func number(n int64) string {
 	digits, sign := strconv.FormatInt(n, 10), ""

@@ -16,13 +16,11 @@ import (
 	"github.com/slack-go/slack"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/gateway"
 	"github.com/contraflow/contraflow/internal/config"
 	"github.com/contraflow/contraflow/internal/slackcard"
-	"github.com/contraflow/contraflow/signals"
 	"github.com/contraflow/contraflow/workflows"
 )
 
@@ -114,7 +112,7 @@ func serve(ctx context.Context, o Options, cfg *config.Config, env envconfig.Env
 			}
 		},
 	})
-	w.RegisterWorkflowWithOptions(workflows.Migration, workflow.RegisterOptions{Name: signals.Workflow})
+	workflows.Register(w)
 	w.RegisterActivity(acts)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

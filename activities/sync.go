@@ -1,0 +1,66 @@
+package activities
+
+import (
+	"context"
+
+	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// InstallSync installs the step's sync trigger; it waits for the table as a schema change does.
+func (a *Activities) InstallSync(ctx context.Context, in BackfillInput) error {
+	options, stop := waitingForTable(ctx, in)
+	defer stop()
+	db, spec, err := a.opened(ctx, in)
+	if err != nil {
+		return fail(ctx, err)
+	}
+	if err := a.engine(db.pool).InstallSync(ctx, spec, options); err != nil {
+		return fail(ctx, err)
+	}
+	return fail(ctx, audit(ctx, db, in.Origin, "sync trigger", "installed"))
+}
+
+// RemoveSync takes the step's sync trigger away, whoever has installed it. There need not be any.
+func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
+	options, stop := waitingForTable(ctx, in)
+	defer stop()
+	db, err := a.database(ctx, in.Origin)
+	if err != nil {
+		return fail(ctx, err)
+	}
+	if err := a.engine(db.pool).RemoveSync(ctx, in.Origin.Plan, in.Origin.Step, options); err != nil {
+		return fail(ctx, err)
+	}
+	return fail(ctx, audit(ctx, db, in.Origin, "sync trigger", "removed"))
+}
+
+// waitingForTable heartbeats who is in the way.
+func waitingForTable(ctx context.Context, in BackfillInput) (backfill.SyncOptions, func()) {
+	var waiting latest[signals.Blocked]
+	waiting.set(signals.Blocked{Step: in.Origin.Step})
+	options := backfill.SyncOptions{OnWait: func(reason string) { waiting.set(signals.Blocked{Step: in.Origin.Step, Text: reason}) }}
+	return options, beat(ctx, waiting.details)
+}
+
+// syncedBefore finds the steps whose sync triggers an earlier run has left.
+func syncedBefore(ctx context.Context, db *Database, p *plan.Plan) ([]int, error) {
+	var steps []int
+	for i, s := range p.Steps {
+		if s.Backfill == nil {
+			continue
+		}
+		there, err := backfill.New(db.pool).Synced(ctx, p.Name, s.Name)
+		if err != nil {
+			return nil, err
+		}
+		if there && s.Backfill.Sync == "" {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has installed a sync trigger in its step %s, which asks for none any more: put sync back, so that the trigger can be removed", p.Name, s.Name)
+		}
+		if there {
+			steps = append(steps, i)
+		}
+	}
+	return steps, nil
+}

@@ -1,0 +1,46 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/contraflow/contraflow/plan"
+)
+
+// sync installs the step's trigger, if it wants one: from then on the rows that are written meanwhile are filled as well.
+func (m *migration) sync(ctx workflow.Context, step plan.Step) error {
+	if step.Backfill.Sync == "" {
+		return nil
+	}
+	return workflow.ExecuteActivity(long(ctx, 0), acts.InstallSync, m.backfillInput(step)).Get(ctx, nil)
+}
+
+// unsync removes the triggers of the first steps of the plan that may still be there, also those that an earlier run left.
+func (m *migration) unsync(ctx workflow.Context, steps int) error {
+	for i, step := range m.Plan.Steps[:steps] {
+		if step.Backfill == nil || step.Backfill.Sync == "" || slices.Contains(m.Unsynced, i) {
+			continue
+		}
+		if err := workflow.ExecuteActivity(long(ctx, 0), acts.RemoveSync, m.backfillInput(step)).Get(ctx, nil); err != nil {
+			return fmt.Errorf("removing the sync trigger of step %s fails: %s", step.Name, reason(err))
+		}
+		m.Unsynced = append(m.Unsynced, i)
+	}
+	return nil
+}
+
+// unsyncAll removes what is left behind the last step. All has been done by then, so a failure undoes nothing: it is asked about.
+func (m *migration) unsyncAll(ctx workflow.Context) error {
+	for {
+		err := m.unsync(ctx, len(m.Plan.Steps))
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		given, askErr := m.ask(ctx, err.Error()+"; `retry` tries it again, `skip` leaves it there")
+		if askErr != nil || given == skipIt {
+			return askErr
+		}
+	}
+}

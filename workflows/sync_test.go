@@ -1,0 +1,118 @@
+package workflows
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// synced is the example with a trigger beside its backfill.
+func synced(t *testing.T) *plan.Plan {
+	p := example(t)
+	p.Steps[p.StepIndex("fill")].Backfill.Sync = plan.SyncTrigger
+	return p
+}
+
+func TestTheSyncTriggerGoesBeforeItsColumnsDo(t *testing.T) {
+	t.Parallel()
+	b := setup(t, synced(t))
+	b.approveAll()
+	b.completes()
+	keys := b.keys("WatchHealth")
+	require.Equal(t, []string{"InstallSync fill", "PrepareBackfill fill", "BackfillLane fill 0"}, keys[5:8])
+	at := slices.Index(keys, "Migrate drop-old")
+	require.Equal(t, "RemoveSync fill", keys[at-1])
+	require.Len(t, b.made("RemoveSync"), 1, "once is enough")
+}
+
+func TestTheSyncTriggerGoesAtTheEndWhereNothingIsDropped(t *testing.T) {
+	t.Parallel()
+	p := synced(t)
+	p.Steps = p.Steps[:p.StepIndex("contract")]
+	b := setup(t, p)
+	b.approveAll()
+	b.completes()
+	keys := b.keys("WatchHealth")
+	require.Equal(t, []string{"RemoveSync fill", "Finish completed"}, keys[len(keys)-2:])
+}
+
+func TestARollbackRemovesTheSyncTriggerBeforeTheCheckpoints(t *testing.T) {
+	t.Parallel()
+	for _, failing := range []string{"InstallSync fill", "BackfillLane fill 1", "Verify prove", "RemoveSync fill", "Migrate drop-old"} {
+		t.Run(failing, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, synced(t))
+			b.when(failing, permanent, play{})
+			b.approveAll()
+			report := b.rollsBack()
+			require.Contains(t, report.Cause, "it broke")
+			keys := b.keys("WatchHealth")
+			at := slices.Index(keys, "ResetBackfill fill")
+			require.Equal(t, "RemoveSync fill", keys[at-1])
+			i := slices.IndexFunc(report.Compensations, func(c signals.Compensated) bool { return c.Step == "fill" })
+			require.Equal(t, "trigger and checkpoints dropped", report.Compensations[i].Detail)
+		})
+	}
+}
+
+// A run that begins behind the fill may find the trigger of the run before.
+func TestALaterRunRemovesTheTriggerOfTheRunBefore(t *testing.T) {
+	t.Parallel()
+	for name, resume := range map[string]string{"at the drop": "drop-old", "behind it": "retire"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, synced(t))
+			b.begun.ResumeAt = b.plan.StepIndex(resume)
+			b.completes()
+			require.Empty(t, b.made("InstallSync"))
+			require.Len(t, b.made("RemoveSync"), 1)
+		})
+	}
+}
+
+func TestATriggerThatCannotBeRemovedAtTheEndIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		says  string
+		calls int
+	}{"retry": {signals.Retry, 2}, "skip": {signals.Skip, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := synced(t)
+			p.Steps = p.Steps[:p.StepIndex("cutover")]
+			b := setup(t, p)
+			b.when("RemoveSync fill", permanent, play{})
+			asked := false
+			b.after(time.Hour, func() {
+				asked = true
+				require.Equal(t, signals.Stuck, b.status().State)
+				require.Equal(t, "removing the sync trigger of step fill fails: it broke; `retry` tries it again, `skip` leaves it there", b.status().Needs)
+			})
+			b.after(2*time.Hour, b.say(c.says))
+			b.completes()
+			require.True(t, asked)
+			require.Len(t, b.made("RemoveSync"), c.calls)
+		})
+	}
+}
+
+func TestAnotherAttemptAtTheStepInstallsAndRemovesAgain(t *testing.T) {
+	t.Parallel()
+	p := planOf(t, `{name: p, database: d, migrations: m, steps: [
+		{name: one, backfill: {table: t, set: {a: b}, where: a is null}}, {name: prove, verify: {query: select 1, max: 1}}, {name: ok, approve: {by: [alice]}},
+		{name: drop, migrate: {to: 1, irreversible: true}},
+		{name: two, backfill: {table: t, set: {a: b}, where: a is null, sync: trigger}}]}`)
+	b := setup(t, p)
+	b.approveAll()
+	b.when("ProveBackfill two", permanent, play{})
+	b.after(time.Hour, b.say(signals.Retry))
+	b.completes()
+	require.Equal(t, []string{"InstallSync two", "PrepareBackfill two", "BackfillLane two 0", "BackfillLane two 1", "ProveBackfill two",
+		"InstallSync two", "PrepareBackfill two", "BackfillLane two 0", "BackfillLane two 1", "ProveBackfill two", "RemoveSync two", "Finish completed"},
+		b.keys("WatchHealth", "Begin", "Audit")[6:])
+}
