@@ -167,9 +167,15 @@ func (b *bench) race(ctx context.Context, s shape, c contestant) (*target, time.
 
 // changed is an error unless every row has its new values.
 func (t *target) changed(ctx context.Context, rows int64) error {
-	n, err := t.number(ctx, "select count(*) from customers where street = "+setStreet+" and street_number = "+setNumber)
-	if err == nil && n != rows {
-		err = fmt.Errorf("%d of %d rows are changed", n, rows)
-	}
-	return err
+	const query = "select count(*) from customers where street = " + setStreet + " and street_number = " + setNumber
+	return alone(ctx, t, func(conn *pgx.Conn) error {
+		var n int64
+		if err := conn.QueryRow(ctx, query).Scan(&n); err != nil {
+			return err
+		}
+		if n != rows {
+			return fmt.Errorf("%d of %d rows are changed", n, rows)
+		}
+		return nil
+	})
 }

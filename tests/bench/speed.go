@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -43,6 +44,7 @@ func (b *bench) speed(ctx context.Context) error {
 			}
 		}
 		b.compare(times)
+		slices.Reverse(contestants)
 	}
 	return nil
 }
