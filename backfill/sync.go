@@ -24,6 +24,9 @@ const (
 	syncBlockers = 5
 )
 
+// lockSync serializes whoever installs or removes the trigger of one step.
+const lockSync = `select pg_advisory_xact_lock(hashtextextended('contraflow.sync ' || $1::text || ' ' || $2::text, 0))`
+
 // SyncOptions are what the caller may want besides the trigger.
 type SyncOptions struct {
 	// OnWait hears, after every try that found no way to the table, who is in the way and when the next try comes. It names
@@ -46,7 +49,8 @@ func (e *Engine) InstallSync(ctx context.Context, spec Spec, o SyncOptions) erro
 	if err != nil {
 		return err
 	}
-	c := syncChange{engine: e, options: o, plan: spec.Plan, step: spec.Step, doing: spec.name() + ": install its sync trigger on " + t.relation.Identifier().Sanitize()}
+	c := syncChange{engine: e, options: o, plan: spec.Plan, step: spec.Step,
+		doing: spec.name() + ": install its sync trigger on " + t.relation.Identifier().Sanitize()}
 	return c.untilDone(ctx, func(ctx context.Context, conn *pgxpool.Conn) (statements []string, err error) {
 		c.mode, c.tables = "share row exclusive", []uint32{t.relation.OID}
 		trigger, err := newSyncTrigger(ctx, conn, spec, t)
@@ -81,7 +85,8 @@ func syncable(spec Spec) error {
 // RemoveSync takes away what InstallSync has made for the step; the values stay. It finds that in the database alone, and
 // succeeds where there is nothing, or no table any more. It waits for the table as InstallSync does.
 func (e *Engine) RemoveSync(ctx context.Context, plan, step string, o SyncOptions) error {
-	c := syncChange{engine: e, options: o, plan: plan, step: step, doing: fmt.Sprintf("backfill step %q of plan %q: remove its sync trigger", step, plan)}
+	c := syncChange{engine: e, options: o, plan: plan, step: step,
+		doing: fmt.Sprintf("backfill step %q of plan %q: remove its sync trigger", step, plan)}
 	return c.untilDone(ctx, func(ctx context.Context, conn *pgxpool.Conn) ([]string, error) {
 		c.mode, c.tables = "", nil
 		var exists bool
@@ -112,6 +117,8 @@ func (c *syncChange) untilDone(ctx context.Context, decide func(context.Context,
 		statement, _ := errors.AsType[*StatementError](err)
 		why, contended := contention(err)
 		switch {
+		case err == nil:
+			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case contended:
@@ -122,8 +129,8 @@ func (c *syncChange) untilDone(ctx context.Context, decide func(context.Context,
 			if err := rest(ctx, pause); err != nil {
 				return err
 			}
-		case statement != nil && statement.Code == "42P01" && statement.Doing == c.doing:
-			// A table was dropped or renamed between looking and locking: look again.
+		case statement != nil && statement.Doing == c.doing && (statement.Code == "42P01" || statement.Code == "42704"):
+			// A table or trigger was dropped or renamed between looking and locking: look again.
 			if err := rest(ctx, jitter(firstBackoff)); err != nil {
 				return err
 			}
@@ -151,7 +158,7 @@ func (c *syncChange) try(ctx context.Context, decide func(context.Context, *pgxp
 			_, _ = conn.Exec(ctx, "rollback")
 		}
 	}()
-	if _, err := conn.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('contraflow.sync ' || $1::text || ' ' || $2::text, 0))`, c.plan, c.step); err != nil {
+	if _, err := conn.Exec(ctx, lockSync, c.plan, c.step); err != nil {
 		return planError(c.doing, err)
 	}
 	statements, err := decide(ctx, conn)

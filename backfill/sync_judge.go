@@ -24,6 +24,14 @@ const (
 // syncProbe prefixes the columns of the copy.
 const syncProbe = "contraflow_sync_"
 
+// syncSettings makes explicit what the backfill's own session has, here and for the function: where names are found (temporary things of
+// the application last), how the constants of an expression are written out, and two settings on which functions depend that Postgres
+// calls immutable all the same, the output of floats and of bytea.
+const syncSettings = `select concat('set search_path = ', set_config('search_path', concat_ws(', ', string_agg(quote_ident(name), ', ' order by n), 'pg_temp'), true),
+		' set standard_conforming_strings = ', current_setting('standard_conforming_strings'),
+		' set extra_float_digits = ', current_setting('extra_float_digits'), ' set bytea_output = ', current_setting('bytea_output'))
+	from unnest(current_schemas(false)) with ordinality path (name, n)`
+
 // judge makes a syncTrigger inside a transaction.
 type judge struct {
 	conn  *pgxpool.Conn
@@ -42,9 +50,7 @@ func newSyncTrigger(ctx context.Context, conn *pgxpool.Conn, spec Spec, t table)
 	if err := j.fit(ctx, spec); err != nil {
 		return s, err
 	}
-	// What the backfill's own session finds, made explicit. Only temporary things of the application are looked up last.
-	if err := conn.QueryRow(ctx, `select set_config('search_path', concat_ws(', ', string_agg(quote_ident(name), ', ' order by n), 'pg_temp'), true)
-		from unnest(current_schemas(false)) with ordinality path (name, n)`).Scan(&s.path); err != nil {
+	if err := conn.QueryRow(ctx, syncSettings).Scan(&s.settings); err != nil {
 		return s, planError(j.doing, err)
 	}
 	if _, err := conn.Exec(ctx, "create temporary table "+j.copy+" (like "+t.relation.Identifier().Sanitize()+")"); err != nil {
@@ -109,8 +115,8 @@ func (j *judge) column(ctx context.Context, a Assignment) (syncColumn, []syncRea
 	c.notNull, c.absent, c.fallback = notNull, "null::"+typ, "null"
 	if unset != nil {
 		if _, _, err := j.generated(ctx, typ, *unset); err != nil {
-			return c, nil, j.judged(err, "the default of column %s is not a constant, so an insert that gives the column looks like one that leaves it out (Postgres: %s); drop the default, or %s",
-				c.name, syncWayOut)
+			return c, nil, j.judged(err, "the default of column %s is not a constant, so an insert that gives the column looks like one that leaves it out "+
+				"(Postgres: %s); drop the default, or %s", c.name, syncWayOut)
 		}
 		c.absent = "(" + *unset + ")::" + typ
 	}
@@ -119,7 +125,8 @@ func (j *judge) column(ctx context.Context, a Assignment) (syncColumn, []syncRea
 	}
 	if notNull {
 		if unset == nil {
-			return c, nil, j.refuse("column %s is not null and has no default, so a row whose value cannot be computed would be refused to the application; let it be null until the contract step", c.name)
+			return c, nil, j.refuse("column %s is not null and has no default, so a row whose value cannot be computed would be refused to the application; "+
+				"let it be null until the contract step", c.name)
 		}
 		c.fallback = c.absent
 	}
@@ -141,7 +148,8 @@ func (j *judge) generated(ctx context.Context, typ, expr string) (n int16, writt
 	if result := j.conn.Conn().PgConn().ExecParams(ctx, sql, nil, nil, nil, nil).Read(); result.Err != nil {
 		return 0, "", result.Err
 	}
-	err = j.conn.QueryRow(ctx, `select a.attnum, pg_get_expr(d.adbin, d.adrelid) from pg_attribute a join pg_attrdef d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+	err = j.conn.QueryRow(ctx, `select a.attnum, pg_get_expr(d.adbin, d.adrelid)
+		from pg_attribute a join pg_attrdef d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
 		where a.attrelid = $1::text::regclass and a.attname = $2`, j.copy, name).Scan(&n, &written)
 	return n, written, err
 }
@@ -180,13 +188,17 @@ func (j *judge) reads(ctx context.Context, c syncColumn, n int16) ([]syncRead, e
 		quoted := pgx.Identifier{name}.Sanitize()
 		switch {
 		case slices.ContainsFunc(j.table.set, func(a Assignment) bool { return a.Column == name }):
-			refusal = j.refuse("the expression of column %s reads %s, which the step sets itself: a write that comes twice would change it twice; %s", c.name, quoted, syncWayOut)
+			refusal = j.refuse("the expression of column %s reads %s, which the step sets itself: a write that comes twice would change it twice; %s",
+				c.name, quoted, syncWayOut)
 		case number < 0:
-			refusal = j.refuse("the expression of column %s reads the system column %s, which a row gets only after its triggers; %s", c.name, quoted, syncWayOut)
+			refusal = j.refuse("the expression of column %s reads the system column %s, which a row gets only after its triggers; %s",
+				c.name, quoted, syncWayOut)
 		case computed:
-			refusal = j.refuse("the expression of column %s reads %s, a generated column, which Postgres computes only after the triggers; write out its expression, or %s", c.name, quoted, syncWayOut)
-		case strings.EqualFold(name, "new"):
-			refusal = j.refuse("the expression of column %s reads a column called %s, which in a trigger is the row; %s", c.name, quoted, syncWayOut)
+			refusal = j.refuse("the expression of column %s reads %s, a generated column, which Postgres computes only after the triggers; "+
+				"write out its expression, or %s", c.name, quoted, syncWayOut)
+		case name == "new":
+			refusal = j.refuse("the expression of column %s reads a column called %s, which in a trigger is the row; %s",
+				c.name, quoted, syncWayOut)
 		}
 		found = append(found, syncRead{quoted, typ})
 		return nil

@@ -20,7 +20,7 @@ const syncFunction = `pg_proc f where f.pronamespace = (select n.oid from pg_nam
 type syncTrigger struct {
 	plan, step string
 	relation   pg.Relation
-	path       string // search path of the function: that under which the expressions were read and written out
+	settings   string // of the function: what the backfill's own session has
 	set        []syncColumn
 	reads      []syncRead
 	checks     []string // conditions of the CHECK constraints that a computed value could break
@@ -57,8 +57,8 @@ func (s syncTrigger) statements() []string {
 }
 
 func (s syncTrigger) definition() []string {
-	all := []string{fmt.Sprintf("create or replace function %s() returns trigger language plpgsql set search_path = %s as %s",
-		syncIdentifier(s.plan, s.step), s.path, literal(s.body()))}
+	all := []string{fmt.Sprintf("create or replace function %s() returns trigger language plpgsql %s as %s",
+		syncIdentifier(s.plan, s.step), s.settings, literal(s.body()))}
 	for _, t := range s.triggers() {
 		// Postgres fires triggers in the order of their names: this one after those that change what the expressions read.
 		name := pgx.Identifier{"zz_contraflow_" + syncName(s.plan, s.step) + "_" + t.suffix}.Sanitize()
@@ -129,7 +129,8 @@ func (s syncTrigger) body() string {
 
 // purpose is for people who meet the trigger.
 func (s syncTrigger) purpose() string {
-	return fmt.Sprintf("contraflow: fills the new columns of backfill step %q of plan %q for an application that does not write them; the migration removes it", s.step, s.plan)
+	return fmt.Sprintf("contraflow: fills the new columns of backfill step %q of plan %q for an application that does not write them; the migration removes it",
+		s.step, s.plan)
 }
 
 // comment tells this trigger on this table from any other of the step.
