@@ -19,20 +19,20 @@ type Protect struct {
 	Read func(context.Context) (time.Duration, error)
 }
 
-// The controller steers one number, the speed: how many lanes' worth of work may run. x = log(speed) is moved by
-// -gain·log(reading/target), an integral controller in logarithms, in which no unit and no size of server matters, only the
-// elasticity e = dlog(latency)/dlog(speed). Near the target one step takes the share gain·e of the distance away. With one
-// reading's delay that settles for 0 < gain·e < 1, with two for gain·e < 0.6 (roots of z^(d+1) - z^d + gain·e inside the unit
-// circle), without oscillation that grows: for e up to 5, and 3. An elasticity of 1 is a latency in proportion to the speed;
-// a queue has one of 5 where latency is many times what it is without us. Steps are clamped, so that neither a wild reading
-// nor a cliff throws the speed about, and the speed itself is, so that nothing winds up while it cannot act. Above the bound the
-// step is always the full one down: that is only ever slower than the law says, so it adds no oscillation upwards, and it
-// ends a step of the application's own load within a few readings. Between target and bound there is room for noise.
+// The controller steers one number, the speed: how many lanes' worth of work may run. Each reading multiplies it by
+// (target/reading)^gain: an integral controller in logarithms, in which no unit and no size of server matters, only the
+// elasticity e = dlog(latency)/dlog(speed). It is 1 for a latency in proportion to the speed, less where the application has a
+// latency of its own, some more for a queue that is nearly full. Near the target a reading takes the share gain·e of the
+// distance away; a reading that shows the speed of d readings ago makes that z^(d+1) - z^d + gain·e = 0, whose roots are inside
+// the unit circle for gain·e below 1 (d = 1) or 0.6 (d = 2). With the gain of 0.1 the way up does not even overshoot to the
+// bound, for e up to 4 or 2.5. Above the bound the power is 1 instead: a fast way down for the application's own peaks, which
+// cannot feed an oscillation, because the slow way up leads back from wherever it ends. Steps are clamped, so that neither a
+// wild reading nor a cliff throws the speed about, and so is the speed, so that nothing winds up while it cannot act.
 const (
-	gain = 0.2
-	// targetShare of the bound is what the controller aims at: noise of a fifth stays below the bound.
+	gain = 0.1
+	// targetShare of the bound is what the controller aims at: noise of a fifth stays below the bound, where it costs little.
 	targetShare = 0.8
-	// minStep and maxStep of the speed with one reading: down quickly, up from startSpeed to a lane within about ten.
+	// minStep and maxStep of the speed with one reading: down quickly, up from startSpeed to a lane within some ten to twenty.
 	minStep, maxStep = 0.5, 1.25
 	// startSpeed is little enough to be no surprise, floorSpeed enough to end some day when the application is slow by itself.
 	startSpeed, floorSpeed = 0.1, 0.02
@@ -48,12 +48,12 @@ func nextSpeed(speed float64, reading, bound time.Duration, lanes int) float64 {
 	if speed == 0 {
 		speed = startSpeed
 	}
-	step := minStep
-	if reading <= bound {
-		target := targetShare * bound.Seconds()
-		step = min(max(math.Pow(target/max(reading.Seconds(), 1e-9), gain), minStep), maxStep)
+	power := gain
+	if reading > bound {
+		power = 1
 	}
-	return min(max(speed*step, floorSpeed), float64(max(lanes, 1)))
+	step := math.Pow(targetShare*bound.Seconds()/max(reading.Seconds(), 1e-9), power)
+	return min(max(speed*min(max(step, minStep), maxStep), floorSpeed), float64(max(lanes, 1)))
 }
 
 func (p Protect) check() error {
@@ -67,7 +67,9 @@ func (p Protect) check() error {
 }
 
 // holding is what people see of a lane that has to wait for its share.
-func (p *Protect) holding() string { return fmt.Sprintf("%s: %s stays below %s", HoldingProtect, p.Name, p.Max) }
+func (p *Protect) holding() string {
+	return fmt.Sprintf("%s: %s stays below %s", HoldingProtect, p.Name, p.Max)
+}
 
 // chunkTime to aim at.
 func (a *attempt) chunkTime() time.Duration {

@@ -32,7 +32,7 @@ const (
 type Throttle struct {
 	// Name that people see. Defaults to the signal.
 	Name string
-	// Signal to read, and the SQL for Query: one row with one number. It runs in a read-only transaction, for readTimeout at most.
+	// Signal to read, and the SQL for Query: one row with one number. It runs in a read-only transaction, for 2 s at most.
 	Signal Signal
 	Query  string
 	// Max reading at which the lanes still work, in the signal's unit.
