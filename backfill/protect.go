@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Protect keeps a latency that the application feels under a bound.
+// Protect keeps a latency that the application feels under a bound. Where the application is slow by itself, one lane still works
+// for a fiftieth of the time.
 type Protect struct {
 	// Name that people see, for example "p99 of the shop".
 	Name string
