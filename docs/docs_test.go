@@ -28,7 +28,7 @@ func pages(t *testing.T) map[string]string {
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	all := map[string]string{}
-	for _, file := range append(files, "../README.md", "../CHANGELOG.md", "../examples/shop/README.md") {
+	for _, file := range append(files, "../README.md", "../CHANGELOG.md", "../examples/shop/README.md", "../examples/transform/README.md") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		all[file] = string(text)
