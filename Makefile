@@ -32,7 +32,7 @@ test: tools postgres ## run all tests, with the race detector
 
 # The end-to-end tests stay out: they prove the machine's own Postgres.
 .PHONY: test-matrix
-test-matrix: ## run the tests that touch Postgres on 14, 16, 17 and 18: make test-matrix [MATRIX="14 18"]
+test-matrix: $(tool)/temporal ## run the tests that touch Postgres on 14, 16, 17 and 18: make test-matrix [MATRIX="14 18"]
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) tools/postgres-matrix $(MATRIX)
 
 # As with the demo, the last line on stdout is JSON.
