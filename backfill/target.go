@@ -129,6 +129,10 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 	if err := spec.check(); err != nil {
 		return table{}, err
 	}
+	f, err := e.transform(spec) // looked up first: the table may be one that an earlier step has still to create
+	if err != nil {
+		return table{}, err
+	}
 	relation, err := e.relation(ctx, spec.Table)
 	if err != nil {
 		return table{}, err
@@ -138,7 +142,7 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 		return table{}, err
 	}
 	if spec.Transform != "" {
-		t.transform, t.set, err = e.transformed(ctx, spec, relation, t.key)
+		t.transform, t.set, err = e.transformed(ctx, spec.Transform, f, relation, t.key)
 	} else {
 		t.set, err = assignments(relation, t.key, spec.Set)
 	}

@@ -63,10 +63,12 @@ func WithTransforms(transforms map[string]Transform) Option {
 	return func(e *Engine) { e.transforms = maps.Clone(transforms) }
 }
 
-// transform that a spec names.
+// transform that a spec names, if it names one.
 func (e *Engine) transform(spec Spec) (Transform, error) {
 	f, ok := e.transforms[spec.Transform]
 	switch {
+	case spec.Transform == "":
+		return Transform{}, nil
 	case !ok && len(e.transforms) == 0:
 		return Transform{}, fmt.Errorf("%w: transform %q is not known: this program was built without transforms", ErrSpec, spec.Transform)
 	case !ok:

@@ -192,15 +192,16 @@ func TestATransformThatIsMistakenIsRefused(t *testing.T) {
 		is        error
 		says      string
 	}{
-		"an unknown name":      {counted(), func(s *backfill.Spec) { s.Transform = "g" }, backfill.ErrSpec, `transform "g" is not known; there are: another, f`},
-		"set as well":          {counted(), func(s *backfill.Spec) { s.Set = counting("numbers").Set }, backfill.ErrSpec, "transform"},
-		"an unknown column":    {backfill.Transform{Read: []string{"m"}, Write: []string{"n"}}, nil, backfill.ErrNoColumn, `transform "f" reads`},
-		"nothing to write to":  {backfill.Transform{Read: []string{"id"}, Write: []string{"m"}}, nil, backfill.ErrNoColumn, `transform "f" writes`},
-		"the key":              {backfill.Transform{Write: []string{"id"}}, nil, backfill.ErrSpec, `by which the table is walked`},
-		"no column":            {backfill.Transform{}, nil, backfill.ErrSpec, "must have columns to write"},
-		"a generated column":   {backfill.Transform{Write: []string{"twice"}}, nil, nil, "428C9"},
-		"a column twice":       {backfill.Transform{Write: []string{"n", "N"}}, nil, nil, `multiple assignments to same column "n"`},
-		"a mistaken condition": {counted(), func(s *backfill.Spec) { s.Where = "n = " }, nil, "syntax error"},
+		"an unknown name":                     {counted(), func(s *backfill.Spec) { s.Transform = "g" }, backfill.ErrSpec, `transform "g" is not known; there are: another, f`},
+		"an unknown name for a table to come": {counted(), func(s *backfill.Spec) { s.Transform, s.Table = "g", "nowhere" }, backfill.ErrSpec, `transform "g" is not known`},
+		"set as well":                         {counted(), func(s *backfill.Spec) { s.Set = counting("numbers").Set }, backfill.ErrSpec, "transform"},
+		"an unknown column":                   {backfill.Transform{Read: []string{"m"}, Write: []string{"n"}}, nil, backfill.ErrNoColumn, `transform "f" reads`},
+		"nothing to write to":                 {backfill.Transform{Read: []string{"id"}, Write: []string{"m"}}, nil, backfill.ErrNoColumn, `transform "f" writes`},
+		"the key":                             {backfill.Transform{Write: []string{"id"}}, nil, backfill.ErrSpec, `by which the table is walked`},
+		"no column":                           {backfill.Transform{}, nil, backfill.ErrSpec, "must have columns to write"},
+		"a generated column":                  {backfill.Transform{Write: []string{"twice"}}, nil, nil, "428C9"},
+		"a column twice":                      {backfill.Transform{Write: []string{"n", "N"}}, nil, nil, `multiple assignments to same column "n"`},
+		"a mistaken condition":                {counted(), func(s *backfill.Spec) { s.Where = "n = " }, nil, "syntax error"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
@@ -283,6 +284,52 @@ func TestConnectionsCutWhileTransformingChangeEveryRowOnce(t *testing.T) {
 	require.Equal(t, 5, cuts)
 	b.run(t, spec)
 	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+}
+
+func TestATransformGivesWayToTheApplication(t *testing.T) {
+	t.Parallel()
+	b, spec := transforming(t, counted(), numbers(2000))
+	spec.ChunkRows = 640
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	tx, err := b.Connect(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "update numbers set label = 'theirs' where id = 600") // the 200th row
+	require.NoError(t, err)
+	var last atomic.Pointer[backfill.Progress]
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Report: func(p backfill.Progress) { last.Store(&p) }})
+	require.Eventually(t, func() bool {
+		p := last.Load()
+		return p.Holding == "retry after lock timeout" && p.Rows == 160
+	}, soon, tick, "640 and 320 rows do not get through, 160 do")
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, receive(t, ended))
+	require.EqualValues(t, 2000, scalar[int64](t, b, "select count(*) from numbers where n = 1 and label = 'row ' || id"))
+}
+
+// What the application commits while a chunk waits for it is what the transform reads.
+func TestATransformReadsWhatWasCommittedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b, spec := transforming(t, counted(), numbers(20))
+	spec.Where = "n < 1000"
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	tx, err := b.Connect(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "update numbers set n = 500 * id / 3 where id <= 6")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		return scalar[int](t, b, `select count(*)::int from pg_stat_activity where wait_event_type = 'Lock'
+			and application_name = 'contraflow backfill' and datname = current_database()`) == 1
+	}, soon, time.Millisecond)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.NoError(t, receive(t, ended))
+	require.Equal(t, "501 1000 1", scalar[string](t, b, "select string_agg(n::text, ' ' order by id) from numbers where id <= 9"))
 }
 
 func TestCancelReachesTheTransform(t *testing.T) {

@@ -34,24 +34,20 @@ type typed struct {
 	value string
 }
 
-// transformed resolves the spec's transform on its table, and the columns that it writes as assignments.
-func (e *Engine) transformed(ctx context.Context, spec Spec, r pg.Relation, key []pg.Column) (*transformed, []Assignment, error) {
-	f, err := e.transform(spec)
-	if err != nil {
-		return nil, nil, err
-	}
+// transformed resolves a transform on its table, and the columns that it writes as assignments.
+func (e *Engine) transformed(ctx context.Context, name string, f Transform, r pg.Relation, key []pg.Column) (*transformed, []Assignment, error) {
 	read, err := columns(r, f.Read)
 	if err != nil {
-		return nil, nil, fmt.Errorf("transform %q reads: %w", spec.Transform, err)
+		return nil, nil, fmt.Errorf("transform %q reads: %w", name, err)
 	}
 	set := make([]Assignment, len(f.Write))
-	for i, name := range f.Write {
-		set[i].Column = name
+	for i, column := range f.Write {
+		set[i].Column = column
 	}
 	if set, err = assignments(r, key, set); err != nil {
-		return nil, nil, fmt.Errorf("transform %q writes: %w", spec.Transform, err)
+		return nil, nil, fmt.Errorf("transform %q writes: %w", name, err)
 	}
-	on := &transformed{Transform: f, name: spec.Transform, types: pgtype.NewMap()}
+	on := &transformed{Transform: f, name: name, types: pgtype.NewMap()}
 	types, err := on.baseTypes(ctx, e.pool, r)
 	if err != nil {
 		return nil, nil, e.failed(ctx, planError("look up the types of "+r.Identifier().Sanitize(), err))
