@@ -237,26 +237,32 @@ func TestConnectionsCutWhileTransformingChangeEveryRowOnce(t *testing.T) {
 	t.Parallel()
 	const rows = 2000
 	var calls atomic.Int32
-	inside, proceed := make(chan struct{}), make(chan struct{})
+	inside, proceed := make(chan any), make(chan struct{})
 	f := counted()
 	once := f.Rows
 	f.Rows = func(ctx context.Context, rows [][]any) ([][]any, error) {
 		if calls.Add(1)%3 == 0 {
-			inside <- struct{}{}
-			<-proceed
+			select {
+			case inside <- rows[0][1]:
+				<-proceed
+			case <-ctx.Done():
+			}
 		}
 		return once(ctx, rows)
 	}
+	defer close(proceed)
 	b, spec := transforming(t, f, numbers(rows), "create table children (number bigint references numbers)")
 	spec.ChunkTime = time.Millisecond
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
 	ended, cuts := make(chan error, 1), 0
 	admin := b.Connect(t)
+	_, err = admin.Exec(t.Context(), "set lock_timeout = '5s'")
+	require.NoError(t, err)
 	go func() {
 		for {
 			_, err := b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
-			if err == nil || backfill.Permanent(err) {
+			if err == nil || backfill.Permanent(err) || t.Context().Err() != nil {
 				ended <- err
 				return
 			}
@@ -264,9 +270,9 @@ func TestConnectionsCutWhileTransformingChangeEveryRowOnce(t *testing.T) {
 	}()
 	for {
 		select {
-		case <-inside:
-			_, err := admin.Exec(t.Context(), "insert into children select id from numbers where id = 3 or id = 6000")
-			require.NoError(t, err)
+		case locked := <-inside:
+			_, err := admin.Exec(t.Context(), "insert into children values ($1)", locked)
+			require.NoError(t, err, "who refers to a row is not kept waiting")
 			if cuts < 5 {
 				cuts++
 				_, err = admin.Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'contraflow backfill' and datname = current_database()")
