@@ -50,7 +50,7 @@ func TestBackfillsQuoteNoRows(t *testing.T) {
 			_, err = b.lane(t, in, call{})
 			requirePermanent(t, err, "Backfill", "SQLSTATE")
 			_, err = run[BackfillProven](t, b, b.acts.ProveBackfill, in, call{})
-			requirePermanent(t, err, "Backfill", "SQLSTATE")
+			requirePermanent(t, err, "Backfill", "more rows are refused than may be")
 		})
 		t.Run(title+" in where", func(t *testing.T) {
 			t.Parallel()
