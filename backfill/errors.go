@@ -42,7 +42,7 @@ var (
 // Permanent tells whether trying the same again is pointless: a person has to change the plan or the data, or the work
 // belongs to another attempt now. All other errors of this package (connections, contention, a stop) pass.
 func Permanent(err error) bool {
-	for _, target := range []error{ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn, ErrNotPrepared, ErrFenced, ErrRemaining, ErrRejects} {
+	for _, target := range []error{ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn, ErrNotPrepared, ErrFenced, ErrRemaining, ErrRejects, ErrSync} {
 		if errors.Is(err, target) {
 			return true
 		}
