@@ -65,7 +65,7 @@ func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
 			return err
 		}
 		if len(run.Lanes) == 0 {
-			if err := makeLanes(ctx, tx, spec, newStatements(t, spec.Where), stamp, target.Rows); err != nil {
+			if err := makeLanes(ctx, tx, spec, newStatements(t, spec.Where), stamp, target); err != nil {
 				return err
 			}
 			run.Lanes, err = lanes(ctx, tx, spec)
@@ -89,7 +89,8 @@ func lanes(ctx context.Context, q pg.Querier, spec Spec) ([]Lane, error) {
 }
 
 // makeLanes splits the keys, and makes the control row, so that pausing from psql is a plain update.
-func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, stamp string, total int64) error {
+func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, stamp string, target Target) error {
+	total := target.Rows
 	cuts, err := split(ctx, tx, s, spec.Lanes, total)
 	if err != nil {
 		return err
@@ -106,8 +107,8 @@ func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, stamp st
 		}
 		lower = upper
 	}
-	_, err = tx.Exec(ctx, `insert into contraflow.backfill_control (plan, step) values ($1, $2)
-		on conflict (plan, step) do update set speed = 0, vacuumed = 0`, spec.Plan, spec.Step)
+	_, err = tx.Exec(ctx, `insert into contraflow.backfill_control (plan, step, heap_bytes) values ($1, $2, $3)
+		on conflict (plan, step) do update set speed = 0, vacuumed = 0, heap_bytes = $3, growth = 0`, spec.Plan, spec.Step, target.Bytes)
 	if err == nil {
 		_, err = tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2", spec.Plan, spec.Step)
 	}

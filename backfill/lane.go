@@ -162,7 +162,7 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 	if err == nil {
 		switch reason := a.holding(); {
 		case reason != "":
-			return false, a.hold(ctx, reason, jitter(holdPoll))
+			return false, a.hold(ctx, reason, a.holdTime(reason))
 		case a.control.cut != a.cut:
 			return false, a.shorten(ctx)
 		case limit > a.bisected(a.limit()):
@@ -260,6 +260,15 @@ func (a *attempt) giveWay(ctx context.Context, why string, err error) error {
 		return fmt.Errorf("%w: %d tries in a row, the last one: %w", ErrContended, a.lost, err)
 	}
 	return a.hold(ctx, "retry after "+why, backoff(a.lost))
+}
+
+// holdTime is how long to hold before looking again.
+func (a *attempt) holdTime(reason string) time.Duration {
+	poll := jitter(holdPoll)
+	if reason == HoldingCap {
+		return max(0, min(poll, owed(a.changed, a.share())-time.Since(a.began)))
+	}
+	return poll
 }
 
 func (a *attempt) hold(ctx context.Context, reason string, d time.Duration) error {

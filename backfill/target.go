@@ -87,6 +87,9 @@ func (e *Engine) inspect(ctx context.Context, spec Spec) (Target, table, error) 
 	if err := e.check(ctx, s, t); err != nil {
 		return Target{}, table{}, e.failed(ctx, planError(spec.name()+": check the expressions of set and where on "+s.table, err))
 	}
+	if err := e.inspectThrottles(ctx, spec, s.table); err != nil {
+		return Target{}, table{}, err
+	}
 	if target.Rows, err = e.estimate(ctx, t, s.all("")); err == nil {
 		target.Matching, err = e.estimate(ctx, t, s.all(spec.Where))
 	}

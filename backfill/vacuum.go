@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// vacuumParts is how often the table is vacuumed while it is changed once: what waits to be reused is then never more than about
-// a twelfth of it, and the passes over pages that did not change cost next to nothing (the visibility map skips them).
-const vacuumParts = 12
-
 const (
+	// vacuumSlack is what the heap may take beyond its size once it is rewritten, as a share of that.
+	vacuumSlack = 1.0 / 16
+	// lastVacuum is the share of the table behind which no more room is made: it would not be used any more.
+	lastVacuum = 0.98
 	// gentleVacuum is autovacuum's default cost delay (autovacuum_vacuum_cost_delay), for a vacuum under Protect.
 	gentleVacuum = "2ms"
 	// promptVacuum is VACUUM's own default.
@@ -26,11 +26,16 @@ const HoldingVacuum = "vacuuming the table"
 // while the others walk on. It never waits for a lock: where autovacuum works on the table, that is as good. Indexes are left
 // alone, which is what makes it quick; autovacuum cleans them up afterwards.
 func (a *attempt) vacuum(ctx context.Context) error {
-	if !a.spec.Vacuum || a.control.rows-a.control.vacuumed < max(1, a.size/vacuumParts) {
+	since := float64(a.control.rows-a.control.vacuumed) / float64(max(a.size, 1))
+	if !a.spec.Vacuum || since < vacuumSlack {
 		return nil
 	}
-	claimed, err := a.conn.Exec(ctx, "update contraflow.backfill_control set vacuumed = $3 where plan = $1 and step = $2 and vacuumed = $4",
-		a.spec.Plan, a.spec.Step, a.control.rows, a.control.vacuumed)
+	h, err := a.heap(ctx)
+	if err != nil || h.walked > lastVacuum || since < h.allowance() {
+		return err
+	}
+	claimed, err := a.conn.Exec(ctx, `update contraflow.backfill_control set vacuumed = $3, growth = $5
+		where plan = $1 and step = $2 and vacuumed = $4`, a.spec.Plan, a.spec.Step, a.control.rows, a.control.vacuumed, h.growth)
 	if err != nil || claimed.RowsAffected() == 0 {
 		return rowError(a.doing("take its turn to vacuum"), err)
 	}
@@ -40,6 +45,42 @@ func (a *attempt) vacuum(ctx context.Context) error {
 		return nil // the next turn comes
 	}
 	return err
+}
+
+// heap is how the table grows while it is changed, in shares of its size at the beginning.
+type heap struct {
+	walked  float64 // rows walked over
+	changed float64 // of the rows walked over
+	growth  float64 // bytes of a new row version for each of an old one; 0: not known before the first vacuum
+}
+
+// allowance is how many rows may be changed before room has to be made, as a share of the table. The file need never be longer
+// than the rewritten table with some slack. Rows that grow fill it only at the end; before that the file has room for more
+// outdated versions, which matters because every vacuum looks at all pages changed so far.
+func (h heap) allowance() float64 {
+	if h.growth == 0 {
+		return vacuumSlack
+	}
+	more := (max(h.growth, 1) - 1) * h.changed
+	return ((1+more)*(1+vacuumSlack) - 1 - more*h.walked) / max(h.growth, 1)
+}
+
+// heap reads how the table has grown. The first rows changed tell by how much a row grows: nothing has been reused yet.
+func (a *attempt) heap(ctx context.Context) (h heap, err error) {
+	var walked, before, now float64
+	err = a.conn.QueryRow(ctx, `select (select sum(scanned) from contraflow.backfill_lane l where l.plan = c.plan and l.step = c.step)::float8,
+			heap_bytes::float8, growth::float8, coalesce((select sum(pg_relation_size(relid)) from pg_partition_tree($3)), pg_relation_size($3))::float8
+		from contraflow.backfill_control c where plan = $1 and step = $2`,
+		a.spec.Plan, a.spec.Step, a.table.relation.OID).Scan(&walked, &before, &h.growth, &now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return heap{walked: 1}, nil // reset meanwhile
+	}
+	rows := float64(a.control.rows)
+	h.walked, h.changed = walked/float64(max(a.size, 1)), min(1, rows/max(walked, 1))
+	if h.growth == 0 && before > 0 {
+		h.growth = (now - before) / before * float64(a.size) / rows
+	}
+	return h, rowError(a.doing("look how the table has grown"), err)
 }
 
 // vacuumNow vacuums outside a transaction, as VACUUM must; its settings are the session's until it ends.

@@ -37,6 +37,8 @@ create table contraflow.backfill_control (
     read_at timestamptz not null default '-infinity', -- when the readings below were taken; ahead of the clock while a lane takes them
     speed real not null default 0,      -- under protect: how many lanes' worth of work may run; 0: not chosen yet
     vacuumed bigint not null default 0, -- rows changed by all lanes when the table was last vacuumed
+    heap_bytes bigint not null default 0, -- of the table when the step began
+    growth real not null default 0,     -- bytes of a new row version for each of an old one; 0: not known yet
     primary key (plan, step)
 );
 
