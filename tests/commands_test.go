@@ -26,7 +26,8 @@ func (b *bundle) command(path string, args ...string) *command {
 	ctx, cancel := context.WithTimeout(b.t.Context(), 2*limit)
 	b.t.Cleanup(cancel)
 	c := &command{t: b.t, cmd: exec.CommandContext(ctx, path, args...)}
-	c.cmd.Env = []string{"HOME=" + b.folder, "TEMPORAL_ADDRESS=" + b.address} // its own profiles are for other servers
+	// Its own profiles are for other servers. The last is for those commands that read the target database.
+	c.cmd.Env = []string{"HOME=" + b.folder, "TEMPORAL_ADDRESS=" + b.address, "SHOP_DSN=" + b.dsn}
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = b.folder, &c.stdout, &c.stderr
 	require.NoError(b.t, c.cmd.Start())
 	return c

@@ -110,7 +110,7 @@ func (b *bundle) requireRolledBack() {
 
 func (b *bundle) requireNothingKept() {
 	b.t.Helper()
-	for _, table := range []string{"flag_record", "ddl_version", "ddl_intent", "backfill_lane", "backfill_control"} {
+	for _, table := range []string{"flag_record", "ddl_version", "ddl_intent", "backfill_lane", "backfill_control", "backfill_reading"} {
 		require.Zero(b.t, b.count(`select count(*) from contraflow.`+table), table)
 	}
 }

@@ -81,7 +81,7 @@ func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome stri
 		if err != nil || tag.RowsAffected() == 0 || !forget {
 			return err
 		}
-		for _, table := range []string{"flag_record", "ddl_version", "backfill_lane", "backfill_control"} {
+		for _, table := range []string{"flag_record", "ddl_version", "backfill_lane", "backfill_control", "backfill_reading"} {
 			if _, err := tx.Exec(ctx, `delete from contraflow.`+table+` where plan = $1`, plan); err != nil {
 				return err
 			}
