@@ -121,8 +121,10 @@ func (m *migration) between(proxy *pgproxy.Proxy, s pgproxy.Statement) {
 		// A rival that meets with a lock of ours waits for it; we go on when it has given up.
 		ctx, cancel := context.WithTimeout(m.ctx, rivalTime)
 		defer cancel()
-		_, err := m.attempt(ctx, m.rival, *e.rival)
-		m.note("     rival %+v: %v", *e.rival, err)
+		rival := *e.rival
+		rival.lane %= m.spec.Lanes
+		_, err := m.attempt(ctx, m.rival, rival)
+		m.note("     rival %+v: %v", rival, err)
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			m.again(err)
 		}

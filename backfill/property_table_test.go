@@ -146,7 +146,7 @@ func (s shape) set() []backfill.Assignment {
 }
 
 // chunkTimes are so short that there are many chunks.
-var chunkTimes = []time.Duration{time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond}
+var chunkTimes = []time.Duration{time.Microsecond, time.Millisecond, 20 * time.Millisecond}
 
 func drawSpec(t *rapid.T, s shape, plan, table string) backfill.Spec {
 	spec := backfill.Spec{Plan: plan, Step: "fill", Table: table, Set: s.set(), MaxRejects: s.poisoned,
