@@ -131,10 +131,12 @@ func (s statements) all(where string) string {
 	return "select from " + s.table + " where (\n" + where + "\n)"
 }
 
-// split samples the key and cuts the sample into $2 equal parts; it yields the keys at the cuts.
+// split samples the key, from $1 percent of the pages a share of $3 of the rows, and cuts the sample into $2 equal parts; it
+// yields the keys at the cuts.
 func (s statements) split() string {
 	return fmt.Sprintf(`select %s from (
-	select %s, row_number() over (order by %s) as contraflow_n, count(*) over () as contraflow_all from %s tablesample system ($1)) k
+	select %s, row_number() over (order by %s) as contraflow_n, count(*) over () as contraflow_all
+	from %s tablesample system ($1::float8) where random() < $3::float8) k
 where contraflow_n in (select contraflow_all * i / $2::bigint from generate_series(1, $2::bigint - 1) i) order by contraflow_n`,
 		s.texts(), s.columns(), s.columns(), s.table)
 }

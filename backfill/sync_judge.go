@@ -82,10 +82,9 @@ func (j *judge) refuse(format string, args ...any) error {
 // fit checks the table: whether a trigger there meets every row, and whether we can take it away again.
 func (j *judge) fit(ctx context.Context, spec Spec) error {
 	var owner string
-	var owned, inherited bool
-	err := j.conn.QueryRow(ctx, `select pg_get_userbyid(relowner), pg_has_role(relowner, 'usage'),
-			relkind <> 'p' and exists (select from pg_inherits where inhparent = c.oid)
-		from pg_class c where oid = $1`, j.table.relation.OID).Scan(&owner, &owned, &inherited)
+	var owned bool
+	err := j.conn.QueryRow(ctx, `select pg_get_userbyid(relowner), pg_has_role(relowner, 'usage') from pg_class where oid = $1`,
+		j.table.relation.OID).Scan(&owner, &owned)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("%w: %s was dropped", ErrNoTable, j.table.relation.Identifier().Sanitize())
@@ -93,8 +92,6 @@ func (j *judge) fit(ctx context.Context, spec Spec) error {
 		return planError(j.doing, err)
 	case !owned:
 		return j.refuse("the table belongs to %q, and only its owner can remove a trigger again; make contraflow's role a member of that role", owner)
-	case inherited:
-		return j.refuse("other tables inherit from it, and its triggers do not fire for their rows; %s", syncWayOut)
 	}
 	return nil
 }

@@ -140,6 +140,12 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 	if err != nil {
 		return table{}, err
 	}
+	if relation.Inherited {
+		return table{}, fmt.Errorf("%w: other tables inherit from %s, and a unique index never holds over all of them; give each table below it a step of its own",
+			ErrNoKey, relation.Identifier().Sanitize())
+	}
+	// A partitioned table is walked through the parent: ranges of keys hold whichever partition a row lives in, so that rows that
+	// move are neither missed nor met twice, and partitions attached meanwhile are included.
 	t := table{relation: relation}
 	if t.key, err = e.key(ctx, relation, spec.Key); err != nil {
 		return table{}, err
@@ -149,7 +155,10 @@ func (e *Engine) resolve(ctx context.Context, spec Spec) (table, error) {
 	} else {
 		t.set, err = assignments(relation, t.key, spec.Set)
 	}
-	return t, err
+	if err != nil {
+		return table{}, err
+	}
+	return t, e.stays(ctx, t)
 }
 
 // relation finds a table by its name as written in SQL.
@@ -180,7 +189,7 @@ func (e *Engine) key(ctx context.Context, r pg.Relation, names []string) ([]pg.C
 	if err != nil {
 		return nil, e.failed(ctx, planError("look up the unique indexes of "+r.Identifier().Sanitize(), err))
 	}
-	var others []string
+	var others, unfit []string
 	for _, index := range indexes {
 		key := make([]pg.Column, len(index.Columns))
 		nullable := false
@@ -189,6 +198,8 @@ func (e *Engine) key(ctx context.Context, r pg.Relation, names []string) ([]pg.C
 			nullable = nullable || !key[i].NotNull
 		}
 		switch {
+		case index.Unfit != "":
+			unfit = append(unfit, fmt.Sprintf("unique index %q %s", index.Name, index.Unfit))
 		case wanted == nil && index.Primary, wanted != nil && !nullable && sameColumns(key, wanted):
 			return key, nil
 		case wanted != nil && sameColumns(key, wanted):
@@ -197,21 +208,32 @@ func (e *Engine) key(ctx context.Context, r pg.Relation, names []string) ([]pg.C
 			others = append(others, "("+quoted(key)+")")
 		}
 	}
-	return nil, noKey(r, wanted, others)
+	return nil, noKey(r, wanted, others, unfit)
 }
 
-func noKey(r pg.Relation, wanted []pg.Column, others []string) error {
+func noKey(r pg.Relation, wanted []pg.Column, others, unfit []string) error {
 	name := r.Identifier().Sanitize()
-	usable := ""
+	reasons := ""
 	if others != nil {
-		usable = "; key columns that would do: " + strings.Join(others, " or ")
+		reasons = "; key columns that would do: " + strings.Join(others, " or ")
+	}
+	for _, u := range unfit {
+		reasons += "; " + u
+	}
+	columns := "…"
+	if wanted != nil {
+		columns = quoted(wanted)
+	}
+	create := fmt.Sprintf("create unique index concurrently on %s (%s)", name, columns)
+	if r.Kind == "p" { // where Postgres builds none concurrently
+		create = fmt.Sprintf("create unique index on only %s (%s), with the columns that it is partitioned by, then concurrently on every partition, and attach these; or name each partition as the table of a step of its own",
+			name, columns)
 	}
 	if wanted == nil {
-		return fmt.Errorf("%w: %s has no primary key%s; give the step a key, over which a unique index exists and whose columns are not null (create unique index concurrently on %s (…))",
-			ErrNoKey, name, usable, name)
+		return fmt.Errorf("%w: %s has no primary key%s; give the step a key, over which a unique index exists and whose columns are not null (%s)",
+			ErrNoKey, name, reasons, create)
 	}
-	return fmt.Errorf("%w: %s has no valid unique btree index over exactly (%s)%s; create one: create unique index concurrently on %s (%s)",
-		ErrNoKey, name, quoted(wanted), usable, name, quoted(wanted))
+	return fmt.Errorf("%w: %s has no valid unique btree index over exactly (%s)%s; create one: %s", ErrNoKey, name, columns, reasons, create)
 }
 
 func assignments(r pg.Relation, key []pg.Column, set []Assignment) ([]Assignment, error) {
@@ -224,9 +246,36 @@ func assignments(r pg.Relation, key []pg.Column, set []Assignment) ([]Assignment
 		if slices.Contains(key, found[0]) {
 			return nil, fmt.Errorf("%w: set changes %s, by which the table is walked; rows would be met twice or missed", ErrSpec, quoted(found))
 		}
+		if found[0].Generated {
+			return nil, fmt.Errorf("%w: set changes %s, which Postgres generates always; set the columns that it is computed from", ErrSpec, quoted(found))
+		}
 		exact[i] = Assignment{found[0].Name, a.Expr}
 	}
 	return exact, nil
+}
+
+// stays tells whether the key stays as it is when set changes its columns: it may be computed from them.
+func (e *Engine) stays(ctx context.Context, t table) error {
+	var generated []string
+	for _, c := range t.key {
+		if c.Generated {
+			generated = append(generated, c.Name)
+		}
+	}
+	if generated == nil {
+		return nil
+	}
+	sources, err := pg.Sources(ctx, e.pool, t.relation.OID, generated)
+	if err != nil {
+		return e.failed(ctx, planError("look up what the key of "+t.relation.Identifier().Sanitize()+" is computed from", err))
+	}
+	for _, a := range t.set {
+		if slices.Contains(sources, a.Column) {
+			return fmt.Errorf("%w: set changes %s, from which the key that the table is walked by is computed; rows would be met twice or missed",
+				ErrSpec, pgx.Identifier{a.Column}.Sanitize())
+		}
+	}
+	return nil
 }
 
 // columns finds columns by their names as written in SQL; nil for none.

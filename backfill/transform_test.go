@@ -199,7 +199,7 @@ func TestATransformThatIsMistakenIsRefused(t *testing.T) {
 		"nothing to write to":                 {backfill.Transform{Read: []string{"id"}, Write: []string{"m"}}, nil, backfill.ErrNoColumn, `transform "f" writes`},
 		"the key":                             {backfill.Transform{Write: []string{"id"}}, nil, backfill.ErrSpec, `by which the table is walked`},
 		"no column":                           {backfill.Transform{}, nil, backfill.ErrSpec, "must have columns to write"},
-		"a generated column":                  {backfill.Transform{Write: []string{"twice"}}, nil, nil, "428C9"},
+		"a generated column":                  {backfill.Transform{Write: []string{"twice"}}, nil, backfill.ErrSpec, "Postgres generates always"},
 		"a column twice":                      {backfill.Transform{Write: []string{"n", "N"}}, nil, nil, `multiple assignments to same column "n"`},
 		"a mistaken condition":                {counted(), func(s *backfill.Spec) { s.Where = "n = " }, nil, "syntax error"},
 	} {
