@@ -1,6 +1,9 @@
 package backfill_test
 
 import (
+	"context"
+	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -121,4 +124,44 @@ func TestAStatementThatCannotRunIsNoRowsFault(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 	require.Equal(t, 1, left[0].Tries)
+}
+
+func TestATransformTriesItsRejectsAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, texts)
+	parse := func(_ context.Context, rows [][]any) ([][]any, error) {
+		answer := make([][]any, len(rows))
+		for i, row := range rows {
+			n, err := strconv.Atoi(row[0].(string))
+			if err != nil {
+				return nil, &backfill.RowError{Row: i, Err: errors.New("no number: " + row[0].(string))}
+			}
+			answer[i] = []any{n}
+		}
+		return answer, nil
+	}
+	b.Engine = backfill.New(b.pool, backfill.WithTransforms(map[string]backfill.Transform{
+		"parse": {Read: []string{"label"}, Write: []string{"n"}, Rows: parse}}))
+	spec := parsing()
+	spec.Set, spec.Transform = nil, "parse"
+	b.aside(t, spec, "a", "1") // refused again, by the transform
+	b.aside(t, spec, "a", "2") // can be filled
+	b.aside(t, spec, "b", "1") // computed, and refused by a constraint
+	b.aside(t, spec, "b", "9") // its row is gone
+
+	done, err := b.RetryRejects(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, backfill.Retried{Tried: 4, Filled: 1, Left: 2}, done)
+	require.Equal(t, 7, scalar[int](t, b, "select n from texts where tenant = 'a' and id = 2"))
+	left, err := b.Rejects(t.Context(), "plan", "parse")
+	require.NoError(t, err)
+	require.Len(t, left, 2)
+	require.Equal(t, []string{"transform", "23514"}, []string{left[0].Code, left[1].Code})
+	require.Contains(t, left[0].Message, "no number")
+	require.NotContains(t, left[0].Message, "1")
+
+	b.exec(t, "update texts set label = '8' where id = 1")
+	done, err = b.RetryRejects(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, backfill.Retried{Tried: 2, Filled: 2}, done)
 }
