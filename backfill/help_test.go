@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // together walks all prepared lanes at once, each helping the others when it is done.
@@ -156,4 +157,37 @@ func TestAVacuumThatTheRoleMayNotDoIsRefused(t *testing.T) {
 	_, err = b.Inspect(t.Context(), spec)
 	require.ErrorIs(t, err, backfill.ErrSpec)
 	require.ErrorContains(t, err, "owner")
+}
+
+func TestAChunkBeyondTheNewEndOfItsLaneIsRolledBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(100))
+	patient := backfill.New(openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", LockTimeout: soon}))
+	spec := counting("numbers")
+	spec.ChunkRows = 50
+	_, err := b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	application := b.Connect(t)
+	tx, err := application.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "select from numbers where id = 30 for update")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := patient.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		return scalar[int64](t, b, "select count(*) from pg_locks where not granted and locktype = 'transactionid'") > 0
+	}, soon, tick)
+	// The chunk under way reaches to 150; now its lane ends at 60.
+	b.exec(t, `with shorter as (update contraflow.backfill_lane set upper_key = '{60}', cut = cut + 1, total = 20 returning *)
+		insert into contraflow.backfill_lane (plan, step, lane, target, hash, lower_key, total) select plan, step, 1, target, hash, '{60}', 80 from shorter`)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.NoError(t, receive(t, ended))
+	require.EqualValues(t, 20, scalar[int64](t, b, "select count(*) from numbers where n = 1 and id <= 60"))
+	require.Zero(t, scalar[int64](t, b, "select count(*) from numbers where n <> 0 and id > 60"))
+	proof, err := b.Finish(t.Context(), spec, backfill.LaneOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 100, proof.Rows)
 }
