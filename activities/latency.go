@@ -82,7 +82,7 @@ func latencySQL(ctx context.Context, db *Database, query string) (float64, error
 func latencyPrometheus(ctx context.Context, at prometheus.API, query string) (float64, error) {
 	value, _, _, err := at.Query(ctx, query, time.Time{})
 	if answered, ok := errors.AsType[*prometheus.Error](err); ok {
-		return 0, fmt.Errorf("Prometheus refuses the query: %s", answered.Type)
+		return 0, fmt.Errorf("the query is refused by Prometheus: %s", answered.Type)
 	}
 	if err != nil {
 		return 0, unread("Prometheus", err)
@@ -94,9 +94,9 @@ func latencyPrometheus(ctx context.Context, at prometheus.API, query string) (fl
 		if len(v) == 1 && v[0].Histogram == nil {
 			return float64(v[0].Value), nil
 		}
-		return 0, fmt.Errorf("Prometheus returned %d samples: the query must return exactly one number", len(v))
+		return 0, fmt.Errorf("the query returned %d samples: it must return exactly one number", len(v))
 	}
-	return 0, errors.New("Prometheus returned no instant vector and no scalar: the query must return exactly one number")
+	return 0, errors.New("the query returned no instant vector and no scalar: it must return exactly one number")
 }
 
 // latencyHTTP is a number in a JSON document, found by its keys.
