@@ -17,6 +17,14 @@ func window(keys string) string    { return backfill(set + "windows: [{" + keys 
 func throttles(keys string) string { return backfill(set + "throttles: {" + keys + "}") }
 func protect(keys string) string   { return backfill(set + "pace: {protect: {" + keys + "}}") }
 
+const syncing = "{name: fill, backfill: {table: t, set: {a: b}, where: w, sync: trigger}}"
+
+// below is a plan with this step behind a sync trigger, a proof and a permission.
+func below(step string) string {
+	return "migrations: m\n" + steps(syncing, "{name: prove, verify: {query: q, max: 0}}", "{name: may, approve: {by: [x]}}", "{name: change, "+step+"}",
+		"{name: drop, migrate: {to: 7, irreversible: true}}", "{name: later, migrate: {to: 8}}")
+}
+
 const (
 	notManual = "says how lanes walk, and there are none where people do the work: remove it"
 	fill      = "steps[0].backfill"
@@ -46,6 +54,13 @@ var backfillRules = []rule{
 	{"a sync is a trigger", backfill(set + "sync: logical"), fill + `.sync: must be trigger, not "logical"`, backfill(set + "sync: trigger")},
 	{"a sync is not empty", backfill(set + "sync: ''"), fill + `.sync: must be trigger, not ""`, backfill("table: t, set: {a: b}, where: w")},
 	{"a trigger calls no transform", backfill("table: t, transform: f, where: w, sync: trigger"), fill + ".sync: a trigger runs in the database and can't call a transform of the worker: remove it, or give set", backfill("table: t, transform: f, where: w")},
+	{"no schema is changed below a trigger", below("migrate: {to: 2}"), "steps[3].migrate: the sync trigger of step \"fill\" stands until the next irreversible migrate, " +
+		"and fails the application's writes where a schema is changed below it: put this step before that one, or behind the irreversible migrate, or mark it irreversible",
+		below("migrate: {to: 2, irreversible: true}")},
+	{"no schema is changed below a trigger that stands to the end", "migrations: m\n" + steps(syncing, "{name: more, migrate: {to: 1}}"),
+		"steps[1].migrate: the sync trigger of step \"fill\" stands until the next irreversible migrate, " +
+			"and fails the application's writes where a schema is changed below it: put this step before that one, or behind the irreversible migrate, or mark it irreversible",
+		"migrations: m\n" + steps("{name: more, migrate: {to: 1}}", syncing)},
 	{"a trigger needs a condition", backfill("table: t, set: {a: b}, sync: trigger"), fill + ".sync: needs where: the trigger fills the rows that match it", backfill("table: t, set: {a: b}, sync: trigger, where: a is null")},
 	{"a trigger's condition is not empty", backfill("table: t, set: {a: b}, where: '', sync: trigger"), fill + ".sync: needs where: the trigger fills the rows that match it", backfill("table: t, set: {a: b}, where: ''")},
 	{"a vacuum is interleaved", backfill(set + "vacuum: full"), fill + `.vacuum: must be interleaved, not "full"`, backfill(set + "vacuum: interleaved")},
@@ -116,7 +131,7 @@ func TestTheSchemaRefusesWhatItCanOfABackfill(t *testing.T) {
 	t.Parallel()
 	conforms := conformity(t)
 	// What one value says about another, and what is no matter of shape.
-	beyond := []string{"same as from", "no time zone", "there already", "longer than zero", "password", "needs where", "call a transform", "behind the last backfill", notManual}
+	beyond := []string{"same as from", "no time zone", "there already", "longer than zero", "password", "needs where", "call a transform", "behind the last backfill", "the sync trigger of step", notManual}
 	for _, r := range backfillRules {
 		if !slices.ContainsFunc(beyond, func(part string) bool { return strings.Contains(r.problem, part) }) {
 			require.Error(t, conforms(asJSON(t, r.bad)), r.rule)

@@ -47,6 +47,7 @@ func (d *decoder) steps(p *Plan) {
 	first := map[string]int{}
 	var version uint
 	verified, approved := false, false
+	synced := "" // the last step whose trigger stands here
 	for i, s := range p.Steps {
 		at := "steps[" + strconv.Itoa(i) + "]"
 		if d.isBroken(at) {
@@ -73,11 +74,21 @@ func (d *decoder) steps(p *Plan) {
 			if s.Migrate.Irreversible && (!verified || !approved) {
 				d.report(verb+".irreversible", "an irreversible step must stand behind a verify step and an approve step: %s", missing(verified, approved))
 			}
+			if synced != "" && !s.Irreversible() && !d.isBroken(verb+".irreversible") {
+				d.report(verb, "the sync trigger of step %q stands until the next irreversible migrate, and fails the application's writes "+
+					"where a schema is changed below it: put this step before that one, or behind the irreversible migrate, or mark it irreversible", synced)
+			}
+			if s.Irreversible() {
+				synced = ""
+			}
 		case VerbFlag:
 			d.flag(verb, p, s.Flag)
 		case VerbBackfill:
 			d.backfill(verb, s.Backfill)
 			verified = false // what it fills is still to be proven
+			if s.Backfill.Sync == SyncTrigger {
+				synced = s.Name
+			}
 		case VerbVerify:
 			d.bounds(verb, s.Verify.Query, s.Verify.Max, s.Verify.Min)
 			verified = true
