@@ -41,10 +41,16 @@ func (e *Engine) Rejects(ctx context.Context, plan, step string) ([]Reject, erro
 type Retried struct{ Tried, Filled, Left int }
 
 // RetryRejects tries the rows again that the spec has set aside, each in a transaction of its own. A reject that is refused
-// again stays, with the new reason; every other one is forgotten. The error is about something else than the rows: a statement
-// that can't run any more, or a connection. What was done before it stays done.
+// again stays, with the new reason; every other one is forgotten. Whoever forgets a reject is the one that changes its row: of
+// several calls at once, and of a step that begins afresh meanwhile, only one does. No checkpoint is asked for, because a
+// completed migration has none any more. The error is about something else than the rows: a statement that can't run any more,
+// or a connection. What was done before it stays done.
 func (e *Engine) RetryRejects(ctx context.Context, spec Spec) (Retried, error) {
 	var done Retried
+	keys, err := e.rejected(ctx, spec)
+	if err != nil || len(keys) == 0 {
+		return done, err
+	}
 	_, t, err := e.inspect(ctx, spec) // a statement that is wrong for every row is no row's fault
 	if err != nil {
 		return done, err
@@ -54,32 +60,40 @@ func (e *Engine) RetryRejects(ctx context.Context, spec Spec) (Retried, error) {
 		return done, e.failed(ctx, rowError(spec.name()+": connect", err))
 	}
 	defer conn.Release()
-	rows, err := conn.Query(ctx, "select key from contraflow.backfill_reject where plan = $1 and step = $2 and hash = $3 order by key",
-		spec.Plan, spec.Step, spec.Hash())
-	if err != nil {
-		return done, e.failed(ctx, rowError(spec.name()+": read its rejects", err))
-	}
-	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
-	if err != nil {
-		return done, e.failed(ctx, rowError(spec.name()+": read its rejects", err))
-	}
 	r := retrying{spec: spec, conn: conn, statements: newStatements(t, spec.Where), transform: t.transform}
 	for _, key := range keys {
-		changed, err := r.row(ctx, key)
-		code, message, isRefusal := refused(err)
-		switch {
-		case isRefusal && ctx.Err() == nil:
-			err = r.refuse(ctx, key, code, message)
-			done.Left++
-		case err == nil && changed > 0:
-			done.Filled++
+		ours, changed, err := r.row(ctx, key)
+		filled := err == nil && changed > 0
+		left := false
+		if code, message, is := refused(err); is && ctx.Err() == nil {
+			left, err = r.refuse(ctx, key, code, message)
+			ours = left
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return done, e.failed(ctx, err)
+		case !ours:
+			continue // somebody else has dealt with it meanwhile
+		case filled:
+			done.Filled++
+		case left:
+			done.Left++
 		}
 		done.Tried++
 	}
 	return done, nil
+}
+
+// rejected are the keys of the rows that the spec has set aside.
+func (e *Engine) rejected(ctx context.Context, spec Spec) ([][]string, error) {
+	doing := spec.name() + ": read its rejects"
+	rows, err := e.pool.Query(ctx, "select key from contraflow.backfill_reject where plan = $1 and step = $2 and hash = $3 order by key",
+		spec.Plan, spec.Step, spec.Hash())
+	if err != nil {
+		return nil, e.failed(ctx, rowError(doing, err))
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	return keys, e.failed(ctx, rowError(doing, err))
 }
 
 // retrying is one pass over the rejects of a spec.
@@ -90,27 +104,30 @@ type retrying struct {
 	transform  *transformed // nil for expressions
 }
 
-// row fills one row and forgets that it was rejected: both or neither.
-func (r retrying) row(ctx context.Context, key []string) (changed int64, err error) {
+// row forgets that one row was rejected, and fills it: both or neither. Forgetting comes first: it tells whether the reject is
+// ours, and makes others wait who would fill the row as well.
+func (r retrying) row(ctx context.Context, key []string) (ours bool, changed int64, err error) {
 	doing := r.spec.name() + ": try a reject again"
 	var function error // of the transform, which speaks for itself
 	err = pgx.BeginFunc(ctx, r.conn, func(tx pgx.Tx) error {
-		if r.transform == nil {
-			tag, err := tx.Exec(ctx, r.statements.fillOne(), key)
-			changed = tag.RowsAffected()
-			if err != nil {
-				return err
-			}
-		} else if changed, function, err = r.compute(ctx, tx, key); err != nil || function != nil {
+		tag, err := tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2 and key = $3 and hash = $4",
+			r.spec.Plan, r.spec.Step, key, r.spec.Hash())
+		ours = tag.RowsAffected() > 0
+		if err != nil || !ours {
+			return err
+		}
+		if r.transform != nil {
+			changed, function, err = r.compute(ctx, tx, key)
 			return errors.Join(err, function)
 		}
-		_, err := tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2 and key = $3", r.spec.Plan, r.spec.Step, key)
+		tag, err = tx.Exec(ctx, r.statements.fillOne(), key)
+		changed = tag.RowsAffected()
 		return err
 	})
 	if function != nil {
-		return 0, fmt.Errorf("%s: %w", doing, function)
+		return ours, 0, fmt.Errorf("%s: %w", doing, function)
 	}
-	return changed, rowError(doing, err)
+	return ours, changed, rowError(doing, err)
 }
 
 // compute has the transform fill one row.
@@ -146,12 +163,12 @@ func (r retrying) compute(ctx context.Context, tx pgx.Tx, key []string) (changed
 	return tag.RowsAffected(), nil, err
 }
 
-// refuse keeps the newest reason.
-func (r retrying) refuse(ctx context.Context, key []string, code, message string) error {
-	_, err := r.conn.Exec(ctx, `update contraflow.backfill_reject
-		set code = $4, message = $5, tries = tries + 1, rejected_at = clock_timestamp()
-		where plan = $1 and step = $2 and key = $3`, r.spec.Plan, r.spec.Step, key, code, message)
-	return rowError(r.spec.name()+": keep the reason of a reject", err)
+// refuse keeps the newest reason, where the reject is still there.
+func (r retrying) refuse(ctx context.Context, key []string, code, message string) (left bool, err error) {
+	tag, err := r.conn.Exec(ctx, `update contraflow.backfill_reject
+		set code = $5, message = $6, tries = tries + 1, rejected_at = clock_timestamp()
+		where plan = $1 and step = $2 and key = $3 and hash = $4`, r.spec.Plan, r.spec.Step, key, r.spec.Hash(), code, message)
+	return tag.RowsAffected() > 0, rowError(r.spec.name()+": keep the reason of a reject", err)
 }
 
 // thisOne is the condition of the row whose key is text[] parameter $1, as long as it is still to be changed.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // parsing is a spec over rows of which some hold no number.
@@ -164,4 +166,79 @@ func TestATransformTriesItsRejectsAgain(t *testing.T) {
 	done, err = b.RetryRejects(t.Context(), spec)
 	require.NoError(t, err)
 	require.Equal(t, backfill.Retried{Tried: 2, Filled: 2}, done)
+}
+
+// Without a condition nothing but the reject itself tells that its row was changed already.
+func TestOfSeveralThatTryARejectAgainOneChangesTheRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, numbers(1))
+	b.Engine = backfill.New(openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", LockTimeout: soon, MaxConns: 8}))
+	spec := counting("numbers")
+	b.aside(t, spec, "3")
+	tx, err := b.Connect(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "update numbers set label = 'theirs'")
+	require.NoError(t, err)
+
+	const several = 3
+	ended := make(chan backfill.Retried, several)
+	for range several {
+		go func() {
+			done, err := b.RetryRejects(t.Context(), spec)
+			if err != nil {
+				t.Errorf("not tried: %v", err)
+			}
+			ended <- done
+		}()
+	}
+	require.Eventually(t, func() bool {
+		return scalar[int](t, b, `select count(*)::int from pg_stat_activity where wait_event_type = 'Lock'
+			and application_name = 'contraflow backfill' and datname = current_database()`) == several
+	}, soon, time.Millisecond)
+	require.NoError(t, tx.Rollback(t.Context()))
+	var all backfill.Retried
+	for range several {
+		done := receive(t, ended)
+		all.Tried, all.Filled, all.Left = all.Tried+done.Tried, all.Filled+done.Filled, all.Left+done.Left
+	}
+	require.Equal(t, backfill.Retried{Tried: 1, Filled: 1}, all)
+	require.Equal(t, 1, scalar[int](t, b, "select n from numbers"))
+}
+
+func TestARejectThatIsForgottenMeanwhileIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, texts)
+	spec := parsing()
+	b.aside(t, spec, "a", "1")
+	b.aside(t, spec, "a", "2")
+	// The step begins afresh while the first row is refused.
+	parse := func(_ context.Context, rows [][]any) ([][]any, error) {
+		if rows[0][0] == "7" {
+			return [][]any{{7}}, nil
+		}
+		return nil, &backfill.RowError{Err: errors.New("no number")}
+	}
+	begun := func(ctx context.Context, rows [][]any) ([][]any, error) {
+		_, err := b.pool.Exec(ctx, "delete from contraflow.backfill_reject where key = '{a,2}'")
+		if err != nil {
+			return nil, err
+		}
+		return parse(ctx, rows)
+	}
+	b.Engine = backfill.New(b.pool, backfill.WithTransforms(map[string]backfill.Transform{
+		"parse": {Read: []string{"label"}, Write: []string{"n"}, Rows: begun}}))
+	spec.Set, spec.Transform = nil, "parse"
+	b.exec(t, "update contraflow.backfill_reject set hash = $1", spec.Hash())
+	done, err := b.RetryRejects(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, backfill.Retried{Tried: 1, Left: 1}, done)
+	require.Nil(t, scalar[*int](t, b, "select n from texts where tenant = 'a' and id = 2"))
+}
+
+func TestWithoutRejectsNothingIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t) // where the table is no more
+	done, err := b.RetryRejects(t.Context(), parsing())
+	require.NoError(t, err)
+	require.Zero(t, done)
 }
