@@ -111,6 +111,9 @@ func TestASyncTriggerIsInstalledAndRemoved(t *testing.T) {
 	b.edit(t, "shop/plan.yaml", "sync: trigger, ", "")
 	_, err = b.begin(t, "p", "run-3")
 	requirePermanent(t, err, "BadPlan", "step fill", "put sync back")
+	b.edit(t, "shop/plan.yaml", "name: fill", "name: filled")
+	_, err = b.begin(t, "p", "run-3")
+	requirePermanent(t, err, "BadPlan", "step fill", "put the step back")
 
 	in.Origin = begun.origin("fill")
 	for range 2 {

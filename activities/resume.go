@@ -44,10 +44,12 @@ func resumeAt(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files)
 }
 
 // begunBefore finds the steps that an earlier run has begun and not undone. Without them a run that fails early would take the
-// schema from under a flag that the earlier one has turned on. Behind the point of no return nothing is undone.
+// schema from under a flag that the earlier one has turned on. Behind the point of no return nothing is undone, but sync triggers
+// are still to be removed.
 func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files, from int) ([]int, error) {
-	if from > 0 {
-		return nil, nil
+	synced, err := syncedBefore(ctx, db, p)
+	if err != nil || from > 0 {
+		return nil, err
 	}
 	flagged, filled, err := db.ledger.Begun(ctx, p.Name)
 	if err != nil {
@@ -65,13 +67,11 @@ func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Fil
 		steps = append(steps, i)
 	}
 	for _, name := range filled {
-		if i := p.StepIndex(name); i >= 0 && p.Steps[i].Backfill != nil {
-			steps = append(steps, i)
+		i := p.StepIndex(name)
+		if i < 0 || p.Steps[i].Backfill == nil {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has begun the backfill of its step %s, and the plan has no such backfill any more: put the step back, so that it can be undone", p.Name, name)
 		}
-	}
-	synced, err := syncedBefore(ctx, db, p)
-	if err != nil {
-		return nil, err
+		steps = append(steps, i)
 	}
 	steps = append(steps, synced...)
 	if files != nil {

@@ -44,23 +44,23 @@ func waitingForTable(ctx context.Context, in BackfillInput) (backfill.SyncOption
 	return options, beat(ctx, waiting.details)
 }
 
-// syncedBefore finds the steps whose sync triggers an earlier run has left.
+// syncedBefore finds the steps whose sync triggers an earlier run has left. One that no step of the plan would remove is refused:
+// it would stand for ever, and fail the application's writes once its columns are gone.
 func syncedBefore(ctx context.Context, db *Database, p *plan.Plan) ([]int, error) {
+	names, err := backfill.New(db.pool).Synced(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
 	var steps []int
-	for i, s := range p.Steps {
-		if s.Backfill == nil {
-			continue
+	for _, name := range names {
+		i := p.StepIndex(name)
+		if i < 0 || p.Steps[i].Backfill == nil {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has installed a sync trigger in its step %s, and the plan has no such backfill any more: put the step back, so that the trigger can be removed", p.Name, name)
 		}
-		there, err := backfill.New(db.pool).Synced(ctx, p.Name, s.Name)
-		if err != nil {
-			return nil, err
+		if p.Steps[i].Backfill.Sync == "" {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has installed a sync trigger in its step %s, which asks for none any more: put sync back, so that the trigger can be removed", p.Name, name)
 		}
-		if there && s.Backfill.Sync == "" {
-			return nil, permanent("BadPlan", "an earlier run of plan %s has installed a sync trigger in its step %s, which asks for none any more: put sync back, so that the trigger can be removed", p.Name, s.Name)
-		}
-		if there {
-			steps = append(steps, i)
-		}
+		steps = append(steps, i)
 	}
 	return steps, nil
 }
