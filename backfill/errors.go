@@ -62,6 +62,9 @@ type StatementError struct {
 	Message string
 	// Constraint and Column are the names that Postgres blames, often empty.
 	Constraint, Column string
+
+	// outdated: what a session had prepared before has results of other types now. It is prepared anew.
+	outdated bool
 }
 
 func (e *StatementError) Error() string {
@@ -92,6 +95,9 @@ func (e *StatementError) summary() string {
 
 // Permanent tells whether the statement would fail again: its text, the data or the rights are wrong.
 func (e *StatementError) Permanent() bool {
+	if e.outdated {
+		return false
+	}
 	switch e.Code {
 	case "25006": // read-only transaction: a standby, until the failover is over
 		return false
@@ -155,8 +161,12 @@ func wrap(doing string, err error, message func(*pgconn.PgError) string) error {
 		return &StatementError{Doing: doing, Code: server.Code, Condition: "insufficient_privilege", Message: pg.RowsHidden}
 	}
 	return &StatementError{Doing: doing, Code: server.Code, Condition: conditions[server.Code], Message: message(server),
-		Constraint: server.ConstraintName, Column: server.ColumnName}
+		Constraint: server.ConstraintName, Column: server.ColumnName, outdated: server.Routine == outdatedRoutine}
 }
+
+// outdatedRoutine raises "cached plan must not change result type", under a code that means nothing of the kind. A routine's name
+// is not translated, as the message is.
+const outdatedRoutine = "RevalidateCachedQuery"
 
 // reason is the innermost cause of a lost connection where its text is known to hold no address or name.
 func reason(err error) string {
