@@ -83,7 +83,11 @@ func (e *Engine) Prepare(ctx context.Context, spec Spec) (Run, error) {
 		run.Total += l.Total
 		run.Resumed = run.Resumed || l.Rows > 0 || l.Scanned > 0 || l.Done
 	}
-	return run, e.failed(ctx, rowError(spec.name()+": prepare its checkpoints", err))
+	if err != nil {
+		return Run{}, e.failed(ctx, rowError(spec.name()+": prepare its checkpoints", err))
+	}
+	_, err = e.forgive(ctx, spec, newStatements(t, spec.Where))
+	return run, e.failed(ctx, err)
 }
 
 func lanes(ctx context.Context, q pg.Querier, spec Spec) ([]Lane, error) {

@@ -39,6 +39,8 @@ type control struct {
 	rank  int // of this lane among them; it moves on with the clock, see rotation
 	fence int64
 	cut   int
+	// rejects set aside by all lanes
+	rejects int
 
 	speed          float64   // under protect: lanes' worth of work that may run; 0: not chosen yet
 	held           string    // the throttles that hold, and readings that cannot be taken; empty while none does
@@ -66,7 +68,8 @@ func (a *attempt) queueControl(b *pgx.Batch) {
 	b.Queue(`select coalesce(c.paused, false), coalesce(c.rows_per_second, 0), coalesce(c.speed, 0)::float8, coalesce(c.vacuumed, 0),
 		coalesce(k.now - extract(epoch from c.read_at)::float8, 'infinity'), to_timestamp(k.now),
 		l.lanes, case when l.lanes = 0 then 0 else (l.before + floor(k.now / $4::float8)::bigint) % l.lanes end, l.fence, l.cut, l.rows,
-		case when r.age > $5::float8 then $6::text else r.held end
+		case when abs(r.age) > $5::float8 then $6::text else r.held end,
+		(select count(*) from contraflow.backfill_reject r where r.plan = k.plan and r.step = k.step)
 		from (select $1::text as plan, $2::text as step, extract(epoch from clock_timestamp())::float8 as now) k
 		left join contraflow.backfill_control c on c.plan = k.plan and c.step = k.step
 		cross join lateral (select count(*) filter (where done_at is null) as lanes,
@@ -79,7 +82,7 @@ func (a *attempt) queueControl(b *pgx.Batch) {
 		a.spec.Plan, a.spec.Step, a.lane, rotation.Seconds(), a.spec.outOfDate(), holdingUnread).QueryRow(func(row pgx.Row) error {
 		c := &a.control
 		c.asOf = time.Now()
-		return row.Scan(&c.Paused, &c.RowsPerSecond, &c.speed, &c.vacuumed, &c.age, &c.now, &c.lanes, &c.rank, &c.fence, &c.cut, &c.rows, &c.held)
+		return row.Scan(&c.Paused, &c.RowsPerSecond, &c.speed, &c.vacuumed, &c.age, &c.now, &c.lanes, &c.rank, &c.fence, &c.cut, &c.rows, &c.held, &c.rejects)
 	})
 }
 
@@ -89,7 +92,11 @@ func (a *attempt) share() float64 {
 	if rows == 0 {
 		rows = a.spec.RowsPerSecond
 	}
-	return float64(max(rows, 0)) / float64(max(a.control.lanes, 1))
+	lanes := a.control.lanes
+	if made := a.spec.Lanes; made > 0 {
+		lanes = min(lanes, made) // more than that are left by helpers of an earlier run, and not walked at once
+	}
+	return float64(max(rows, 0)) / float64(max(lanes, 1))
 }
 
 // limit is how many rows the next chunk may walk: under a cap no more than a second's worth.

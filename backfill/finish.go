@@ -29,13 +29,22 @@ type Proof struct {
 // helps, and sets no statement timeout for that: bound it with ctx.
 func (e *Engine) Remaining(ctx context.Context, spec Spec) (int64, error) {
 	t, err := e.resolve(ctx, spec)
-	if err != nil || spec.Where == "" {
+	if err != nil {
 		return 0, err
+	}
+	st := newStatements(t, spec.Where)
+	rejects, err := e.forgive(ctx, spec, st)
+	if err != nil || spec.Where == "" {
+		return 0, e.failed(ctx, err)
+	}
+	query, args := st.remaining(), []any(nil)
+	if rejects > 0 {
+		query, args = st.remainingAside(), []any{spec.Plan, spec.Step}
 	}
 	var n int64
 	var b pgx.Batch
 	b.Queue(`select set_config('statement_timeout', '0', true)`)
-	b.Queue(newStatements(t, spec.Where).remaining(), spec.Plan, spec.Step).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
+	b.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
 	err = e.pool.SendBatch(ctx, &b).Close()
 	return n, e.failed(ctx, rowError(spec.name()+": count the rows that remain", err))
 }
@@ -45,7 +54,7 @@ func (e *Engine) Remaining(ctx context.Context, spec Spec) (int64, error) {
 // Without a condition nothing can be counted: then every lane walked to its end is the proof, and rows inserted behind a
 // cursor are not part of it.
 func (e *Engine) Finish(ctx context.Context, spec Spec, o LaneOptions) (Proof, error) {
-	for sweep := 0; ; sweep++ {
+	for sweep := 0; ; {
 		if err := e.walk(ctx, spec, o); err != nil {
 			return Proof{}, err
 		}
@@ -54,7 +63,10 @@ func (e *Engine) Finish(ctx context.Context, spec Spec, o LaneOptions) (Proof, e
 			return Proof{}, err
 		}
 		if left == 0 {
-			proof, err := e.seal(ctx, spec)
+			proof, done, err := e.seal(ctx, spec)
+			if err == nil && !done {
+				continue // a helper has split a lane meanwhile
+			}
 			proof.Sweeps, proof.Counted = sweep, spec.Where != ""
 			return proof, err
 		}
@@ -65,6 +77,7 @@ func (e *Engine) Finish(ctx context.Context, spec Spec, o LaneOptions) (Proof, e
 		if err := e.rewind(ctx, spec); err != nil {
 			return Proof{}, err
 		}
+		sweep++
 	}
 }
 
@@ -106,25 +119,55 @@ func (e *Engine) walk(ctx context.Context, spec Spec, o LaneOptions) error {
 	return walking.Wait()
 }
 
-// rewind sends the lanes back to their beginnings, and fences whoever may still walk them.
+// forgive forgets the rows set aside that need nothing any more, because they are gone or do not match the condition, and counts
+// the others. Where the condition itself fails on such a row, all stay.
+func (e *Engine) forgive(ctx context.Context, spec Spec, s statements) (rejects int64, err error) {
+	doing := spec.name() + ": look at the rows set aside"
+	query := "select count(*) from contraflow.backfill_reject where plan = $1 and step = $2"
+	if err := e.pool.QueryRow(ctx, query, spec.Plan, spec.Step).Scan(&rejects); err != nil || rejects == 0 {
+		return 0, rowError(doing, err)
+	}
+	_, err = e.pool.Exec(ctx, s.forgive(), spec.Plan, spec.Step)
+	if err = rowError(doing, err); err != nil {
+		if _, _, ok := refused(err); ok {
+			return rejects, nil
+		}
+		return 0, err
+	}
+	return rejects, rowError(doing, e.pool.QueryRow(ctx, query, spec.Plan, spec.Step).Scan(&rejects))
+}
+
+// rewind sends the lanes back to their beginnings, and fences whoever may still walk them. Rows set aside are met again.
 func (e *Engine) rewind(ctx context.Context, spec Spec) error {
-	_, err := e.pool.Exec(ctx, `update contraflow.backfill_lane
-		set cursor = null, scanned = 0, done_at = null, sweep = sweep + 1, fence = nextval('contraflow.backfill_fence'), changed_at = now()
-		where plan = $1 and step = $2 and hash = $3`, spec.Plan, spec.Step, spec.Hash())
+	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `update contraflow.backfill_lane
+			set cursor = null, scanned = 0, done_at = null, sweep = sweep + 1, fence = nextval('contraflow.backfill_fence'), changed_at = now()
+			where plan = $1 and step = $2 and hash = $3`, spec.Plan, spec.Step, spec.Hash()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2", spec.Plan, spec.Step)
+		return err
+	})
 	return e.failed(ctx, rowError(spec.name()+": begin another sweep", err))
 }
 
-// seal commits synchronously, which brings all earlier commits to disk too, and sums up.
-func (e *Engine) seal(ctx context.Context, spec Spec) (proof Proof, err error) {
+// seal commits synchronously, which brings all earlier commits to disk too, and sums up. It is not done where a lane is not.
+func (e *Engine) seal(ctx context.Context, spec Spec) (proof Proof, done bool, err error) {
+	var lanes, open int
 	var b pgx.Batch
 	b.Queue(commitSettings, true)
-	b.Queue(`with sealed as (update contraflow.backfill_lane set changed_at = now() where plan = $1 and step = $2 and hash = $3 returning rows)
-		select coalesce(sum(rows), 0)::bigint, (select count(*) from contraflow.backfill_reject where plan = $1 and step = $2) from sealed`,
+	b.Queue(`with sealed as (update contraflow.backfill_lane set changed_at = now() where plan = $1 and step = $2 and hash = $3 returning rows, done_at)
+		select coalesce(sum(rows), 0)::bigint, (select count(*) from contraflow.backfill_reject where plan = $1 and step = $2),
+			count(*), count(*) - count(done_at) from sealed`,
 		spec.Plan, spec.Step, spec.Hash()).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&proof.Rows, &proof.Rejects)
+		return row.Scan(&proof.Rows, &proof.Rejects, &lanes, &open)
 	})
-	if err = e.pool.SendBatch(ctx, &b).Close(); err != nil {
-		return Proof{}, e.failed(ctx, rowError(spec.name()+": bring it to disk", err))
+	err = e.pool.SendBatch(ctx, &b).Close()
+	switch {
+	case err != nil:
+		return Proof{}, false, e.failed(ctx, rowError(spec.name()+": bring it to disk", err))
+	case lanes == 0:
+		return Proof{}, false, fmt.Errorf("%s: %w", spec.name(), ErrNotPrepared)
 	}
-	return proof, spec.tolerates(int(proof.Rejects))
+	return proof, open == 0, spec.tolerates(int(proof.Rejects))
 }

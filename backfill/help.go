@@ -13,7 +13,7 @@ const (
 	// countableRows are quicker counted off in the index than sampled from the whole table.
 	countableRows = 200_000
 	// middleSample rows of what a lane has left find its middle within some percent.
-	middleSample = 1_000
+	middleSample = 10_000
 	// laneLock is the key of the advisory lock of a lane that is walked; parameters $1 to $3 are plan, step and lane.
 	laneLock = "hashtextextended('contraflow.lane ' || $1::text || ' ' || $2::text || ' ' || $3::integer, 0)"
 )
@@ -22,14 +22,19 @@ const (
 // failure here: whoever it belongs to has come.
 func (a *attempt) help(ctx context.Context) error {
 	for {
-		a.helped.add(a.progress)
-		a.progress = Progress{Lane: a.progress.Lane}
+		a.helped.count(a.progress, 1)
+		a.helped.count(a.found, -1)
+		a.progress, a.found = Progress{Lane: a.progress.Lane}, Progress{}
 		lane, found, err := a.takeOver(ctx)
 		if err != nil || !found {
 			return err
 		}
+		a.helping = true
 		_, err = a.walk(ctx, lane)
-		if err != nil && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrNotPrepared) {
+		switch {
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrNotPrepared):
+			a.progress, a.found = Progress{Lane: a.progress.Lane}, Progress{} // whoever has the lane now counts it
+		case err != nil:
 			return err
 		}
 	}

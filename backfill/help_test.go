@@ -43,13 +43,25 @@ func TestALaneThatIsDoneTakesHalfOfALongOne(t *testing.T) {
 	b.lopsided(t, spec)
 	var mu sync.Mutex
 	seen := map[int]backfill.Progress{}
-	for _, err := range b.together(t.Context(), spec, 2, backfill.LaneOptions{Report: func(p backfill.Progress) {
+	first := make(chan struct{})
+	once := sync.OnceFunc(func() { close(first) })
+	o := backfill.LaneOptions{Help: true, Report: func(p backfill.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[p.Lane] = p
-	}}) {
-		require.NoError(t, err)
-	}
+		if p.Lane == 1 {
+			once()
+		}
+	}}
+	long := make(chan error, 1)
+	go func() {
+		_, err := b.RunLane(t.Context(), spec, 1, o)
+		long <- err
+	}()
+	receive(t, first) // else lane 0 would find that nobody walks lane 1
+	_, err := b.RunLane(t.Context(), spec, 0, o)
+	require.NoError(t, err)
+	require.NoError(t, receive(t, long))
 	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
 	require.Greater(t, scalar[int64](t, b, "select count(*) from contraflow.backfill_lane"), int64(2), "lane 1 was never split")
 	require.EqualValues(t, rows, scalar[int64](t, b, "select sum(rows)::bigint from contraflow.backfill_lane"))
@@ -111,7 +123,7 @@ func TestWithoutHelpOnlyTheLaneItselfIsWalked(t *testing.T) {
 
 func TestAnInterleavedVacuumKeepsTheTableSmall(t *testing.T) {
 	t.Parallel()
-	const rows = 40_000
+	const rows = 100_000
 	sizes := map[bool]int64{}
 	for _, vacuum := range []bool{false, true} {
 		b := setup(t, fmt.Sprintf(`create table numbers (id bigint primary key, n integer not null default 0, label text) with (autovacuum_enabled = off);

@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// controlPeriod is how old the control row may be that a lane goes by: nothing for a person, and many of the smallest chunks.
+const controlPeriod = 20 * time.Millisecond
+
 // holdPoll is how often a lane that holds looks whether it may go on: soon enough for a person, nothing for Postgres.
 const holdPoll = 250 * time.Millisecond
 
@@ -30,6 +33,7 @@ type attempt struct {
 	engine     *Engine
 	spec       Spec
 	table      table
+	stamp      string
 	statements statements
 	conn       *pgxpool.Conn
 	options    LaneOptions
@@ -48,6 +52,8 @@ type attempt struct {
 	lost     int       // chunks in a row that did not get through
 	suspects int64     // rows ahead among which at least one is refused
 	progress Progress
+	helping  bool     // the present lane is somebody else's
+	found    Progress // what others have done in the present lane, where it is not this attempt's own
 	helped   Progress // what this attempt has done in lanes before the present one
 }
 
@@ -66,11 +72,17 @@ func (e *Engine) RunLane(ctx context.Context, spec Spec, lane int, o LaneOptions
 	defer conn.Release()
 	a := &attempt{engine: e, spec: spec.withDefaults(), table: t, statements: newStatements(t, spec.Where), conn: conn, options: o}
 	a.progress.Lane = lane
+	if a.stamp, err = t.stamp(ctx, conn); err != nil {
+		return Lane{Lane: lane}, e.failed(ctx, rowError(spec.name()+": look up its columns", err))
+	}
 	done, err := a.walk(ctx, lane)
 	p := a.progress
 	walked := Lane{Lane: lane, Rows: p.Rows, Scanned: p.Scanned, Total: p.Total, Done: done}
 	if err == nil && o.Help {
 		err = a.help(ctx)
+	}
+	if errors.Is(err, ErrContended) {
+		a.remember(ctx)
 	}
 	return walked, e.failed(ctx, err)
 }
@@ -92,8 +104,8 @@ func (a *attempt) take(ctx context.Context) (done bool, err error) {
 	b.Queue("select pg_advisory_lock_shared("+laneLock+")", a.spec.Plan, a.spec.Step, a.lane)
 	b.Queue(commitSettings, true)
 	b.Queue(`update contraflow.backfill_lane set fence = nextval('contraflow.backfill_fence')
-		where plan = $1 and step = $2 and lane = $3 and hash = $4 returning fence, chunk_rows`,
-		a.spec.Plan, a.spec.Step, a.lane, a.spec.Hash()).QueryRow(func(row pgx.Row) error {
+		where plan = $1 and step = $2 and lane = $3 and hash = $4 and target = $5 returning fence, chunk_rows`,
+		a.spec.Plan, a.spec.Step, a.lane, a.spec.Hash(), a.stamp).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&a.fence, &a.pace.rows)
 	})
 	a.queueRange(&b, &done)
@@ -106,6 +118,9 @@ func (a *attempt) take(ctx context.Context) (done bool, err error) {
 	}
 	if err != nil {
 		return false, rowError(a.doing("take it over"), err)
+	}
+	if a.helping {
+		a.found = Progress{Rows: a.progress.Rows, Scanned: a.progress.Scanned, Total: a.progress.Scanned}
 	}
 	if a.pace.rows == 0 {
 		a.pace.rows = a.spec.ChunkRows
@@ -158,35 +173,38 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 	}
 	a.pace.target = a.chunkTime()
 	limit := a.bisected(a.limit())
-	end, err := a.probe(ctx, limit)
-	if err == nil {
-		switch reason := a.holding(); {
-		case reason != "":
-			return false, a.hold(ctx, reason, a.holdTime(reason))
-		case a.control.cut != a.cut:
-			return false, a.shorten(ctx)
-		case limit > a.bisected(a.limit()):
-			return false, nil // a lower cap has just come in: look for a nearer end
-		}
-		done, err = a.chunk(ctx, end, limit)
+	end, scanned, err := a.probe(ctx, limit)
+	if err != nil {
+		return false, a.passing(ctx, err)
 	}
-	switch why, contended := contention(err); {
+	switch reason := a.holding(); {
+	case reason != "":
+		return false, a.hold(ctx, reason, a.holdTime(reason))
+	case a.control.cut != a.cut:
+		return false, a.shorten(ctx)
+	case limit > a.bisected(a.limit()):
+		return false, nil // a lower cap has just come in: look for a nearer end
+	}
+	done, err = a.chunk(ctx, end, scanned)
+	switch {
 	case err == nil:
 		return done, a.vacuum(ctx)
-	case ctx.Err() != nil:
-		return false, err
 	case errors.Is(err, errShortened):
 		return false, a.shorten(ctx)
-	case contended && !a.hopeless(err, limit, end):
-		return false, a.giveWay(ctx, why, err)
+	case a.refusable(err, limit, end):
+		return false, a.refuse(ctx, err, end, limit)
 	}
-	return false, a.refuse(ctx, err, end, limit)
+	return false, a.passing(ctx, err)
 }
 
-// probe finds the last key of the next chunk, nil where the lane ends before that, and reads the control row on the way.
-func (a *attempt) probe(ctx context.Context, limit int64) (end []string, err error) {
+// probe finds the last key of the next chunk, nil where the lane ends before that, and how many rows the chunk walks over. Now
+// and then it reads the control row on the way.
+func (a *attempt) probe(ctx context.Context, limit int64) (end []string, scanned int64, err error) {
+	doing := a.doing("find the end of the next chunk")
 	var b pgx.Batch
-	a.queueControl(&b)
+	if time.Since(a.control.asOf) >= controlPeriod {
+		a.queueControl(&b)
+	}
 	b.Queue(probeSettings, milliseconds(probeTimeout(a.lost)))
 	b.Queue(a.statements.probe(a.left), a.left.lower, a.left.upper, limit-1).QueryRow(func(row pgx.Row) error {
 		if err := row.Scan(&end); !errors.Is(err, pgx.ErrNoRows) {
@@ -195,22 +213,25 @@ func (a *attempt) probe(ctx context.Context, limit int64) (end []string, err err
 		return nil
 	})
 	if err := a.conn.SendBatch(ctx, &b).Close(); err != nil {
-		return nil, rowError(a.doing("find the end of the next chunk"), err)
+		return nil, 0, rowError(doing, err)
 	}
 	if a.control.fence != a.fence {
-		return nil, fmt.Errorf("%s: %w", a.doing("look at its checkpoint"), ErrFenced)
+		return nil, 0, fmt.Errorf("%s: %w", a.doing("look at its checkpoint"), ErrFenced)
 	}
-	return end, nil
+	if err := a.spec.tolerates(a.control.rejects); err != nil || end != nil {
+		return end, limit, err
+	}
+	var last pgx.Batch
+	last.Queue(probeSettings, milliseconds(probeTimeout(a.lost)))
+	last.Queue(a.statements.count(a.left), a.left.lower, a.left.upper, limit).QueryRow(func(row pgx.Row) error { return row.Scan(&scanned) })
+	return nil, scanned, rowError(doing, a.conn.SendBatch(ctx, &last).Close())
 }
 
 // chunk changes the rows up to end, or up to the end of the lane, and moves the cursor there: both or neither.
-func (a *attempt) chunk(ctx context.Context, end []string, limit int64) (done bool, err error) {
-	chunk, scanned := a.left, limit
+func (a *attempt) chunk(ctx context.Context, end []string, scanned int64) (done bool, err error) {
+	chunk := a.left
 	done = end == nil
 	if done {
-		if err := a.conn.QueryRow(ctx, a.statements.count(a.left), a.left.lower, a.left.upper, limit).Scan(&scanned); err != nil {
-			return false, rowError(a.doing("count its last rows"), err)
-		}
 		end = a.left.lower
 	} else {
 		chunk.upper = end
@@ -239,11 +260,16 @@ func (a *attempt) chunk(ctx context.Context, end []string, limit int64) (done bo
 }
 
 func (a *attempt) sqlChunk(ctx context.Context, chunk keyRange, end []string, done bool, scanned int64) error {
+	var changed, allRows, allScanned int64
 	var b pgx.Batch
 	b.Queue(chunkSettings, done)
 	b.Queue(a.statements.chunk(chunk), append([]any{chunk.lower, chunk.upper}, a.advanceArgs(end, done, scanned)...)...).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&a.changed, &a.progress.Rows, &a.progress.Scanned) })
-	return rowError(a.doing("change a chunk"), a.conn.SendBatch(ctx, &b).Close())
+		QueryRow(func(row pgx.Row) error { return row.Scan(&changed, &allRows, &allScanned) })
+	if err := a.conn.SendBatch(ctx, &b).Close(); err != nil {
+		return rowError(a.doing("change a chunk"), err)
+	}
+	a.changed, a.progress.Rows, a.progress.Scanned = changed, allRows, allScanned
+	return nil
 }
 
 // advanceArgs are the parameters of contraflow.backfill_advance but for the rows changed.
@@ -252,7 +278,16 @@ func (a *attempt) advanceArgs(cursor []string, done bool, scanned int64) []any {
 		a.pace.rows, float32(a.rate.perSecond), float32(a.scanRate.perSecond)}
 }
 
-// giveWay halves the chunk after it lost against the application, and comes back later.
+// passing gives way where the application, or a time-out, is in the way; any other error it returns.
+func (a *attempt) passing(ctx context.Context, err error) error {
+	why, contended := contention(err)
+	if !contended || ctx.Err() != nil {
+		return err
+	}
+	return a.giveWay(ctx, why, err)
+}
+
+// giveWay halves the chunk after it lost, and comes back later.
 func (a *attempt) giveWay(ctx context.Context, why string, err error) error {
 	a.pace.lost()
 	a.lost++
@@ -260,6 +295,13 @@ func (a *attempt) giveWay(ctx context.Context, why string, err error) error {
 		return fmt.Errorf("%w: %d tries in a row, the last one: %w", ErrContended, a.lost, err)
 	}
 	return a.hold(ctx, "retry after "+why, backoff(a.lost))
+}
+
+// remember the pace, so that the next attempt does not begin with a chunk that is known not to get through. That it may fail
+// costs some tries.
+func (a *attempt) remember(ctx context.Context) {
+	_, _ = a.conn.Exec(ctx, "update contraflow.backfill_lane set chunk_rows = $5 where plan = $1 and step = $2 and lane = $3 and fence = $4",
+		a.spec.Plan, a.spec.Step, a.lane, a.fence, a.pace.rows)
 }
 
 // holdTime is how long to hold before looking again.
@@ -308,7 +350,8 @@ func (a *attempt) report(holding string) {
 	}
 	p := a.progress
 	p.Holding, p.RowsPerSecond, p.ScannedPerSecond = holding, a.rate.perSecond, a.scanRate.perSecond
-	p.Rows, p.Scanned, p.Total = p.Rows+a.helped.Rows, p.Scanned+a.helped.Scanned, p.Total+a.helped.Total
+	p.count(a.helped, 1)
+	p.count(a.found, -1)
 	a.options.Report(p)
 }
 

@@ -23,9 +23,9 @@ type Progress struct {
 	Holding string
 }
 
-// add sums what is counted.
-func (p *Progress) add(q Progress) {
-	p.Rows, p.Scanned, p.Total = p.Rows+q.Rows, p.Scanned+q.Scanned, p.Total+q.Total
+// count adds what q counts, or takes it away.
+func (p *Progress) count(q Progress, sign int64) {
+	p.Rows, p.Scanned, p.Total = p.Rows+sign*q.Rows, p.Scanned+sign*q.Scanned, p.Total+sign*q.Total
 }
 
 // What a lane may wait for, besides back-off ("retry after lock timeout" and the like).

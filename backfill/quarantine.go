@@ -19,22 +19,31 @@ func (a *attempt) bisected(limit int64) int64 {
 	return limit
 }
 
-// hopeless tells whether a row may be set aside because no statement over it ends in time.
-func (a *attempt) hopeless(err error, limit int64, end []string) bool {
-	statement, ok := errors.AsType[*StatementError](err)
-	return ok && statement.Code == "57014" && a.spec.MaxRejects > 0 && limit == 1 && end != nil && a.lost >= hopelessTries
+// refusable tells whether a chunk failed because of a row's values: of one that is refused, or of one over which no statement
+// ends in time, however often it is tried.
+func (a *attempt) refusable(err error, limit int64, end []string) bool {
+	statement, is := errors.AsType[*StatementError](err)
+	if is && statement.Code == "57014" {
+		return a.spec.MaxRejects > 0 && limit == 1 && end != nil && a.lost >= hopelessTries
+	}
+	_, _, ok := refused(err)
+	return ok
 }
 
-// refuse narrows the chunk down to the row whose new values are refused, and sets that row aside. Any other error it returns.
+// refuse narrows the chunk down to the row whose new values are refused, and sets that row aside.
 func (a *attempt) refuse(ctx context.Context, err error, end []string, limit int64) error {
-	switch _, _, ok := refused(err); {
-	case !ok:
-		return err
-	case end == nil || limit > 1:
-		a.suspects = max(1, limit)
+	if end != nil && limit == 1 {
+		return a.setAside(ctx, end, err)
+	}
+	a.suspects = max(1, limit)
+	if limit > 1 {
 		return nil
 	}
-	return a.setAside(ctx, end, err)
+	// No row, or one that has come in between. Whoever refuses an empty range refuses all of them: a trigger for each statement.
+	if a.lost++; a.lost > hopelessTries {
+		return err
+	}
+	return a.wait(ctx, backoff(a.lost))
 }
 
 // refused tells whether an error is about a row's values, by its SQLSTATE: cardinality and data exceptions, violated constraints
@@ -57,6 +66,9 @@ func refused(err error) (code, message string, ok bool) {
 
 // setAside records the row and moves the cursor past it, both or neither.
 func (a *attempt) setAside(ctx context.Context, key []string, why error) error {
+	if alone, err := a.alone(ctx, key); !alone || err != nil {
+		return err
+	}
 	code, message, _ := refused(why)
 	args := append([]any{a.spec.Hash(), key, code, message}, a.advanceArgs(key, false, 1)...)
 	var rejects int
@@ -85,6 +97,13 @@ func (a *attempt) setAside(ctx context.Context, key []string, why error) error {
 		return fmt.Errorf("%w; the last one: %w", err, why)
 	}
 	return nil
+}
+
+// alone tells whether key is the only one up to itself. Another may have come in since it was found, and be the refused one.
+func (a *attempt) alone(ctx context.Context, key []string) (bool, error) {
+	var rows int
+	err := a.conn.QueryRow(ctx, a.statements.count(keyRange{a.left.lower, key}), a.left.lower, key, 2).Scan(&rows)
+	return rows < 2, rowError(a.doing("look for the row that is refused"), err)
 }
 
 // tolerates tells whether so many rejects are within MaxRejects.

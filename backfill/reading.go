@@ -86,6 +86,10 @@ func (s Spec) reach() time.Duration {
 	return time.Duration(len(s.throttles())+1) * readTimeout
 }
 
+// ahead of the server's clock no lane's turn ends: a turn that seems to was begun before the clock was set back, for example on
+// another server, before a failover.
+func (s Spec) ahead() time.Duration { return s.reach() + readSlack }
+
 // outOfDate is the age in seconds at which readings are not to be relied on: whoever took them is gone, and nobody has come to
 // take them in his place. It is infinite where only the autovacuum is read, which goes on whether we hold or not.
 func (s Spec) outOfDate() float64 {
@@ -139,7 +143,8 @@ func number(f float64) string { return strconv.FormatFloat(math.Round(f*1000)/10
 // observe takes all readings when they are due, if no other lane does. Whatever cannot be read holds the lanes; an error means
 // that the connection is of no more use.
 func (a *attempt) observe(ctx context.Context) error {
-	if a.control.age+time.Since(a.control.asOf).Seconds() < readPeriod.Seconds() {
+	age := a.control.age + time.Since(a.control.asOf).Seconds()
+	if age < readPeriod.Seconds() && age > -a.spec.ahead().Seconds() {
 		return nil
 	}
 	turn, speed, former, err := a.claim(ctx)
@@ -156,6 +161,7 @@ func (a *attempt) observe(ctx context.Context) error {
 		r, speed = a.steer(r, former[r.Name], speed)
 		all = append(all, r)
 	}
+	a.control.asOf = time.Time{} // what was read before does not hold any more
 	return a.unobserved(ctx, a.write(ctx, turn, speed, all))
 }
 
@@ -179,8 +185,9 @@ func (a *attempt) claim(ctx context.Context) (turn time.Time, speed float64, for
 	b.Queue(asyncCommit)
 	b.Queue(`update contraflow.backfill_control set read_at = clock_timestamp() + $3::float8 * interval '1 s'
 		where (plan, step) in (select plan, step from contraflow.backfill_control
-			where plan = $1 and step = $2 and read_at < clock_timestamp() - $4::float8 * interval '1 s' for update skip locked)
-		returning read_at, speed`, a.spec.Plan, a.spec.Step, a.spec.reach().Seconds(), readPeriod.Seconds()).QueryRow(func(row pgx.Row) error {
+			where plan = $1 and step = $2 and (read_at < clock_timestamp() - $4::float8 * interval '1 s'
+				or read_at > clock_timestamp() + $5::float8 * interval '1 s') for update skip locked)
+		returning read_at, speed`, a.spec.Plan, a.spec.Step, a.spec.reach().Seconds(), readPeriod.Seconds(), a.spec.ahead().Seconds()).QueryRow(func(row pgx.Row) error {
 		if err := row.Scan(&turn, &speed); !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}

@@ -111,16 +111,36 @@ select n, a.rows, a.scanned from (select count(*) as n from contraflow_chunk whe
 contraflow.backfill_advance($3, $4, $5, $6, $7, $8, $9, n, $10, $11, $12, $13) a`, s.table, s.set, s.within(r), where, unused)
 }
 
-// remaining counts the rows that still have to be changed, but for those set aside by step $2 of plan $1.
+// remaining counts the rows that still have to be changed.
 func (s statements) remaining() string {
+	return "select count(*) from " + s.table + " where (\n" + s.where + "\n)"
+}
+
+// remainingAside leaves out the rows set aside by step $2 of plan $1. Their condition is not evaluated: it may be what they fail on.
+func (s statements) remainingAside() string {
+	return fmt.Sprintf(`select count(*) from %s where case when (%s) in (select %s from contraflow.backfill_reject contraflow_reject
+where contraflow_reject.plan = $1 and contraflow_reject.step = $2) then false else (
+%s
+) end`, s.table, s.columns(), strings.Join(s.rejected(), ", "), s.where)
+}
+
+// forgive forgets the rows set aside by step $2 of plan $1 that are gone, or do not match the condition any more.
+func (s statements) forgive() string {
+	where := ""
+	if s.where != "" {
+		where = " and (\n" + s.where + "\n)"
+	}
+	return fmt.Sprintf(`delete from contraflow.backfill_reject contraflow_reject where contraflow_reject.plan = $1 and contraflow_reject.step = $2
+and not exists (select from %s where (%s) = (%s)%s)`, s.table, s.columns(), strings.Join(s.rejected(), ", "), where)
+}
+
+// rejected is the key of a row set aside, in the key's types.
+func (s statements) rejected() []string {
 	keys := make([]string, len(s.types))
 	for i, typ := range s.types {
 		keys[i] = fmt.Sprintf("(contraflow_reject.key[%d])::%s", i+1, typ)
 	}
-	return fmt.Sprintf(`select count(*) from %s where (
-%s
-) and (%s) not in (select %s from contraflow.backfill_reject contraflow_reject where contraflow_reject.plan = $1 and contraflow_reject.step = $2)`,
-		s.table, s.where, s.columns(), strings.Join(keys, ", "))
+	return keys
 }
 
 // all selects every row, or every row still to change: for the planner's estimate.
