@@ -74,6 +74,8 @@ func permanentKind(err error) string {
 		return "BadPlan"
 	case errors.As(err, &held):
 		return "AlreadyRunning"
+	case errors.Is(err, ledger.ErrSuperseded):
+		return "Superseded"
 	case errors.As(err, &stray), is(err, ddl.ErrMissing, ddl.ErrChanged, ddl.ErrScript):
 		return "SQLFiles"
 	case errors.As(err, &stranger):

@@ -72,7 +72,7 @@ func absolute(address string) bool {
 
 // latencySQL runs the query in a read-only transaction beside the lanes' own connections.
 func latencySQL(ctx context.Context, db *Database, query string) (float64, error) {
-	unbounded := math.Inf(1) // the engine compares
+	unbounded := math.Inf(1)     // the engine compares
 	within := latencyTimeout / 2 // so that the server's own time-out comes first, and no statement is left running
 	m, err := health.Measure(ctx, db.pool, health.SQLProbe{Query: query, Max: &unbounded, Timeout: within})
 	return m.Number, err

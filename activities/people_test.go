@@ -90,7 +90,7 @@ func TestRejectsAreRetriedAndAudited(t *testing.T) {
 func TestASyncTriggerIsInstalledAndRemoved(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	begun, in := b.rows(t, 3, "sync: trigger, ")
+	_, in := b.rows(t, 3, "sync: trigger, ")
 	triggers := func() int {
 		return one[int](t, b, "select count(*)::int from pg_trigger where tgrelid = 'customers'::regclass and not tgisinternal")
 	}
@@ -115,11 +115,20 @@ func TestASyncTriggerIsInstalledAndRemoved(t *testing.T) {
 	_, err = b.begin(t, "p", "run-3")
 	requirePermanent(t, err, "BadPlan", "step fill", "put the step back")
 
-	in.Origin = begun.origin("fill")
+	_, err = run[any](t, b, b.acts.RemoveSync, in, call{})
+	requirePermanent(t, err, "Superseded", "another run holds the plan")
+	require.Positive(t, triggers())
+	_, err = run[any](t, b, b.acts.InstallSync, in, call{})
+	requirePermanent(t, err, "Superseded", "another run holds the plan")
+
+	in.Origin.FirstRun, in.Undoing = "run-2", true
 	for range 2 {
 		_, err := run[any](t, b, b.acts.RemoveSync, in, call{})
 		require.NoError(t, err)
 	}
+	require.Zero(t, triggers())
+	_, err = run[any](t, b, b.acts.InstallSync, in, call{})
+	requirePermanent(t, err, "Superseded", "its rollback has begun")
 	require.Zero(t, triggers())
 	b.exec(t, "drop table customers")
 	_, err = run[any](t, b, b.acts.RemoveSync, in, call{})

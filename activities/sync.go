@@ -3,7 +3,10 @@ package activities
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -16,13 +19,15 @@ func (a *Activities) InstallSync(ctx context.Context, in BackfillInput) error {
 	if err != nil {
 		return fail(ctx, err)
 	}
+	options.Claim = in.held(false)
 	if err := a.engine(db.pool).InstallSync(ctx, spec, options); err != nil {
 		return fail(ctx, err)
 	}
 	return fail(ctx, audit(ctx, db, in.Origin, "sync trigger", "installed"))
 }
 
-// RemoveSync takes the step's sync trigger away, whoever has installed it. There need not be any.
+// RemoveSync takes the step's sync trigger away, whoever has installed it. There need not be any. Where the step is being
+// compensated, no attempt to install it comes after this.
 func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 	options, stop := waitingForTable(ctx, in)
 	defer stop()
@@ -30,10 +35,23 @@ func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 	if err != nil {
 		return fail(ctx, err)
 	}
+	if in.Undoing {
+		if err := db.ledger.Undoing(ctx, in.Origin.Plan, in.Origin.holder()); err != nil {
+			return fail(ctx, err)
+		}
+	}
+	options.Claim = in.held(true) // also forwards it only takes away
 	if err := a.engine(db.pool).RemoveSync(ctx, in.Origin.Plan, in.Origin.Step, options); err != nil {
 		return fail(ctx, err)
 	}
 	return fail(ctx, audit(ctx, db, in.Origin, "sync trigger", "removed"))
+}
+
+// held asks whether the plan is this run's still, and its rollback has not begun, unless that is no obstacle.
+func (in BackfillInput) held(undoing bool) func(context.Context, *pgx.Conn) error {
+	return func(ctx context.Context, conn *pgx.Conn) error {
+		return ledger.Hold(ctx, conn, in.Origin.Plan, in.Origin.holder(), undoing)
+	}
 }
 
 // waitingForTable heartbeats who is in the way.

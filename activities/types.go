@@ -90,6 +90,8 @@ type BackfillInput struct {
 	Control *Control `json:"control,omitempty"`
 	// Total rows estimated, repeated in the heartbeats.
 	Total int64 `json:"total,omitempty"`
+	// Undoing says that the step is being compensated.
+	Undoing bool `json:"undoing,omitempty"`
 }
 
 // BackfillPrepared tells how the table was split.

@@ -32,6 +32,9 @@ type SyncOptions struct {
 	// OnWait hears, after every try that found no way to the table, who is in the way and when the next try comes. It names
 	// sessions by pid, application, state and age, never by their queries. Defaults to nobody.
 	OnWait func(reason string)
+	// Claim is asked in the transaction of every try, before anything is changed; nothing is where it fails, and that is the
+	// error then. What it locks there stays locked until the change is committed. Defaults to no question.
+	Claim func(context.Context, *pgx.Conn) error
 }
 
 // InstallSync makes Postgres compute the spec's new columns whenever the application writes a row without them, from now until
@@ -161,6 +164,9 @@ func (c *syncChange) try(ctx context.Context, decide func(context.Context, *pgxp
 	if _, err := conn.Exec(ctx, lockSync, c.plan, c.step); err != nil {
 		return planError(c.doing, err)
 	}
+	if err := c.claim(ctx, conn); err != nil {
+		return err
+	}
 	statements, err := decide(ctx, conn)
 	if err != nil || len(statements) == 0 {
 		return err
@@ -175,6 +181,20 @@ func (c *syncChange) try(ctx context.Context, decide func(context.Context, *pgxp
 	}
 	_, err = conn.Conn().PgConn().ExecBatch(ctx, &b).ReadAll()
 	return planError(c.doing, err)
+}
+
+func (c *syncChange) claim(ctx context.Context, conn *pgxpool.Conn) error {
+	if c.options.Claim == nil {
+		return nil
+	}
+	err := c.options.Claim(ctx, conn.Conn())
+	if _, server := errors.AsType[*pgconn.PgError](err); server || err != nil && conn.Conn().IsClosed() {
+		return planError(c.doing+": see whether it may be changed", err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.doing, err)
+	}
+	return nil
 }
 
 // drops are the statements that remove the triggers that stand, on whatever table.

@@ -101,19 +101,24 @@ func (m *migration) wanted() activities.Control {
 	return activities.Control{Paused: m.Pausing != nil, RowsPerSecond: m.RowsPerSecond}
 }
 
-// unfill takes the sync trigger away, then forgets the checkpoints and fences every lane that may still run. The values stay: nothing reads them, and the
-// compensation of the schema drops their columns.
+// unfill takes the sync trigger away, then forgets the checkpoints and fences every lane that may still run, also where the
+// trigger stays. The values stay: nothing reads them, and the compensation of the schema drops their columns.
 func (m *migration) unfill(ctx workflow.Context, index int) (string, error) {
-	step := m.Plan.Steps[index]
-	if step.Backfill.Sync != "" {
-		if err := workflow.ExecuteActivity(long(ctx, compensationAttempts), acts.RemoveSync, m.backfillInput(step)).Get(ctx, nil); err != nil {
-			return "", err
-		}
+	in := m.backfillInput(m.Plan.Steps[index])
+	in.Undoing = true
+	var unsynced error
+	if in.Backfill.Sync != "" {
+		unsynced = workflow.ExecuteActivity(long(ctx, compensationAttempts), acts.RemoveSync, in).Get(ctx, nil)
 	}
-	if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ResetBackfill, m.backfillInput(step)).Get(ctx, nil); err != nil {
-		return "", err
-	}
-	if step.Backfill.Sync != "" {
+	reset := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ResetBackfill, in).Get(ctx, nil)
+	switch {
+	case unsynced != nil && reset != nil:
+		return "", fmt.Errorf("removing its sync trigger: %s; dropping its checkpoints: %s", reason(unsynced), reason(reset))
+	case unsynced != nil:
+		return "", fmt.Errorf("removing its sync trigger: %s", reason(unsynced))
+	case reset != nil:
+		return "", reset
+	case in.Backfill.Sync != "":
 		return "trigger and checkpoints dropped", nil
 	}
 	return "checkpoints dropped", nil

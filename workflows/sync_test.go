@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -98,6 +99,26 @@ func TestATriggerThatCannotBeRemovedAtTheEndIsAskedAbout(t *testing.T) {
 			require.True(t, asked)
 			require.Len(t, b.made("RemoveSync"), c.calls)
 		})
+	}
+}
+
+// A trigger that stays must not keep the checkpoints: they would be gone on from, and the lanes not be fenced.
+func TestATriggerThatStaysDoesNotKeepTheCheckpoints(t *testing.T) {
+	t.Parallel()
+	b := setup(t, synced(t))
+	b.when("Verify prove", permanent, play{})
+	b.when("RemoveSync fill", permanent, play{})
+	b.after(time.Hour, func() {
+		require.Equal(t, signals.Stuck, b.status().State)
+		require.Contains(t, b.status().Needs, "undoing step fill fails: removing its sync trigger: it broke")
+		b.say(signals.Skip)()
+	})
+	report := b.rollsBack()
+	i := slices.IndexFunc(report.Compensations, func(c signals.Compensated) bool { return c.Step == "fill" })
+	require.Equal(t, signals.StepSkipped, report.Compensations[i].Outcome)
+	for _, name := range []string{"RemoveSync fill", "ResetBackfill fill"} {
+		require.Len(t, b.made(name), 1)
+		require.True(t, b.made(name)[0].in.(activities.BackfillInput).Undoing)
 	}
 }
 

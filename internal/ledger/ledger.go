@@ -65,6 +65,21 @@ func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, go
 	return &HeldError{Plan: plan, Holder: holder, Elsewhere: !holder.Home.Same(me.Home)}
 }
 
+// ErrSuperseded says that a run does not hold its plan any more, or is rolling back: its late attempt changed nothing.
+var ErrSuperseded = errors.New("this attempt comes too late and changed nothing: another run holds the plan, or its rollback has begun")
+
+// Hold fails with ErrSuperseded where the plan is not the run's any more, or its rollback has begun and undoing is false. In a
+// transaction the answer holds until its end.
+func Hold(ctx context.Context, conn *pgx.Conn, plan string, me Holder, undoing bool) error {
+	var held bool
+	err := conn.QueryRow(ctx, `select true from contraflow.migration
+		where plan = $1 and first_run = $2 and ended_at is null and ($3 or not undoing) for share`, plan, me.FirstRun, undoing).Scan(&held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrSuperseded
+	}
+	return wrap(err, "see who holds plan "+plan)
+}
+
 // Undoing says that the migration's rollback has begun: from now on none of its attempts may bring the schema up. It does
 // nothing if the claim is another's by now.
 func (l *Ledger) Undoing(ctx context.Context, plan string, me Holder) error {

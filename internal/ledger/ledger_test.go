@@ -211,6 +211,22 @@ func TestARollbackIsOfOneRun(t *testing.T) {
 	require.False(t, undoing(), "the next one begins afresh")
 }
 
+func TestAPlanIsHeldUntilItPassesOnOrIsRolledBack(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	held := func(undoing bool) error {
+		return pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error { return ledger.Hold(t.Context(), conn.Conn(), "p", first, undoing) })
+	}
+	require.ErrorIs(t, held(true), ledger.ErrSuperseded, "nobody holds it")
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.NoError(t, held(false))
+	require.NoError(t, l.Undoing(t.Context(), "p", first))
+	require.ErrorIs(t, held(false), ledger.ErrSuperseded)
+	require.NoError(t, held(true))
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, first))
+	require.ErrorIs(t, held(true), ledger.ErrSuperseded)
+}
+
 func TestFlagsArchivedByARunThatWasCutOff(t *testing.T) {
 	t.Parallel()
 	l, pool := setup(t)
