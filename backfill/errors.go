@@ -1,13 +1,17 @@
 package backfill
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/contraflow/contraflow/internal/pg"
@@ -151,8 +155,10 @@ func wrap(doing string, err error, message func(*pgconn.PgError) string) error {
 	}
 	server, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
-	case !ok:
+	case !ok && lost(err):
 		return fmt.Errorf("%s: %w%s", doing, ErrConnection, reason(err))
+	case !ok:
+		return fmt.Errorf("%s: failed on our side with a %T; its words are withheld, for they may hold row values", doing, err)
 	case server.Code == fencedCode:
 		return fmt.Errorf("%s: %w", doing, ErrFenced)
 	case server.Code == shortenedCode:
@@ -168,6 +174,15 @@ func wrap(doing string, err error, message func(*pgconn.PgError) string) error {
 // is not translated, as the message is.
 const outdatedRoutine = "RevalidateCachedQuery"
 
+// lost tells the errors of a connection from those of a driver that can't send a value or read one.
+func lost(err error) bool {
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return connecting || network || pgconn.SafeToRetry(err) || slices.ContainsFunc([]error{context.Canceled, context.DeadlineExceeded,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed, pgx.ErrTxClosed, pgx.ErrTxCommitRollback, pg.ErrSettings},
+		func(target error) bool { return errors.Is(err, target) })
+}
+
 // reason is the innermost cause of a lost connection where its text is known to hold no address or name.
 func reason(err error) string {
 	if code, ok := errors.AsType[syscall.Errno](err); ok {
@@ -175,6 +190,9 @@ func reason(err error) string {
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ": the server hung up"
+	}
+	if errors.Is(err, pg.ErrSettings) {
+		return ": " + pg.ErrSettings.Error()
 	}
 	return ""
 }

@@ -20,12 +20,16 @@ func (e *Engine) InspectManual(ctx context.Context, m Manual) error {
 	if err != nil {
 		return err
 	}
+	doing := m.spec().name() + ": check the condition"
+	if err := e.selfContained(ctx, doing, query); err != nil {
+		return err
+	}
 	rows, err := e.pool.Query(ctx, "explain "+query)
 	if err == nil {
 		rows.Close()
 		err = rows.Err()
 	}
-	return e.failed(ctx, planError(m.spec().name()+": check the condition", err))
+	return e.failed(ctx, planError(doing, err))
 }
 
 // LeftToPeople counts the rows that match the condition still. Like Remaining it may read the whole table, without a statement

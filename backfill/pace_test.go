@@ -1,8 +1,11 @@
 package backfill
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -99,13 +102,17 @@ func TestLostConnectionsPassAndNameNoAddress(t *testing.T) {
 	for cause, want := range map[error]string{
 		fmt.Errorf("dial db.internal:5432 as bob: %w", syscall.ECONNREFUSED): "fill: no connection to Postgres: connection refused",
 		fmt.Errorf("read db.internal: %w", io.ErrUnexpectedEOF):              "fill: no connection to Postgres: the server hung up",
-		fmt.Errorf("postgres://bob:hunter2@db.internal"):                     "fill: no connection to Postgres",
+		&net.OpError{Op: "postgres://bob:hunter2@db.internal"}:               "fill: no connection to Postgres",
+		fmt.Errorf("read db.internal: %w", context.DeadlineExceeded):         "fill: no connection to Postgres",
 	} {
 		err := rowError("fill", cause)
 		require.EqualError(t, err, want)
 		require.ErrorIs(t, err, ErrConnection)
 		require.False(t, Permanent(err))
 	}
+	other := rowError("fill", errors.New("cannot encode S3CRET"))
+	require.NotErrorIs(t, other, ErrConnection)
+	require.EqualError(t, other, "fill: failed on our side with a *errors.errorString; its words are withheld, for they may hold row values")
 	for _, code := range []string{"57P01", "57P03", "40P01", "53300", "25006", "55P03"} {
 		require.False(t, Permanent(rowError("fill", &pgconn.PgError{Code: code})), code)
 	}

@@ -84,8 +84,12 @@ func (e *Engine) inspect(ctx context.Context, spec Spec) (Target, table, error) 
 			return Target{}, table{}, e.failed(ctx, err)
 		}
 	}
+	checking := spec.name() + ": check the expressions of set and where on " + s.table
+	if err := e.selfContained(ctx, checking, s.plain(t)); err != nil {
+		return Target{}, table{}, err
+	}
 	if err := e.check(ctx, s, t); err != nil {
-		return Target{}, table{}, e.failed(ctx, planError(spec.name()+": check the expressions of set and where on "+s.table, err))
+		return Target{}, table{}, e.failed(ctx, planError(checking, err))
 	}
 	if err := e.inspectThrottles(ctx, spec, s.table); err != nil {
 		return Target{}, table{}, err
@@ -94,6 +98,36 @@ func (e *Engine) inspect(ctx context.Context, spec Spec) (Target, table, error) 
 		target.Matching, err = e.estimate(ctx, t, s.all(spec.Where))
 	}
 	return target, t, e.failed(ctx, planError(spec.name()+": estimate the rows of "+s.table, err))
+}
+
+// plain is what will run, without parameters of ours.
+func (s statements) plain(t table) string {
+	if t.transform != nil {
+		return s.all(s.where)
+	}
+	where := s.where
+	if where == "" {
+		where = "true"
+	}
+	return fmt.Sprintf("update %s set %s where (\n%s\n)", s.table, s.set, where)
+}
+
+// selfContained has Postgres parse a statement, and refuses one that asks for parameters: a backfill gives none of its own, and
+// those that its statements have would be taken for them.
+func (e *Engine) selfContained(ctx context.Context, doing, sql string) error {
+	conn, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return e.failed(ctx, rowError(doing, err))
+	}
+	defer conn.Release()
+	parsed, err := conn.Conn().Prepare(ctx, "", sql)
+	if err != nil {
+		return e.failed(ctx, planError(doing, err))
+	}
+	if len(parsed.ParamOIDs) > 0 {
+		return fmt.Errorf("%s: %w: an expression holds a parameter ($%d), for which nothing is given; write the value itself", doing, ErrSpec, len(parsed.ParamOIDs))
+	}
+	return nil
 }
 
 // check lets the planner check names, types and rights of what will run, with parameters that are null, and runs nothing.
