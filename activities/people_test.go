@@ -135,6 +135,23 @@ func TestASyncTriggerIsInstalledAndRemoved(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// What an old application writes after the trigger is gone would lose its source with the contract.
+func TestRowsWithoutNewValuesKeepTheirSource(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, in := b.rows(t, 3, "sync: trigger, ")
+	in.Dropping = true
+	remove := func() error {
+		_, err := run[any](t, b, b.acts.RemoveSync, in, call{})
+		return err
+	}
+	requirePermanent(t, remove(), "Backfill", "3 rows of table customers are without their new values", "end the application")
+	b.exec(t, "update customers set street = 'S'")
+	require.NoError(t, remove())
+	b.exec(t, "alter table customers drop column street")
+	require.NoError(t, remove(), "an earlier attempt has got further")
+}
+
 func TestASyncTriggerThatCannotBeRightIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

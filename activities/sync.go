@@ -2,6 +2,8 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,7 +29,8 @@ func (a *Activities) InstallSync(ctx context.Context, in BackfillInput) error {
 }
 
 // RemoveSync takes the step's sync trigger away, whoever has installed it. There need not be any. Where the step is being
-// compensated, no attempt to install it comes after this.
+// compensated, no attempt to install it comes after this. Where something is dropped next, it fails if rows are without their
+// new values by now: an application of the old shape has written after the trigger was gone, or what it could not compute.
 func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 	options, stop := waitingForTable(ctx, in)
 	defer stop()
@@ -44,8 +47,32 @@ func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 	if err := a.engine(db.pool).RemoveSync(ctx, in.Origin.Plan, in.Origin.Step, options); err != nil {
 		return fail(ctx, err)
 	}
-	return fail(ctx, audit(ctx, db, in.Origin, "sync trigger", "removed"))
+	if err := audit(ctx, db, in.Origin, "sync trigger", "removed"); err != nil || !in.Dropping {
+		return fail(ctx, err)
+	}
+	return fail(ctx, a.noneLeft(ctx, db, in))
 }
+
+// noneLeft counts once more. Columns that can't be asked any more were dropped by an earlier attempt, which had counted.
+func (a *Activities) noneLeft(ctx context.Context, db *Database, in BackfillInput) error {
+	spec, err := a.spec(db, in.Origin, in.Backfill)
+	if err != nil {
+		return err
+	}
+	left, err := a.engine(db.pool).Remaining(ctx, spec)
+	statement, _ := errors.AsType[*backfill.StatementError](err)
+	if is(err, backfill.ErrNoTable, backfill.ErrNoColumn) || statement != nil && slices.Contains(undefined, statement.Code) {
+		return nil
+	}
+	if err == nil && left > 0 {
+		return permanent("Backfill", "%d rows of table %s are without their new values now that the sync trigger of step %s is gone, and what they are computed from "+
+			"would be dropped: end the application that writes the old shape, and see that no row matches where", left, in.Backfill.Table, in.Origin.Step)
+	}
+	return err
+}
+
+// undefined are the SQLSTATEs for a column and for a table that are not there.
+var undefined = []string{"42703", "42P01"}
 
 // held asks whether the plan is this run's still, and its rollback has not begun, unless that is no obstacle.
 func (in BackfillInput) held(undoing bool) func(context.Context, *pgx.Conn) error {

@@ -92,6 +92,8 @@ type BackfillInput struct {
 	Total int64 `json:"total,omitempty"`
 	// Undoing says that the step is being compensated.
 	Undoing bool `json:"undoing,omitempty"`
+	// Dropping says that what the new columns are computed from may be dropped next.
+	Dropping bool `json:"dropping,omitempty"`
 }
 
 // BackfillPrepared tells how the table was split.

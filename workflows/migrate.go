@@ -14,7 +14,7 @@ import (
 func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
 	if !step.Irreversible() {
 		m.push()
-	} else if err := m.unsync(ctx, m.Step); err != nil { // a trigger that writes columns which are dropped fails every write
+	} else if err := m.unsync(ctx, m.Step, true); err != nil { // a trigger that writes columns which are dropped fails every write
 		return err
 	}
 	var done activities.Migrated

@@ -17,13 +17,16 @@ func (m *migration) sync(ctx workflow.Context, step plan.Step) error {
 	return workflow.ExecuteActivity(long(ctx, 0), acts.InstallSync, m.backfillInput(step)).Get(ctx, nil)
 }
 
-// unsync removes the triggers of the first steps of the plan that may still be there, also those that an earlier run left.
-func (m *migration) unsync(ctx workflow.Context, steps int) error {
+// unsync removes the triggers of the first steps of the plan that may still be there, also those that an earlier run left. Where
+// columns are dropped next, rows that were left without new values meanwhile are a failure.
+func (m *migration) unsync(ctx workflow.Context, steps int, dropping bool) error {
 	for i, step := range m.Plan.Steps[:steps] {
 		if step.Backfill == nil || step.Backfill.Sync == "" || slices.Contains(m.Unsynced, i) {
 			continue
 		}
-		if err := workflow.ExecuteActivity(long(ctx, 0), acts.RemoveSync, m.backfillInput(step)).Get(ctx, nil); err != nil {
+		in := m.backfillInput(step)
+		in.Dropping = dropping
+		if err := workflow.ExecuteActivity(long(ctx, 0), acts.RemoveSync, in).Get(ctx, nil); err != nil {
 			return fmt.Errorf("removing the sync trigger of step %s fails: %s", step.Name, reason(err))
 		}
 		m.Unsynced = append(m.Unsynced, i)
@@ -34,11 +37,11 @@ func (m *migration) unsync(ctx workflow.Context, steps int) error {
 // unsyncAll removes what is left behind the last step. All has been done by then, so a failure undoes nothing: it is asked about.
 func (m *migration) unsyncAll(ctx workflow.Context) error {
 	for {
-		err := m.unsync(ctx, len(m.Plan.Steps))
+		err := m.unsync(ctx, len(m.Plan.Steps), false)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		given, askErr := m.ask(ctx, err.Error()+"; `retry` tries it again, `skip` leaves it there")
+		given, askErr := m.ask(ctx, err.Error()+"; `retry` tries it again, `skip` leaves it there, to be dropped by hand")
 		if askErr != nil || given == skipIt {
 			return askErr
 		}

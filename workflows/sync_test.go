@@ -29,6 +29,7 @@ func TestTheSyncTriggerGoesBeforeItsColumnsDo(t *testing.T) {
 	at := slices.Index(keys, "Migrate drop-old")
 	require.Equal(t, "RemoveSync fill", keys[at-1])
 	require.Len(t, b.made("RemoveSync"), 1, "once is enough")
+	require.True(t, b.made("RemoveSync")[0].in.(activities.BackfillInput).Dropping, "rows are counted before they lose what they come from")
 }
 
 func TestTheSyncTriggerGoesAtTheEndWhereNothingIsDropped(t *testing.T) {
@@ -40,6 +41,7 @@ func TestTheSyncTriggerGoesAtTheEndWhereNothingIsDropped(t *testing.T) {
 	b.completes()
 	keys := b.keys("WatchHealth")
 	require.Equal(t, []string{"RemoveSync fill", "Finish completed"}, keys[len(keys)-2:])
+	require.False(t, b.made("RemoveSync")[0].in.(activities.BackfillInput).Dropping)
 }
 
 func TestARollbackRemovesTheSyncTriggerBeforeTheCheckpoints(t *testing.T) {
@@ -92,7 +94,7 @@ func TestATriggerThatCannotBeRemovedAtTheEndIsAskedAbout(t *testing.T) {
 			b.after(time.Hour, func() {
 				asked = true
 				require.Equal(t, signals.Stuck, b.status().State)
-				require.Equal(t, "removing the sync trigger of step fill fails: it broke; `retry` tries it again, `skip` leaves it there", b.status().Needs)
+				require.Equal(t, "removing the sync trigger of step fill fails: it broke; `retry` tries it again, `skip` leaves it there, to be dropped by hand", b.status().Needs)
 			})
 			b.after(2*time.Hour, b.say(c.says))
 			b.completes()
