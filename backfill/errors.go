@@ -130,6 +130,8 @@ func contention(err error) (string, bool) {
 		return "serialization failure", true
 	case "57014":
 		return "statement timeout", true
+	case "25P03":
+		return "idle-in-transaction timeout", true // the transform took too long; the connection is gone
 	}
 	return "", false
 }

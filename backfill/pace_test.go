@@ -113,6 +113,9 @@ func TestLostConnectionsPassAndNameNoAddress(t *testing.T) {
 	other := rowError("fill", errors.New("cannot encode S3CRET"))
 	require.NotErrorIs(t, other, ErrConnection)
 	require.EqualError(t, other, "fill: failed on our side with a *errors.errorString; its words are withheld, for they may hold row values")
+	why, contended := contention(rowError("transform", &pgconn.PgError{Code: "25P03"}))
+	require.True(t, contended)
+	require.Equal(t, "idle-in-transaction timeout", why)
 	for _, code := range []string{"57P01", "57P03", "40P01", "53300", "25006", "55P03"} {
 		require.False(t, Permanent(rowError("fill", &pgconn.PgError{Code: code})), code)
 	}

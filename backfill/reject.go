@@ -134,6 +134,9 @@ func (r retrying) row(ctx context.Context, key []string) (ours bool, changed int
 func (r retrying) compute(ctx context.Context, tx pgx.Tx, key []string) (changed int64, function, err error) {
 	one := r.statements
 	one.where = r.statements.thisOne()
+	if _, err := tx.Exec(ctx, idleSettings, milliseconds(transformIdle)); err != nil {
+		return 0, nil, err
+	}
 	found, err := tx.Query(ctx, one.batch(keyRange{}, r.transform), key, nil)
 	if err != nil {
 		return 0, nil, err

@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -36,4 +37,31 @@ func TestAColumnThatIsReadMayBeRetypedMeanwhile(t *testing.T) {
 	require.Less(t, lane.Rows, int64(2000))
 	require.EqualValues(t, 2000, b.run(t, spec).Rows)
 	require.EqualValues(t, 2000, scalar[int64](t, b, "select count(*) from numbers where n = id and label = 'row ' || id"))
+}
+
+// A transform may take longer than the server lets transactions be idle.
+func TestASlowTransformGetsThrough(t *testing.T) {
+	t.Parallel()
+	f := counted()
+	once, slow := f.Rows, func() {}
+	f.Rows = func(ctx context.Context, rows [][]any) ([][]any, error) {
+		slow()
+		return once(ctx, rows)
+	}
+	b, spec := transforming(t, f, numbers(3))
+	b.exec(t, "alter role current_user in database "+b.Name+" set idle_in_transaction_session_timeout = '50ms'")
+	b.pool.Reset()
+	slow = func() {
+		require.Eventually(t, func() bool {
+			return scalar[bool](t, b, `select coalesce(bool_and(clock_timestamp() - state_change > interval '300 ms'), true) from pg_stat_activity
+				where application_name = 'contraflow backfill' and datname = current_database() and state = 'idle in transaction'`)
+		}, soon, tick, "the transaction is idle for long, or is gone")
+	}
+	require.EqualValues(t, 3, b.run(t, spec).Rows)
+
+	spec.Where, spec.Step = "n < 3", "again"
+	b.aside(t, spec, "3")
+	done, err := b.RetryRejects(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Filled)
 }

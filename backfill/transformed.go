@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -14,6 +15,13 @@ import (
 
 // lookupSettings let the planner find a batch's rows by their key, one after the other, whatever it believes of their number.
 const lookupSettings = `select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+
+const (
+	// transformIdle bounds how long a transform may work on a batch, whatever the server grants: far above what a chunk takes,
+	// and short enough for rows that a process which stands still keeps locked.
+	transformIdle = time.Minute
+	idleSettings  = `select set_config('idle_in_transaction_session_timeout', $1, true)`
+)
 
 // transformed is a transform on its table.
 type transformed struct {
@@ -209,6 +217,7 @@ func (a *attempt) transformChunk(ctx context.Context, chunk keyRange, end []stri
 func (a *attempt) batch(ctx context.Context, tx pgx.Tx, f *transformed, chunk keyRange, done bool) (keys, rows [][]any, err error) {
 	var b pgx.Batch
 	b.Queue(chunkSettings, done)
+	b.Queue(idleSettings, milliseconds(transformIdle))
 	b.Queue(a.statements.batch(chunk, f), chunk.lower, chunk.upper).Query(func(found pgx.Rows) error {
 		for found.Next() {
 			values, err := f.decode(found)
