@@ -99,29 +99,30 @@ func image(operation string, a, b []string) string {
 	return fmt.Sprintf("pg_catalog.record_image_%s(row(%s), row(%s))", operation, strings.Join(a, ", "), strings.Join(b, ", "))
 }
 
-// body never fails the application's statement: where an expression fails, the columns are left so that the backfill finds the row.
-// The columns that are read become variables of their own names, because an expression is written out with these.
+// body never fails the application's statement: where an expression fails, or a column has been renamed, the columns are left so
+// that the backfill finds the row. The columns that are read become variables of their own names, because an expression is
+// written out with these. They are declared in a block of their own: no block catches what fails in its own declarations.
 func (s syncTrigger) body() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- %s\n#variable_conflict use_column\ndeclare\n", strings.ReplaceAll(s.purpose(), "\n", " "))
+	fmt.Fprintf(&b, "-- %s\n#variable_conflict use_column\nbegin\n    begin\n        declare\n", strings.ReplaceAll(s.purpose(), "\n", " "))
 	for _, r := range s.reads {
-		fmt.Fprintf(&b, "    %s %s := new.%s;\n", r.name, r.typ, r.name)
+		fmt.Fprintf(&b, "            %s %s := new.%s;\n", r.name, r.typ, r.name)
 	}
-	b.WriteString("begin\n    begin\n")
+	b.WriteString("        begin\n")
 	for _, c := range s.set {
 		expr := c.expr
 		if c.notNull {
 			expr = "coalesce((" + expr + "), " + c.fallback + ")"
 		}
-		fmt.Fprintf(&b, "        new.%s := (%s);\n", c.name, expr)
+		fmt.Fprintf(&b, "            new.%s := (%s);\n", c.name, expr)
 	}
 	for _, check := range s.checks {
-		fmt.Fprintf(&b, "        if exists (select from (select new.*) %s where not (%s)) then raise check_violation; end if;\n",
+		fmt.Fprintf(&b, "            if exists (select from (select new.*) %s where not (%s)) then raise check_violation; end if;\n",
 			pgx.Identifier{s.relation.Name}.Sanitize(), check)
 	}
-	b.WriteString("    exception when others then\n")
+	b.WriteString("        end;\n    exception when others then\n")
 	for _, c := range s.set {
-		fmt.Fprintf(&b, "        new.%s := %s;\n", c.name, c.fallback)
+		fmt.Fprintf(&b, "        begin\n            new.%s := %s;\n        exception when others then null;\n        end;\n", c.name, c.fallback)
 	}
 	b.WriteString("    end;\n    return new;\nend")
 	return b.String()
