@@ -153,6 +153,8 @@ type call struct {
 	stop  chan struct{}         // closed when the worker stops
 	onAir func(json.RawMessage) // hears every heartbeat
 	heard *[]string             // collects all heartbeats
+	// earlier is the last heartbeat of the attempt before; nil for a first attempt.
+	earlier any
 }
 
 // run executes an activity as a worker does, and searches all that leaves it for secrets.
@@ -168,6 +170,9 @@ func run[Out any](t *testing.T, b *bundle, do, in any, c call) (out Out, err err
 	env.SetWorkerOptions(options)
 	if c.stop != nil {
 		env.SetWorkerStopChannel(c.stop)
+	}
+	if c.earlier != nil {
+		env.SetHeartbeatDetails(c.earlier)
 	}
 	env.RegisterActivity(b.acts)
 	value, err := env.ExecuteActivity(do, in)

@@ -1,9 +1,11 @@
 package workflows
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/plan"
@@ -44,6 +46,28 @@ func TestThePlanIsToldOnceItIsResolved(t *testing.T) {
 	require.Equal(t, hash, running.PlanHash)
 	require.NotEmpty(t, running.Migration)
 	require.NotEmpty(t, running.FirstRun)
+}
+
+func TestAStepThatCannotBeRetriedDoesNotKeepTheOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, `{name: p, database: d, steps: [{name: one, backfill: {table: t, set: {a: b}, where: a is null}},
+		{name: two, backfill: {table: t, set: {d: b}, where: d is null}}, {name: three, backfill: {table: t, set: {e: b}, where: e is null}}]}`))
+	b.when("RetryRejects one", play{err: temporal.NewNonRetryableApplicationError("no such column", "Backfill", nil, signals.RejectsRetried{Tried: 7, Filled: 6})})
+	b.when("RetryRejects three", permanent)
+	b.ExecuteWorkflow(RetryRejects, signals.RunningPlan{Migration: "m", FirstRun: "r", Plan: b.plan, PlanHash: hash})
+	failed, ok := errors.AsType[*temporal.ApplicationError](b.GetWorkflowError())
+	require.True(t, ok)
+	require.Equal(t, "step one: no such column; step three: it broke", failed.Message())
+	var all signals.RejectsRetried
+	require.NoError(t, failed.Details(&all))
+	require.Equal(t, signals.RejectsRetried{Tried: 10, Filled: 7, Left: 1}, all)
+}
+
+func TestRejectsOfNoPlanAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.ExecuteWorkflow(RetryRejects, signals.RunningPlan{Migration: "m"})
+	require.ErrorContains(t, b.GetWorkflowError(), "no plan is given")
 }
 
 func TestRejectsAreRetriedStepByStep(t *testing.T) {
