@@ -19,7 +19,7 @@ const (
 )
 
 // AwaitManual counts the rows that people have left until there is none. It changes nothing.
-func (a *Activities) AwaitManual(ctx context.Context, in BackfillInput) (ManualDone, error) {
+func (a *Activities) AwaitManual(ctx context.Context, in BackfillInput) error {
 	ctx, release := untilStop(ctx)
 	defer release()
 	left := signals.Manual{Step: in.Origin.Step, Left: -1, AtFirst: -1}
@@ -32,25 +32,25 @@ func (a *Activities) AwaitManual(ctx context.Context, in BackfillInput) (ManualD
 	defer beat(ctx, told.details)()
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
-		return ManualDone{}, fail(ctx, err)
+		return fail(ctx, err)
 	}
 	for {
 		began := time.Now()
 		if left.Left, err = a.engine(db.pool).LeftToPeople(ctx, manual(in.Origin, in.Backfill)); err != nil {
-			return ManualDone{}, fail(ctx, err)
+			return fail(ctx, err)
 		}
 		if left.AtFirst < 0 {
 			left.AtFirst = left.Left
 		}
 		told.set(left)
 		if left.Left == 0 {
-			return ManualDone{Rows: left.AtFirst}, fail(ctx, audit(ctx, db, in.Origin, "backfill", "done by people"))
+			return fail(ctx, audit(ctx, db, in.Origin, "backfill", "done by people"))
 		}
 		pause := time.NewTimer(max(minRecount, recountShare*time.Since(began)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			return ManualDone{}, fail(ctx, context.Cause(ctx))
+			return fail(ctx, context.Cause(ctx))
 		case <-pause.C:
 		}
 	}

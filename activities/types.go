@@ -120,12 +120,6 @@ type BackfillProven struct {
 	Rejects int64 `json:"rejects,omitempty"`
 }
 
-// ManualDone says that people have left no row.
-type ManualDone struct {
-	// Rows that matched the condition when the step began to wait.
-	Rows int64 `json:"rows"`
-}
-
 // NoCap as Control.RowsPerSecond lifts the plan's own cap.
 const NoCap = backfill.NoCap
 

@@ -148,7 +148,7 @@ func (b *bundle) environment(start time.Time) {
 	done(b, a.ResetBackfill, activities.BackfillInput{})
 	done(b, a.InstallSync, activities.BackfillInput{})
 	done(b, a.RemoveSync, activities.BackfillInput{})
-	played(b, a.AwaitManual, func(activities.BackfillInput) activities.ManualDone { return activities.ManualDone{Rows: 3} })
+	done(b, a.AwaitManual, activities.BackfillInput{})
 	played(b, a.RetryRejects, func(activities.BackfillInput) signals.RejectsRetried {
 		return signals.RejectsRetried{Tried: 3, Filled: 1, Left: 1}
 	})

@@ -47,6 +47,6 @@ func TestWhatPeopleDidIsEvidenceAndNotUndone(t *testing.T) {
 	b.approveAll()
 	b.rollsBack()
 	require.Contains(t, b.made("PostCard cutover")[0].in.(activities.Card).Evidence,
-		activities.Evidence{Name: "fill", Value: "3 rows done by people, none left"})
+		activities.Evidence{Name: "fill", Value: "done by people, none left"})
 	require.Equal(t, []string{undone[0], undone[2], undone[3]}, b.compensations())
 }
