@@ -140,10 +140,14 @@ func (m *migration) forward() error {
 		m.Step++
 		m.stepState = stepState{}
 	}
+	// The guard or a person may have halted it while the last step ended, or while the triggers went.
+	if err := m.whilePaused(ctx); err != nil {
+		return err
+	}
 	if err := m.unsyncAll(ctx); err != nil {
 		return err
 	}
-	return m.whilePaused(ctx) // the guard or a person may have halted it while the last step ended
+	return m.whilePaused(ctx)
 }
 
 // runStep runs the current step to its end. Behind the point of no return a failure is asked about instead of returned.

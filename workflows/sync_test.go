@@ -78,6 +78,24 @@ func TestALaterRunRemovesTheTriggerOfTheRunBefore(t *testing.T) {
 	}
 }
 
+func TestAPauseKeepsTheTriggerAtTheEnd(t *testing.T) {
+	t.Parallel()
+	p := synced(t)
+	p.Steps = p.Steps[:p.StepIndex("fill")+1]
+	b := setup(t, p)
+	b.on("ProveBackfill fill", b.say(signals.Pause))
+	looked := false
+	b.after(time.Hour, func() {
+		looked = true
+		require.Equal(t, signals.StepDone, b.step("fill").State)
+		require.Empty(t, b.made("RemoveSync"))
+		b.say(signals.Resume)()
+	})
+	b.completes()
+	require.True(t, looked)
+	require.Len(t, b.made("RemoveSync"), 1)
+}
+
 func TestATriggerThatCannotBeRemovedAtTheEndIsAskedAbout(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
