@@ -140,10 +140,12 @@ func (s syncTrigger) comment() string {
 	return s.purpose() + " [" + hex.EncodeToString(sum[:]) + "]"
 }
 
-// intact tells that nothing is to be done.
+// intact tells that nothing is to be done. A trigger of a partitioned table has copies in its partitions, each of which can be
+// disabled alone.
 func (s syncTrigger) intact(ctx context.Context, conn *pgxpool.Conn) (intact bool, err error) {
 	err = conn.QueryRow(ctx, `select exists (select from `+syncFunction+` and obj_description(f.oid, 'pg_proc') = $2 and (
-			select count(*) = $3 and bool_and(t.tgrelid = $4 and t.tgenabled = 'O') from pg_trigger t where t.tgfoid = f.oid and t.tgparentid = 0))`,
+			select count(*) filter (where t.tgparentid = 0) = $3 and bool_and(t.tgenabled = 'O' and (t.tgrelid = $4 or t.tgparentid <> 0))
+			from pg_trigger t where t.tgfoid = f.oid))`,
 		syncName(s.plan, s.step), s.comment(), len(s.triggers()), s.relation.OID).Scan(&intact)
 	return intact, err
 }

@@ -88,3 +88,22 @@ func TestARenamedColumnFailsNoWriteOfTheApplication(t *testing.T) {
 		})
 	}
 }
+
+func TestATriggerDisabledOnOnePartitionIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t, `create table customers (id int primary key, address text, number int, street text) partition by range (id);
+		create table low partition of customers for values from (0) to (10) partition by range (id);
+		create table lowest partition of low for values from (0) to (5); create table high partition of customers for values from (10) to (20)`)
+	b.install(t, splitting())
+	stamp := func() string {
+		return scalar[string](t, b, "select string_agg(oid::text, ' ' order by oid) from pg_trigger where tgname ~ 'contraflow'")
+	}
+	first := stamp()
+	b.install(t, splitting())
+	require.Equal(t, first, stamp(), "nothing to do")
+	b.exec(t, "alter table lowest disable trigger all")
+	b.install(t, splitting())
+	b.exec(t, "insert into customers (id, address) values (1, '7 Elm Road'), (11, '8 Oak')")
+	require.Equal(t, "Elm Road Oak", scalar[string](t, b, "select string_agg(street, ' ' order by id) from customers"))
+	b.remove(t)
+}
