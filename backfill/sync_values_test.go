@@ -107,3 +107,21 @@ func TestATriggerDisabledOnOnePartitionIsMadeAnew(t *testing.T) {
 	require.Equal(t, "Elm Road Oak", scalar[string](t, b, "select string_agg(street, ' ' order by id) from customers"))
 	b.remove(t)
 }
+
+// What docs/sync.md says of limits that Postgres sets.
+func TestLimitsOfATriggerAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	b := setup(t, customers(2))
+	b.run(t, splitting())
+	b.exec(t, "update customers set number = 100, street = 'mine' where id = 2")
+	b.install(t, splitting())
+	b.exec(t, "update customers set address = '7 Elm Road', number = 100, street = 'mine' where id = 2")
+	require.Equal(t, "7 Elm Road", scalar[string](t, b, "select number || ' ' || street from customers where id = 2"),
+		"the same values again look like none")
+
+	b.exec(t, "alter table customers alter column street set not null")
+	b.exec(t, "update customers set address = '8 Oak' where id = 4")
+	_, err := b.pool.Exec(t.Context(), "update customers set address = 'Oak' where id = 4")
+	require.ErrorContains(t, err, "not-null")
+	require.ErrorIs(t, b.InstallSync(t.Context(), splitting(), backfill.SyncOptions{}), backfill.ErrSync)
+}
