@@ -100,15 +100,17 @@ func (a *attempt) vacuumNow(ctx context.Context) error {
 	return rowError(a.doing("vacuum the table"), err)
 }
 
-// mayVacuum refuses a spec that asks for what the role may not do: Postgres would skip the table with a mere warning.
+// mayVacuum refuses a spec that asks for what the role may not do: Postgres would skip the table, or one of its partitions, with a
+// mere warning.
 func (e *Engine) mayVacuum(ctx context.Context, t table) error {
-	var may bool
-	err := e.pool.QueryRow(ctx, `select pg_has_role(relowner, 'usage') or case
-			when current_setting('server_version_num')::int >= 170000 then has_table_privilege(oid, 'MAINTAIN') else false end
-		from pg_class where oid = $1`, t.relation.OID).Scan(&may)
-	if err == nil && !may {
+	var forbidden string
+	err := e.pool.QueryRow(ctx, `select coalesce(min(oid::regclass::text), '') from pg_class
+		where (oid = $1 or oid in (select relid from pg_partition_tree($1))) and not (pg_has_role(relowner, 'usage') or case
+			when current_setting('server_version_num')::int >= 170000 then has_table_privilege(oid, 'MAINTAIN') else false end)`,
+		t.relation.OID).Scan(&forbidden)
+	if err == nil && forbidden != "" {
 		return fmt.Errorf("%w: only the owner of %s may vacuum it (from Postgres 17 on also who was granted maintain): run as the owner, or without vacuum",
-			ErrSpec, t.relation.Identifier().Sanitize())
+			ErrSpec, forbidden)
 	}
 	return planError("look up who may vacuum "+t.relation.Identifier().Sanitize(), err)
 }
