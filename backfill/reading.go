@@ -269,9 +269,10 @@ func (r *taken) unreadable(why string) {
 
 const insufficientPrivilege = "42501"
 
-// queryMessage keeps what Postgres says against the text of a query, or the rights it needs: no row is involved yet.
+// queryMessage keeps what Postgres says against a place in the text of a query, or of the rights it needs. Without a place it may
+// be about a row: a name that was looked up in the data.
 func queryMessage(e *pgconn.PgError) string {
-	if strings.HasPrefix(e.Code, "42") && e.Where == "" {
+	if strings.HasPrefix(e.Code, "42") && e.Where == "" && (e.Position > 0 || e.Code == insufficientPrivilege) {
 		return planMessage(e)
 	}
 	return rowMessage(e)

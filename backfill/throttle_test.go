@@ -102,6 +102,7 @@ func TestAThrottleThatCannotBeReadHolds(t *testing.T) {
 		"it takes long": {"select pg_sleep(length::int) is null then 0 else 0 end from queue", "", ""},
 		"it writes":     {"select case when length > 0 then nextval('counter') else 0 end from queue", "update queue set length = 1", "SQLSTATE 25006"},
 		"a value":       {"select word::int from words", "update words set word = 'secret'", "SQLSTATE 22P02"},
+		"a name":        {"select word::regtype::oid::bigint from words", "update words set word = 'secret'", "SQLSTATE 42704"},
 		"no such table": {"select length from queue", "drop table queue", `relation "queue" does not exist`},
 	} {
 		if name == "it takes long" {
