@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/internal/ledger"
@@ -216,7 +219,9 @@ func (a *Activities) checkBackfills(ctx context.Context, db *Database, p *plan.P
 		}
 		err := a.inspect(ctx, db, Origin{Plan: p.Name, Step: s.Name}, *s.Backfill)
 		var statement *backfill.StatementError
-		toCome := pending && (is(err, backfill.ErrNoTable, backfill.ErrNoKey, backfill.ErrNoColumn) || errors.As(err, &statement))
+		var server *pgconn.PgError
+		unknown := errors.As(err, &server) && slices.Contains(undefined, server.Code)
+		toCome := pending && (is(err, backfill.ErrNoTable, backfill.ErrNoKey, backfill.ErrNoColumn) || errors.As(err, &statement) || unknown)
 		if err != nil && !toCome {
 			return fmt.Errorf("step %s: %w", s.Name, err)
 		}
@@ -232,8 +237,28 @@ func (a *Activities) inspect(ctx context.Context, db *Database, o Origin, b plan
 	if err != nil {
 		return err
 	}
+	if b.Pace != nil && b.Pace.Protect != nil && b.Pace.Protect.SQL != nil {
+		if err := explain(ctx, db, b.Pace.Protect.SQL.Query); err != nil {
+			return fmt.Errorf("the query of pace.protect: %w", err)
+		}
+	}
+	if b.Sync != "" {
+		return a.engine(db.backfill).InspectSync(ctx, spec)
+	}
 	_, err = a.engine(db.backfill).Inspect(ctx, spec)
 	return err
+}
+
+// explain has Postgres plan a query without running it. The transaction is for one that begins with ANALYZE.
+func explain(ctx context.Context, db *Database, query string) error {
+	return pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, "explain "+query, pgx.QueryExecModeDescribeExec)
+		if err != nil {
+			return err
+		}
+		rows.Close()
+		return rows.Err()
+	})
 }
 
 // Finish closes the migration's claim.

@@ -71,6 +71,31 @@ func (e *Engine) InstallSync(ctx context.Context, spec Spec, o SyncOptions) erro
 	})
 }
 
+// InspectSync checks a spec as Inspect does, and whether InstallSync would take it, and changes nothing. Who may remove a trigger
+// is asked first, so that it is told also where columns are still to come. Errors are those of Inspect, and ErrSync.
+func (e *Engine) InspectSync(ctx context.Context, spec Spec) error {
+	if err := syncable(spec); err != nil {
+		return err
+	}
+	relation, err := e.relation(ctx, spec.Table)
+	if err != nil {
+		return err
+	}
+	c := syncChange{engine: e, doing: spec.name() + ": judge its sync trigger on " + relation.Identifier().Sanitize()}
+	return e.failed(ctx, c.inTx(ctx, func(conn *pgxpool.Conn) error {
+		owned := judge{conn: conn, doing: c.doing, table: table{relation: relation}}
+		if err := owned.fit(ctx, spec); err != nil {
+			return err
+		}
+		_, t, err := e.inspect(ctx, spec)
+		if err != nil {
+			return err
+		}
+		_, err = newSyncTrigger(ctx, conn, spec, t)
+		return err
+	}))
+}
+
 // syncable checks what needs no database.
 func syncable(spec Spec) error {
 	switch {
@@ -146,6 +171,11 @@ func (c *syncChange) untilDone(ctx context.Context, decide func(context.Context,
 // try is one transaction. Its end, from the table's lock to the commit, is one message to the server: a process that stops
 // there does not keep the lock.
 func (c *syncChange) try(ctx context.Context, decide func(context.Context, *pgxpool.Conn) ([]string, error)) error {
+	return c.inTx(ctx, func(conn *pgxpool.Conn) error { return c.change(ctx, conn, decide) })
+}
+
+// inTx is a transaction that is rolled back unless do has committed it.
+func (c *syncChange) inTx(ctx context.Context, do func(*pgxpool.Conn) error) error {
 	conn, err := c.engine.pool.Acquire(ctx)
 	if err != nil {
 		return rowError(c.doing+": connect", err)
@@ -161,6 +191,10 @@ func (c *syncChange) try(ctx context.Context, decide func(context.Context, *pgxp
 			_, _ = conn.Exec(ctx, "rollback")
 		}
 	}()
+	return do(conn)
+}
+
+func (c *syncChange) change(ctx context.Context, conn *pgxpool.Conn, decide func(context.Context, *pgxpool.Conn) ([]string, error)) error {
 	if _, err := conn.Exec(ctx, lockSync, c.plan, c.step); err != nil {
 		return planError(c.doing, err)
 	}
