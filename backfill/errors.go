@@ -27,6 +27,8 @@ var (
 	ErrNoKey = errors.New("no key to walk the table by")
 	// ErrNoColumn says that a column does not exist.
 	ErrNoColumn = errors.New("no such column")
+	// ErrNoTransform says that this program was built without the transform that the Spec names. Another one may have it.
+	ErrNoTransform = errors.New("this program cannot compute the new values")
 	// ErrNotPrepared says that there is no checkpoint for this spec: Prepare was not called, or Reset or another spec came after it.
 	ErrNotPrepared = errors.New("no checkpoint for this backfill as it is written now: call Prepare first")
 	// ErrFenced says that another attempt has taken the lane over, or Reset has. This attempt changed nothing since.
@@ -44,7 +46,8 @@ var (
 )
 
 // Permanent tells whether trying the same again is pointless: a person has to change the plan or the data, or the work
-// belongs to another attempt now. All other errors of this package (connections, contention, a stop) pass.
+// belongs to another attempt now. All other errors of this package (connections, contention, a stop, a program that lacks the
+// transform) pass.
 func Permanent(err error) bool {
 	for _, target := range []error{ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn, ErrNotPrepared, ErrFenced, ErrRemaining, ErrRejects, ErrSync} {
 		if errors.Is(err, target) {

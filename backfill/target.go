@@ -66,7 +66,7 @@ func (t table) stamp(ctx context.Context, q pg.Querier) (string, error) {
 }
 
 // Inspect checks a spec against the database and changes nothing. Its errors wrap ErrSpec, ErrNoTable, ErrNoKey, ErrNoColumn,
-// ErrConnection, or are a *StatementError: what Postgres says against an expression.
+// ErrNoTransform, ErrConnection, or are a *StatementError: what Postgres says against an expression.
 func (e *Engine) Inspect(ctx context.Context, spec Spec) (Target, error) {
 	target, _, err := e.inspect(ctx, spec)
 	return target, err

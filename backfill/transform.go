@@ -70,9 +70,9 @@ func (e *Engine) transform(spec Spec) (Transform, error) {
 	case spec.Transform == "":
 		return Transform{}, nil
 	case !ok && len(e.transforms) == 0:
-		return Transform{}, fmt.Errorf("%w: transform %q is not known: this program was built without transforms", ErrSpec, spec.Transform)
+		return Transform{}, fmt.Errorf("%w: transform %q is not known: this program was built without transforms", ErrNoTransform, spec.Transform)
 	case !ok:
-		return Transform{}, fmt.Errorf("%w: transform %q is not known; there are: %s", ErrSpec, spec.Transform,
+		return Transform{}, fmt.Errorf("%w: transform %q is not known; there are: %s", ErrNoTransform, spec.Transform,
 			strings.Join(slices.Sorted(maps.Keys(e.transforms)), ", "))
 	case len(f.Write) == 0 || f.Rows == nil:
 		return Transform{}, fmt.Errorf("%w: transform %q must have columns to write and a function", ErrSpec, spec.Transform)
