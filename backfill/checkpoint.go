@@ -119,7 +119,7 @@ func makeLanes(ctx context.Context, tx pgx.Tx, spec Spec, s statements, stamp st
 		lower = upper
 	}
 	_, err = tx.Exec(ctx, `insert into contraflow.backfill_control (plan, step, heap_bytes) values ($1, $2, $3)
-		on conflict (plan, step) do update set speed = 0, vacuumed = 0, heap_bytes = $3, growth = 0`, spec.Plan, spec.Step, target.Bytes)
+		on conflict (plan, step) do update set speed = 0, base = 0, vacuumed = 0, heap_bytes = $3, growth = 0`, spec.Plan, spec.Step, target.Bytes)
 	if err == nil {
 		_, err = tx.Exec(ctx, "delete from contraflow.backfill_reject where plan = $1 and step = $2", spec.Plan, spec.Step)
 	}

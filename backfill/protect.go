@@ -20,23 +20,26 @@ type Protect struct {
 	Read func(context.Context) (time.Duration, error)
 }
 
-// The controller steers one number, the speed: how many lanes' worth of work may run. Each reading multiplies it by
-// (target/reading)^gain: an integral controller in logarithms, in which no unit and no size of server matters, only the
-// elasticity e = dlog(latency)/dlog(speed). It is 1 for a latency in proportion to the speed, less where the application has a
-// latency of its own, some more for a queue that is nearly full. Near the target a reading takes the share gain·e of the
-// distance away; a reading that shows the speed of d readings ago makes that z^(d+1) - z^d + gain·e = 0, whose roots are inside
-// the unit circle for gain·e below 1 (d = 1) or 0.6 (d = 2). With the gain of 0.1 the way up does not even overshoot to the
-// bound, for e up to 4 or 2.5. Above the bound the power is 1 instead: a fast way down for the application's own peaks, which
-// cannot feed an oscillation, because the slow way up leads back from wherever it ends. Steps are clamped, so that neither a
-// wild reading nor a cliff throws the speed about, and so is the speed, so that nothing winds up while it cannot act.
+// The controller steers one number, the speed: how many lanes' worth of work may run. It looks at the excess, which is what a
+// reading is above the base, the application's own latency without us. Each reading multiplies the speed by
+// (target excess/excess)^gain: an integral controller in logarithms, in which no unit and no size of server matters, only the
+// elasticity e = dlog(excess)/dlog(speed). It is 1 for an excess in proportion to the speed, more for a queue that is nearly
+// full. Near the target a reading takes the share gain·e of the distance away; a reading that shows the speed of d readings ago
+// makes that z^(d+1) - z^d + gain·e = 0, whose roots are inside the unit circle for gain·e below 1 (d = 1) or 0.6 (d = 2): with the
+// gain of 0.06 for e up to 16 or 10. Above the bound it is the whole latency that counts, at once: a fast way down for the
+// application's own peaks, which cannot feed an oscillation, because the slow way up leads back from wherever it ends. Steps are clamped, so that neither
+// a wild reading nor a cliff throws the speed about, and so is the speed, so that nothing winds up while it cannot act. A base
+// that is wrong changes only the pace at which the target is found, not the target.
 const (
-	gain = 0.1
+	gain = 0.06
 	// targetShare of the bound is what the controller aims at: noise of a fifth stays below the bound, where it costs little.
 	targetShare = 0.8
 	// minStep and maxStep of the speed with one reading: down quickly, up from startSpeed to a lane within some ten to twenty.
 	minStep, maxStep = 0.5, 1.25
 	// startSpeed is little enough to be no surprise, floorSpeed enough to end some day when the application is slow by itself.
 	startSpeed, floorSpeed = 0.1, 0.02
+	// leastExcess that is aimed at, as a share of the bound, where the application alone takes nearly all of it.
+	leastExcess = 0.05
 	// chunkShare of the bound is what a chunk may take: who meets a row that it has locked waits that much longer at most, and
 	// a chunk that takes twice as long as aimed still leaves half of the bound.
 	chunkShare = 0.25
@@ -44,16 +47,23 @@ const (
 	minChunkTime = time.Millisecond
 )
 
-// nextSpeed is the control law. A speed of 0 has not been chosen yet.
-func nextSpeed(speed float64, reading, bound time.Duration, lanes int) float64 {
+// nextBase is the lowest reading so far, in seconds; the first is taken before the first chunk. A base of 0 is not known yet.
+func nextBase(base, reading float64) float64 {
+	if base == 0 {
+		return reading
+	}
+	return min(base, reading)
+}
+
+// nextSpeed is the control law. A speed of 0 has not been chosen yet. Latencies are in seconds.
+func nextSpeed(speed, base, reading, bound float64, lanes int) float64 {
 	if speed == 0 {
 		speed = startSpeed
 	}
-	power := gain
-	if reading > bound {
-		power = 1
+	step := targetShare * bound / max(reading, 1e-9)
+	if reading <= bound {
+		step = math.Pow(max(targetShare*bound-base, leastExcess*bound)/max(reading-base, 1e-9), gain)
 	}
-	step := math.Pow(targetShare*bound.Seconds()/max(reading.Seconds(), 1e-9), power)
 	return min(max(speed*min(max(step, minStep), maxStep), floorSpeed), float64(max(lanes, 1)))
 }
 

@@ -21,6 +21,7 @@ type plant func(speed float64, n int) float64
 
 // steered is what happens under the controller: the reading of each period shows the speed of delay periods ago.
 func steered(p plant, speed float64, lanes, delay, periods int) (speeds, latencies []float64) {
+	base := p(0, 0) // the first reading is taken before the first chunk
 	for n := range periods {
 		seen := speed
 		if delay > 0 && len(speeds) > 0 {
@@ -28,7 +29,8 @@ func steered(p plant, speed float64, lanes, delay, periods int) (speeds, latenci
 		}
 		latency := p(seen, n)
 		speeds, latencies = append(speeds, speed), append(latencies, latency)
-		speed = nextSpeed(speed, time.Duration(latency*float64(time.Second)), bound, lanes)
+		base = nextBase(base, latency)
+		speed = nextSpeed(speed, base, latency, bound.Seconds(), lanes)
 	}
 	return speeds, latencies
 }
@@ -90,7 +92,7 @@ func TestProtectStaysWithinFloorAndLanes(t *testing.T) {
 	speeds, _ = steered(linear(0, 0), 0, 64, 0, 60)
 	require.InDelta(t, 64, speeds[59], 1e-9, "nobody uses the application")
 	require.InDelta(t, startSpeed*maxStep, speeds[1], 1e-9, "but it begins with little")
-	require.InDelta(t, 1, nextSpeed(4, 0, bound, 1), 1e-9, "fewer lanes are left")
+	require.InDelta(t, 1, nextSpeed(4, 0.001, 0, bound.Seconds(), 1), 1e-9, "fewer lanes are left")
 }
 
 // The load of the application doubles, and later it is as before.

@@ -147,7 +147,7 @@ func (a *attempt) observe(ctx context.Context) error {
 	if age < readPeriod.Seconds() && age > -a.spec.ahead().Seconds() {
 		return nil
 	}
-	turn, speed, former, err := a.claim(ctx)
+	turn, speed, base, former, err := a.claim(ctx)
 	if err != nil || turn.IsZero() {
 		return a.unobserved(ctx, err)
 	}
@@ -158,11 +158,11 @@ func (a *attempt) observe(ctx context.Context) error {
 	}
 	if p := a.spec.Protect; p != nil {
 		r := p.read(ctx)
-		r, speed = a.steer(r, former[r.Name], speed)
+		r, speed, base = a.steer(r, former[r.Name], speed, base)
 		all = append(all, r)
 	}
 	a.control.asOf = time.Time{} // what was read before does not hold any more
-	return a.unobserved(ctx, a.write(ctx, turn, speed, all))
+	return a.unobserved(ctx, a.write(ctx, turn, speed, base, all))
 }
 
 // unobserved leaves the readings to a later turn where only somebody's lock is in the way; they go out of date meanwhile.
@@ -175,7 +175,7 @@ func (a *attempt) unobserved(ctx context.Context, err error) error {
 }
 
 // claim begins the turn, zero where another lane has it: as long as the readings can take, no other begins.
-func (a *attempt) claim(ctx context.Context) (turn time.Time, speed float64, former map[string]taken, err error) {
+func (a *attempt) claim(ctx context.Context) (turn time.Time, speed, base float64, former map[string]taken, err error) {
 	var b pgx.Batch
 	if math.IsInf(a.control.age, 1) {
 		// Perhaps a person has removed the control row. A lane that was reset must not bring it back.
@@ -187,8 +187,8 @@ func (a *attempt) claim(ctx context.Context) (turn time.Time, speed float64, for
 		where (plan, step) in (select plan, step from contraflow.backfill_control
 			where plan = $1 and step = $2 and (read_at < clock_timestamp() - $4::float8 * interval '1 s'
 				or read_at > clock_timestamp() + $5::float8 * interval '1 s') for update skip locked)
-		returning read_at, speed`, a.spec.Plan, a.spec.Step, a.spec.reach().Seconds(), readPeriod.Seconds(), a.spec.ahead().Seconds()).QueryRow(func(row pgx.Row) error {
-		if err := row.Scan(&turn, &speed); !errors.Is(err, pgx.ErrNoRows) {
+		returning read_at, speed, base`, a.spec.Plan, a.spec.Step, a.spec.reach().Seconds(), readPeriod.Seconds(), a.spec.ahead().Seconds()).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&turn, &speed, &base); !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		return nil
@@ -204,14 +204,14 @@ func (a *attempt) claim(ctx context.Context) (turn time.Time, speed float64, for
 		return err
 	})
 	err = a.conn.SendBatch(ctx, &b).Close()
-	return turn, speed, former, err
+	return turn, speed, base, former, err
 }
 
 // asyncCommit: readings that a crash forgets are taken again.
 const asyncCommit = `select set_config('synchronous_commit', 'off', true)`
 
 // write ends the turn, unless it took so long that another lane has begun one, or the step was reset.
-func (a *attempt) write(ctx context.Context, turn time.Time, speed float64, all []taken) error {
+func (a *attempt) write(ctx context.Context, turn time.Time, speed, base float64, all []taken) error {
 	var names, problems, messages []string
 	var readings []*float64
 	var maxima []float64
@@ -224,7 +224,7 @@ func (a *attempt) write(ctx context.Context, turn time.Time, speed float64, all 
 	}
 	var b pgx.Batch
 	b.Queue(asyncCommit)
-	b.Queue(`with turn as (update contraflow.backfill_control set read_at = clock_timestamp(), speed = $4
+	b.Queue(`with turn as (update contraflow.backfill_control set read_at = clock_timestamp(), speed = $4, base = $12
 			where plan = $1 and step = $2 and read_at = $3 returning plan, step),
 		gone as (delete from contraflow.backfill_reading r using turn t where r.plan = t.plan and r.step = t.step and r.name <> all($5::text[]))
 		insert into contraflow.backfill_reading (plan, step, name, reading, maximum, holding, calm, problem, message)
@@ -232,7 +232,7 @@ func (a *attempt) write(ctx context.Context, turn time.Time, speed float64, all 
 			unnest($5::text[], $6::float8[], $7::float8[], $8::boolean[], $9::integer[], $10::text[], $11::text[]) r
 		on conflict (plan, step, name) do update set reading = excluded.reading, maximum = excluded.maximum, holding = excluded.holding,
 			calm = excluded.calm, problem = excluded.problem, message = excluded.message, read_at = excluded.read_at`,
-		a.spec.Plan, a.spec.Step, turn, speed, names, readings, maxima, holding, calm, problems, messages)
+		a.spec.Plan, a.spec.Step, turn, speed, names, readings, maxima, holding, calm, problems, messages, base)
 	return a.conn.SendBatch(ctx, &b).Close()
 }
 
@@ -298,20 +298,21 @@ func (p *Protect) read(ctx context.Context) taken {
 
 // steer chooses the speed by the protected latency. That is high only because the speed is: it holds the lanes where it cannot
 // be read, and as long after that as a throttle.
-func (a *attempt) steer(r, former taken, speed float64) (taken, float64) {
+func (a *attempt) steer(r, former taken, speed, base float64) (taken, float64, float64) {
 	bound := r.Max
 	r.Max = math.Inf(1)
 	r = r.judge(former)
 	r.Max = bound
 	if r.Reading.Reading == nil {
-		return r, speed
+		return r, speed, base
 	}
 	if former.Name == "" || former.age > a.spec.outOfDate() {
-		speed = 0 // what was right then may be too much now
+		speed, base = 0, 0 // what was right then may be too much now
 	}
-	next := nextSpeed(speed, time.Duration(*r.Reading.Reading*float64(time.Second)), a.spec.Protect.Max, a.control.lanes)
+	base = nextBase(base, *r.Reading.Reading)
+	next := nextSpeed(speed, base, *r.Reading.Reading, bound, a.control.lanes)
 	if reason := a.holding(); speed > 0 && reason != "" && !strings.HasPrefix(reason, HoldingProtect) {
 		next = min(next, speed) // a good latency is no proof of a speed that nobody drove
 	}
-	return r, next
+	return r, next, base
 }

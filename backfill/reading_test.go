@@ -100,9 +100,9 @@ func TestTheProtectedLatency(t *testing.T) {
 	a := &attempt{spec: Spec{Protect: p}}
 	a.control.lanes = 4
 	former := taken{}
-	speed := 0.0
+	speed, base := 0.0, 0.0
 	step := func() taken {
-		former, speed = a.steer(p.read(t.Context()), former, speed)
+		former, speed, base = a.steer(p.read(t.Context()), former, speed, base)
 		a.control.held, a.control.speed = "", speed
 		if former.Holding {
 			a.control.held = former.message()

@@ -36,6 +36,7 @@ create table contraflow.backfill_control (
     rows_per_second integer not null default 0 check (rows_per_second >= -1), -- all lanes together; 0: as the plan says; -1: no cap
     read_at timestamptz not null default '-infinity', -- when the readings below were taken; ahead of the clock while a lane takes them
     speed real not null default 0,      -- under protect: how many lanes' worth of work may run; 0: not chosen yet
+    base double precision not null default 0, -- under protect: the application's own latency, in seconds; 0: not known yet
     vacuumed bigint not null default 0, -- rows changed by all lanes when the table was last vacuumed
     heap_bytes bigint not null default 0, -- of the table when the step began
     growth real not null default 0,     -- bytes of a new row version for each of an old one; 0: not known yet
