@@ -91,7 +91,7 @@ func (a *Activities) ProveBackfill(ctx context.Context, in BackfillInput) (Backf
 }
 
 // ControlBackfill writes the control row, which every lane reads with every chunk. It does so beside the lanes' pool, all of
-// whose connections they may hold.
+// whose connections they may hold, and beside statements that take long.
 func (a *Activities) ControlBackfill(ctx context.Context, in ControlInput) error {
 	defer beat(ctx, nothing)()
 	db, err := a.database(ctx, in.Origin)
@@ -102,7 +102,7 @@ func (a *Activities) ControlBackfill(ctx context.Context, in ControlInput) error
 }
 
 func (a *Activities) control(ctx context.Context, db *Database, o Origin, c Control) error {
-	return a.engine(db.pool).SetControl(ctx, o.Plan, o.Step, backfill.Control{Paused: c.Paused, RowsPerSecond: c.RowsPerSecond})
+	return a.engine(db.control).SetControl(ctx, o.Plan, o.Step, backfill.Control{Paused: c.Paused, RowsPerSecond: c.RowsPerSecond})
 }
 
 // ResetBackfill forgets the checkpoints; when it returns, no attempt that still runs can change a row.

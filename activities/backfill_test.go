@@ -129,6 +129,23 @@ func TestPauseHoldsALaneAndResumeLetsItGo(t *testing.T) {
 	require.Equal(t, 100, b.filled(t))
 }
 
+// Four long statements once kept a pause from reaching the lanes.
+func TestControlDoesNotWaitForLongStatements(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun, in := b.rows(t, 10, "")
+	b.prepare(t, in)
+	for range workConns {
+		conn, err := b.acts.Databases["shop"].pool.Acquire(t.Context())
+		require.NoError(t, err)
+		defer conn.Release()
+	}
+	b.control(t, in, true, 7)
+	require.Equal(t, "true 7", one[string](t, b, "select paused::text || ' ' || rows_per_second from contraflow.backfill_control"))
+	_, err := run[any](t, b, b.acts.Audit, AuditInput{Origin: begun.origin("fill"), Events: []AuditEvent{{Key: "pause/1", Event: "pause"}}}, call{})
+	require.NoError(t, err)
+}
+
 func TestControlDoesNotWaitForTheLanesConnections(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

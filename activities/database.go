@@ -19,12 +19,19 @@ const (
 	// backfillConns is one for each of the 64 lanes that a backfill may have, and two for preparation and proof beside them.
 	// They are opened as lanes need them.
 	backfillConns = 66
+	// workConns is for statements that may take long, of all migrations of a target that one worker runs: a schema change or a
+	// proof of each, and its health checks beside it.
+	workConns = 16
+	// controlConns is for what takes milliseconds and must never queue behind those: pauses on their way to the lanes, claims,
+	// and what people have said.
+	controlConns = 4
 )
 
 // Database is one target: pools for its kinds of work, connected at first use.
 type Database struct {
-	pool     *pgxpool.Pool // ledger, health, verification, schema changes
+	pool     *pgxpool.Pool // health, verification, schema changes
 	backfill *pgxpool.Pool
+	control  *pgxpool.Pool // of lanes, and the ledger
 	ledger   *ledger.Ledger
 
 	mu        sync.Mutex
@@ -33,24 +40,32 @@ type Database struct {
 
 // OpenDatabase makes the pools of a target. It fails only if the dsn is malformed.
 func OpenDatabase(ctx context.Context, dsn string) (*Database, error) {
-	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow"})
-	if err != nil {
-		return nil, err
+	db := new(Database)
+	for _, p := range []struct {
+		pool     **pgxpool.Pool
+		settings pg.Settings
+	}{
+		{&db.pool, pg.Settings{ApplicationName: "contraflow", MaxConns: workConns}},
+		{&db.backfill, pg.Settings{ApplicationName: "contraflow backfill", LockTimeout: chunkLockTimeout, StatementTimeout: chunkTimeout, MaxConns: backfillConns}},
+		{&db.control, pg.Settings{ApplicationName: "contraflow", MaxConns: controlConns}},
+	} {
+		var err error
+		if *p.pool, err = pg.Open(ctx, dsn, p.settings); err != nil {
+			db.Close()
+			return nil, err
+		}
 	}
-	lanes, err := pg.Open(ctx, dsn, pg.Settings{
-		ApplicationName: "contraflow backfill", LockTimeout: chunkLockTimeout, StatementTimeout: chunkTimeout, MaxConns: backfillConns,
-	})
-	if err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return &Database{pool: pool, backfill: lanes, ledger: ledger.New(pool)}, nil
+	db.ledger = ledger.New(db.control)
+	return db, nil
 }
 
 // Close releases the connections.
 func (db *Database) Close() {
-	db.backfill.Close()
-	db.pool.Close()
+	for _, pool := range []*pgxpool.Pool{db.pool, db.backfill, db.control} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
 }
 
 // ready installs contraflow's own tables, once per process.
