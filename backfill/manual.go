@@ -21,7 +21,7 @@ func (e *Engine) InspectManual(ctx context.Context, m Manual) error {
 		return err
 	}
 	doing := m.spec().name() + ": check the condition"
-	if err := e.selfContained(ctx, doing, query); err != nil {
+	if err := e.selfContained(ctx, doing, query, 0); err != nil {
 		return err
 	}
 	rows, err := e.pool.Query(ctx, "explain "+query)

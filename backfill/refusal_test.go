@@ -16,7 +16,9 @@ func TestParametersInExpressionsAreRefused(t *testing.T) {
 	condition.Where = "id = any($1)"
 	unused.Where = "id > $2::bigint and $1::text is null"
 	value.Set = []backfill.Assignment{{Column: "label", Expr: "$1"}} // would be the key of the chunk
-	for title, spec := range map[string]backfill.Spec{"where": condition, "two": unused, "set": value, "transform": transformed} {
+	throttled := counting("numbers")
+	throttled.Throttles = []backfill.Throttle{{Name: "queue", Signal: backfill.Query, Query: "select count(*) from numbers where n = $2", Max: 1}}
+	for title, spec := range map[string]backfill.Spec{"throttle": throttled, "where": condition, "two": unused, "set": value, "transform": transformed} {
 		_, err := b.Inspect(t.Context(), spec)
 		require.ErrorIs(t, err, backfill.ErrSpec, title)
 		require.ErrorContains(t, err, "parameter", title)

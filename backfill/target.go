@@ -85,7 +85,7 @@ func (e *Engine) inspect(ctx context.Context, spec Spec) (Target, table, error) 
 		}
 	}
 	checking := spec.name() + ": check the expressions of set and where on " + s.table
-	if err := e.selfContained(ctx, checking, s.plain(t)); err != nil {
+	if err := e.selfContained(ctx, checking, s.plain(t), 0); err != nil {
 		return Target{}, table{}, err
 	}
 	if err := e.check(ctx, s, t); err != nil {
@@ -112,9 +112,9 @@ func (s statements) plain(t table) string {
 	return fmt.Sprintf("update %s set %s where (\n%s\n)", s.table, s.set, where)
 }
 
-// selfContained has Postgres parse a statement, and refuses one that asks for parameters: a backfill gives none of its own, and
-// those that its statements have would be taken for them.
-func (e *Engine) selfContained(ctx context.Context, doing, sql string) error {
+// selfContained has Postgres parse a statement, and refuses one that asks for more parameters than are given: an expression has
+// none of its own, and those of a chunk would be taken for them.
+func (e *Engine) selfContained(ctx context.Context, doing, sql string, given int) error {
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
 		return e.failed(ctx, rowError(doing, err))
@@ -124,7 +124,7 @@ func (e *Engine) selfContained(ctx context.Context, doing, sql string) error {
 	if err != nil {
 		return e.failed(ctx, planError(doing, err))
 	}
-	if len(parsed.ParamOIDs) > 0 {
+	if len(parsed.ParamOIDs) > given {
 		return fmt.Errorf("%s: %w: an expression holds a parameter ($%d), for which nothing is given; write the value itself", doing, ErrSpec, len(parsed.ParamOIDs))
 	}
 	return nil

@@ -74,13 +74,17 @@ func (e *Engine) inspectThrottles(ctx context.Context, spec Spec, table string) 
 		if t.Signal != Query {
 			continue
 		}
+		doing := fmt.Sprintf("%s: check the query of throttle %q", spec.name(), t.name())
+		if err := e.selfContained(ctx, doing, t.statement(), 1); err != nil {
+			return err
+		}
 		rows, err := e.pool.Query(ctx, "explain "+t.statement(), table)
 		if err == nil {
 			rows.Close()
 			err = rows.Err()
 		}
 		if err != nil {
-			return e.failed(ctx, planError(fmt.Sprintf("%s: check the query of throttle %q", spec.name(), t.name()), err))
+			return e.failed(ctx, planError(doing, err))
 		}
 	}
 	return nil
