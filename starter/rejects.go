@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,6 +29,8 @@ const (
 	listTimeout = 30 * time.Second
 	// planTimeout is for a worker that has to replay a history first.
 	planTimeout = 5 * time.Second
+	// lateAnswer is when a person begins to wonder. A reject takes milliseconds.
+	lateAnswer = 10 * time.Second
 )
 
 const undefinedTable = "42P01" // SQLSTATE
@@ -104,18 +107,21 @@ func (a *app) rejects(ctx context.Context, id string, f rejectsFlags) error {
 
 // locate asks the migration for its plan and its database.
 func (a *app) locate(ctx context.Context, id string, f *rejectsFlags) error {
-	const otherwise = "say it yourself with --plan NAME --database NAME"
-	return a.connected(ctx, func(c client.Client) error {
+	err := a.connected(ctx, func(c client.Client) error {
 		s, err := watch.Fetch(ctx, c, id, "")
 		if err != nil {
-			return fmt.Errorf("%w; if Temporal does not know it any more, %s", err, otherwise)
+			return err
 		}
 		if s.Status == nil || s.Status.Database == "" {
-			return fmt.Errorf("migration %s can't tell its plan and its database now, for no worker answers or it never began: %s", id, otherwise)
+			return fmt.Errorf("migration %s can't tell its plan and its database now: no worker answers, or it never began", id)
 		}
 		f.plan, f.database = s.Status.Plan, s.Status.Database
 		return nil
 	})
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &hintedError{err, "It can do without Temporal: say --plan NAME --database NAME"}
 }
 
 // rejectTable aligns the columns. Keys are quoted as far as a terminal or a reader could be misled.
@@ -175,12 +181,16 @@ func (a *app) retryRejects(ctx context.Context, c client.Client, id string) erro
 		return watch.Explain(err, "try the rejects of migration "+id)
 	}
 	var done signals.RejectsRetried
-	if err := run.Get(ctx, &done); err != nil {
+	if err := a.wait(ctx, run, queue, &done); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if failed, ok := errors.AsType[*temporal.ApplicationError](err); ok {
-			return fmt.Errorf("the rejects of migration %s could not be tried: %s", id, failed.Message())
+			err := fmt.Errorf("the rejects of migration %s could not be tried: %s", id, failed.Message())
+			if failed.HasDetails() && failed.Details(&done) == nil && done.Tried > 0 {
+				return &hintedError{err, "Besides: " + retriedText(done)}
+			}
+			return err
 		}
 		return watch.Explain(err, "try the rejects of migration "+id)
 	}
@@ -191,6 +201,21 @@ func (a *app) retryRejects(ctx context.Context, c client.Client, id string) erro
 		return &endedError{exitError}
 	}
 	return nil
+}
+
+// wait for the result, and say so where it takes long: a worker may have died, and the rest is waiting for another one.
+func (a *app) wait(ctx context.Context, run client.WorkflowRun, queue string, done *signals.RejectsRetried) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run.Get(ctx, done) }()
+	late := time.NewTimer(lateAnswer)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		fmt.Fprintf(a.stderr, "Still waiting: many rows take their time, but see that a worker runs on task queue %s. Ctrl-C ends the waiting alone.\n", queue)
+	}
+	return <-ended
 }
 
 func retriedText(done signals.RejectsRetried) string {
@@ -206,6 +231,7 @@ func retriedText(done signals.RejectsRetried) string {
 
 // planOf asks a migration for the plan that it runs, and finds its task queue.
 func planOf(ctx context.Context, c client.Client, id string) (running signals.RunningPlan, queue string, err error) {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
 	s, err := watch.Fetch(ctx, c, id, "") // follows runs that continued as new
@@ -215,6 +241,9 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 	if s.Outcome == watch.RolledBack {
 		return running, "", fmt.Errorf("migration %s was rolled back: there is nothing left to fill. Start its plan again", id)
 	}
+	if rollingBack(s) {
+		return running, "", fmt.Errorf("migration %s is being rolled back: what would be filled goes again. Start its plan again afterwards", id)
+	}
 	described, err := c.DescribeWorkflowExecution(ctx, s.ID, s.RunID)
 	if err != nil {
 		return running, "", watch.Explain(err, "look at migration "+id)
@@ -223,11 +252,24 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 	if err == nil {
 		err = answer.Get(&running)
 	}
-	if _, refused := errors.AsType[*serviceerror.QueryFailed](err); refused {
+	_, refused := errors.AsType[*serviceerror.QueryFailed](err)
+	_, nobody := errors.AsType[*serviceerror.FailedPrecondition](err) // no worker has asked for work lately
+	switch {
+	case err == nil:
+		return running, described.GetExecutionConfig().GetTaskQueue().GetName(), nil
+	case whole.Err() != nil:
+		return running, "", whole.Err()
+	case refused:
 		return running, "", fmt.Errorf("migration %s has no plan to fill rows by: %s", id, err)
-	}
-	if err != nil {
+	case nobody || ctx.Err() != nil:
 		return running, "", fmt.Errorf("no worker answers for migration %s: start one, then try again", id)
 	}
-	return running, described.GetExecutionConfig().GetTaskQueue().GetName(), nil
+	return running, "", watch.Explain(err, "ask migration "+id+" for its plan")
+}
+
+// rollingBack tells it also where the rollback is stuck or paused.
+func rollingBack(s watch.Snapshot) bool {
+	return s.Status != nil && (s.Status.State == signals.RollingBack || slices.ContainsFunc(s.Status.Steps, func(step signals.StepStatus) bool {
+		return step.State == signals.StepCompensating || step.State == signals.StepCompensated
+	}))
 }

@@ -36,8 +36,13 @@ func TestRejectsSayWhatIsMissing(t *testing.T) {
 	folder := t.TempDir()
 	a := call(t, "rejects", "nobody-knows-it", "--config", filepath.Join(folder, "worker.yaml"))
 	require.Equal(t, exitError, a.code)
-	require.Contains(t, a.stderr, "no such migration")
-	require.Contains(t, a.stderr, "--plan NAME --database NAME")
+	const hint = "\nIt can do without Temporal: say --plan NAME --database NAME\n"
+	require.Equal(t, "look at migration nobody-knows-it: no such migration in namespace default at "+server.Address()+". See what there is: contraflow list"+hint, a.stderr)
+
+	a = callAt(t, "127.0.0.1:1", "rejects", "p")
+	require.Equal(t, exitError, a.code)
+	require.Contains(t, a.stderr, "127.0.0.1:1")
+	require.Contains(t, a.stderr, hint)
 
 	a = call(t, "rejects", "p", "--plan", "p", "--database", "shop", "--config", filepath.Join(folder, "worker.yaml"))
 	require.Equal(t, exitError, a.code)
@@ -53,17 +58,26 @@ func TestRejectsSayWhatIsMissing(t *testing.T) {
 func retried(_ workflow.Context, in signals.RunningPlan) (signals.RejectsRetried, error) {
 	switch in.Plan.Name {
 	case "retry-broken":
-		return signals.RejectsRetried{}, temporal.NewNonRetryableApplicationError("no such column", "Backfill", nil)
+		return signals.RejectsRetried{}, temporal.NewNonRetryableApplicationError("step fill: no such column", "Rejects", nil, signals.RejectsRetried{})
+	case "retry-partly":
+		return signals.RejectsRetried{}, temporal.NewNonRetryableApplicationError("step fill: no such column", "Rejects", nil, signals.RejectsRetried{Tried: 2, Filled: 2})
 	case "retry-none":
 		return signals.RejectsRetried{}, nil
 	}
 	return signals.RejectsRetried{Tried: 4, Filled: 1, Left: 2}, nil
 }
 
+func state(plan string) signals.State {
+	if plan == "retry-undone" {
+		return signals.RollingBack
+	}
+	return signals.Waiting
+}
+
 // waiting stands in for a migration that waits.
 func waiting(ctx workflow.Context, in signals.Input) error {
 	if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.Status, error) {
-		return signals.Status{Plan: in.Name, State: signals.Waiting}, nil
+		return signals.Status{Plan: in.Name, State: state(in.Name)}, nil
 	}); err != nil {
 		return err
 	}
@@ -89,7 +103,9 @@ func TestRetryingRejectsTellsWhatIsLeft(t *testing.T) {
 	}{
 		"retry-some":   {exitError, "4 tried: 1 filled, 2 left, 1 needed nothing any more.\n"},
 		"retry-none":   {exitOK, "No row is set aside.\n"},
-		"retry-broken": {exitError, "the rejects of migration retry-broken could not be tried: no such column\n"},
+		"retry-broken": {exitError, "the rejects of migration retry-broken could not be tried: step fill: no such column\n"},
+		"retry-partly": {exitError, "the rejects of migration retry-partly could not be tried: step fill: no such column\nBesides: 2 tried: 2 filled, 0 left.\n"},
+		"retry-undone": {exitError, "migration retry-undone is being rolled back: what would be filled goes again. Start its plan again afterwards\n"},
 	} {
 		require.Zero(t, call(t, "start", id, "--task-queue", queue, "--by", "carol").code)
 		a := call(t, "retry-rejects", id)

@@ -29,6 +29,14 @@ type endedError struct{ code int }
 
 func (e *endedError) Error() string { return fmt.Sprintf("ended with code %d", e.code) }
 
+// hintedError is an error with a way round it, told after it on a line of its own.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e *hintedError) Unwrap() error { return e.error }
+
 // failure is an error as JSON.
 type failure struct {
 	Error    string         `json:"error"`
@@ -66,6 +74,9 @@ func (a *app) report(err error) int {
 
 // explain says what happened and what to do, without the wire's noise.
 func (a *app) explain(err error) string {
+	if hinted, ok := errors.AsType[*hintedError](err); ok {
+		return a.explain(hinted.error) + "\n" + hinted.hint
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "Interrupted. A migration that was started goes on."
