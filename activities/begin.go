@@ -25,6 +25,10 @@ func (a *Activities) Begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if errors.Is(err, pg.ErrSettings) { // for a person to mend; later it may also be a pooler that was put in between for a while
 		return Begun{}, permanent("Database", "%s", text(err))
 	}
+	// For a person to start another worker. Later it is one of several that was built without it, and another goes on.
+	if errors.Is(err, backfill.ErrNoTransform) {
+		return Begun{}, permanent("Backfill", "%s", text(err))
+	}
 	return begun, fail(ctx, err)
 }
 

@@ -1,11 +1,13 @@
 package activities
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 )
 
@@ -17,6 +19,28 @@ const (
 // protecting is a backfill that reads a latency by this query.
 func protecting(query string) string {
 	return "  - name: fill\n    backfill: {table: customers, set: {street: address}, where: street is null, pace: {protect: {max: 20ms, sql: {query: \"" + query + "\"}}}}\n"
+}
+
+// A worker built without the transform must not roll back what others have half done.
+func TestAMissingTransformIsRefusedAtTheStartAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, in := b.rows(t, 3, "")
+	in.Backfill.Set, in.Backfill.Transform = nil, "split"
+	b.acts.Transforms = map[string]backfill.Transform{"split": {Read: []string{"address"}, Write: []string{"street"},
+		Rows: func(_ context.Context, rows [][]any) ([][]any, error) { return rows, nil }}}
+	in.Lane = b.prepare(t, in).Lanes[0]
+	b.acts.Transforms = nil
+	_, err := b.lane(t, in, call{})
+	requireRetryable(t, err, "split")
+	_, err = run[any](t, b, b.acts.PrepareBackfill, in, call{})
+	requireRetryable(t, err, "split")
+	_, err = run[any](t, b, b.acts.ProveBackfill, in, call{})
+	requireRetryable(t, err, "split")
+
+	b.edit(t, "shop/plan.yaml", "set: {street: address}", "transform: split")
+	_, err = b.begin(t, "p", "run-1")
+	requirePermanent(t, err, "Backfill", "step fill", "split")
 }
 
 func TestBeginJudgesTriggersAndLatencies(t *testing.T) {
