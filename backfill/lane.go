@@ -81,7 +81,7 @@ func (e *Engine) RunLane(ctx context.Context, spec Spec, lane int, o LaneOptions
 	if err == nil && o.Help {
 		err = a.help(ctx)
 	}
-	if errors.Is(err, ErrContended) {
+	if err != nil && a.lost > 0 && ctx.Err() == nil {
 		a.remember(ctx)
 	}
 	return walked, e.failed(ctx, err)
@@ -300,7 +300,7 @@ func (a *attempt) giveWay(ctx context.Context, why string, err error) error {
 // remember the pace, so that the next attempt does not begin with a chunk that is known not to get through. That it may fail
 // costs some tries.
 func (a *attempt) remember(ctx context.Context) {
-	_, _ = a.conn.Exec(ctx, "update contraflow.backfill_lane set chunk_rows = $5 where plan = $1 and step = $2 and lane = $3 and fence = $4",
+	_, _ = a.engine.pool.Exec(ctx, "update contraflow.backfill_lane set chunk_rows = $5 where plan = $1 and step = $2 and lane = $3 and fence = $4",
 		a.spec.Plan, a.spec.Step, a.lane, a.fence, a.pace.rows)
 }
 

@@ -10,7 +10,7 @@ import (
 
 const (
 	// vacuumSlack is what the heap may take beyond its size once it is rewritten, as a share of that.
-	vacuumSlack = 1.0 / 16
+	vacuumSlack = 1.0 / 48
 	// lastVacuum is the share of the table behind which no more room is made: it would not be used any more.
 	lastVacuum = 0.98
 	// gentleVacuum is autovacuum's default cost delay (autovacuum_vacuum_cost_delay), for a vacuum under Protect.
@@ -42,9 +42,16 @@ func (a *attempt) vacuum(ctx context.Context) error {
 	a.report(HoldingVacuum)
 	err = a.vacuumNow(ctx)
 	if _, contended := contention(err); contended && ctx.Err() == nil {
-		return nil // the next turn comes
+		return a.passTurn(ctx)
 	}
 	return err
+}
+
+// passTurn leaves the turn to whoever walks the next chunk: somebody else is at the table, autovacuum as a rule.
+func (a *attempt) passTurn(ctx context.Context) error {
+	_, err := a.conn.Exec(ctx, "update contraflow.backfill_control set vacuumed = $4 where plan = $1 and step = $2 and vacuumed = $3",
+		a.spec.Plan, a.spec.Step, a.control.rows, a.control.vacuumed)
+	return rowError(a.doing("leave its turn to vacuum"), err)
 }
 
 // heap is how the table grows while it is changed, in shares of its size at the beginning.
@@ -89,7 +96,13 @@ func (a *attempt) vacuumNow(ctx context.Context) error {
 	if a.spec.Protect != nil {
 		delay = gentleVacuum
 	}
-	_, err := a.conn.Exec(ctx, "select set_config('statement_timeout', '0', false), set_config('vacuum_cost_delay', $1, false)", delay)
+	// VACUUM itself tells by a mere warning that it has skipped the table.
+	_, err := a.conn.Exec(ctx, "begin; lock table "+a.statements.table+" in share update exclusive mode nowait; commit", pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		_, _ = a.conn.Exec(ctx, "rollback") // a connection that cannot is closed by the pool
+		return rowError(a.doing("vacuum the table"), err)
+	}
+	_, err = a.conn.Exec(ctx, "select set_config('statement_timeout', '0', false), set_config('vacuum_cost_delay', $1, false)", delay)
 	if err == nil {
 		_, err = a.conn.Exec(ctx, "vacuum (skip_locked, index_cleanup off, truncate off) "+a.statements.table, pgx.QueryExecModeSimpleProtocol)
 	}

@@ -16,7 +16,7 @@ const (
 	protectedTime = 30 * time.Second
 	// tolerated is the latency to protect, relative to the idle one: below the mark of twice, because what is measured over the
 	// whole time also holds the moments at which the engine has overstepped it and goes back.
-	tolerated = 1.6
+	tolerated = 1.75
 )
 
 // errEnough ends a run that has been measured for long enough.
