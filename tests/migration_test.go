@@ -141,8 +141,13 @@ func (b *bundle) ended(result any) error {
 // history of one run; the latest when run is "".
 func (b *bundle) history(run string) *historypb.History {
 	b.t.Helper()
+	return b.historyOf(b.plan.Name, run)
+}
+
+func (b *bundle) historyOf(id, run string) *historypb.History {
+	b.t.Helper()
 	h := &historypb.History{}
-	events := b.temporal.GetWorkflowHistory(b.t.Context(), b.plan.Name, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := b.temporal.GetWorkflowHistory(b.t.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
 		require.NoError(b.t, err)

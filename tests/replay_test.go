@@ -31,6 +31,7 @@ const corpus = "replay"
 func replay(h *historypb.History) error {
 	replayer := worker.NewWorkflowReplayer()
 	replayer.RegisterWorkflowWithOptions(workflows.Migration, workflow.RegisterOptions{Name: signals.Workflow})
+	replayer.RegisterWorkflowWithOptions(workflows.RetryRejects, workflow.RegisterOptions{Name: signals.RetryRejectsWorkflow})
 	return replayer.ReplayWorkflowHistory(temporalserver.Quiet(), h)
 }
 
@@ -72,15 +73,19 @@ func (b *bundle) keep(name, firstRun string) {
 	b.t.Helper()
 	runs := b.runs(firstRun)
 	for i, run := range runs {
-		h := b.history(run)
-		require.NoError(b.t, replay(h))
 		file := name
 		if len(runs) > 1 {
 			file = fmt.Sprintf("%s-%02d", name, i+1)
 		}
-		if *record {
-			require.NoError(b.t, os.WriteFile(filepath.Join(corpus, file+".json"), portable(b.t, h), 0o644))
-		}
+		b.keepHistory(file, b.history(run))
+	}
+}
+
+func (b *bundle) keepHistory(file string, h *historypb.History) {
+	b.t.Helper()
+	require.NoError(b.t, replay(h))
+	if *record {
+		require.NoError(b.t, os.WriteFile(filepath.Join(corpus, file+".json"), portable(b.t, h), 0o644))
 	}
 }
 

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,12 @@ import (
 func withTrigger(p *plan.Plan) {
 	p.Steps[p.StepIndex("fill")].Backfill.Sync = plan.SyncTrigger
 	p.Guard.Checks = p.Guard.Checks[:1] // the other looks at writes from before the trigger too
+}
+
+// withPeople adds rows that people do, and have done already, to the example with a trigger.
+func withPeople(p *plan.Plan) {
+	withTrigger(p)
+	p.Steps = slices.Insert(p.Steps, p.StepIndex("fill")+1, plan.Step{Name: "by-hand", Backfill: &plan.Backfill{Table: "customers", Manual: true, Where: "street is null"}})
 }
 
 // oldShape is an application that writes addresses alone, again and again, until end is called, and leaves them as it found
@@ -56,9 +63,9 @@ func (b *bundle) triggers() int64 {
 
 func TestASyncTriggerKeepsAnOldApplicationRightUntilItsColumnsGo(t *testing.T) {
 	t.Parallel()
-	b := setup(t, options{edit: withTrigger})
+	b := setup(t, options{edit: withPeople})
 	end := b.oldShape()
-	b.migrate()
+	run := b.migrate()
 	b.approve("cutover") // proven while it writes
 	b.asks("contract")
 	require.Positive(t, b.triggers())
@@ -73,6 +80,7 @@ func TestASyncTriggerKeepsAnOldApplicationRightUntilItsColumnsGo(t *testing.T) {
 	require.Equal(t, b.rows, b.count(`select count(*) from customers
 		where street_number = (id % 999)::text and street = 'Some Street Number ' || (id % 1000)`))
 	b.requireNothingKept()
+	b.keep("sync", run.GetRunID())
 }
 
 func TestARollbackTakesTheSyncTriggerAway(t *testing.T) {
