@@ -254,6 +254,7 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 	}
 	_, refused := errors.AsType[*serviceerror.QueryFailed](err)
 	_, nobody := errors.AsType[*serviceerror.FailedPrecondition](err) // no worker has asked for work lately
+	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)     // Temporal gives up somewhat before us
 	switch {
 	case err == nil:
 		return running, described.GetExecutionConfig().GetTaskQueue().GetName(), nil
@@ -261,7 +262,7 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 		return running, "", whole.Err()
 	case refused:
 		return running, "", fmt.Errorf("migration %s has no plan to fill rows by: %s", id, err)
-	case nobody || ctx.Err() != nil:
+	case nobody || late || ctx.Err() != nil:
 		return running, "", fmt.Errorf("no worker answers for migration %s: start one, then try again", id)
 	}
 	return running, "", watch.Explain(err, "ask migration "+id+" for its plan")

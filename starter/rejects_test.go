@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -87,6 +88,25 @@ func waiting(ctx workflow.Context, in signals.Input) error {
 		return err
 	}
 	return workflow.Sleep(ctx, time.Hour)
+}
+
+func TestRetryingRejectsNeedsAWorkerThatKnowsThePlan(t *testing.T) {
+	t.Parallel()
+	_, err := dial(t).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retry-alone", TaskQueue: "retry-alone"}, signals.Workflow, signals.Input{Name: "retry-alone"})
+	require.NoError(t, err)
+	a := call(t, "retry-rejects", "retry-alone")
+	require.Equal(t, exitError, a.code)
+	require.Equal(t, "no worker answers for migration retry-alone: start one, then try again\n", a.stderr)
+
+	startWorker(t, "retry-planless") // of a workflow without the query
+	startStub(t, "retry-planless")
+	a = call(t, "retry-rejects", "retry-planless")
+	require.Equal(t, exitError, a.code)
+	require.Contains(t, a.stderr, "migration retry-planless has no plan to fill rows by")
+
+	a = callAt(t, "127.0.0.1:1", "retry-rejects", "p")
+	require.Contains(t, a.stderr, "127.0.0.1:1")
+	require.NotContains(t, a.stderr, "no worker")
 }
 
 func TestRetryingRejectsTellsWhatIsLeft(t *testing.T) {
