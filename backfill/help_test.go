@@ -144,7 +144,7 @@ func TestAnInterleavedVacuumKeepsTheTableSmall(t *testing.T) {
 
 func TestAVacuumNeverWaitsForAnother(t *testing.T) {
 	t.Parallel()
-	b := setup(t, numbers(5_000))
+	b := setup(t, numbers(50_000))
 	// What autovacuum holds while it works on the table.
 	other := b.Connect(t)
 	tx, err := other.Begin(t.Context())
@@ -152,8 +152,18 @@ func TestAVacuumNeverWaitsForAnother(t *testing.T) {
 	_, err = tx.Exec(t.Context(), "lock table numbers in share update exclusive mode")
 	require.NoError(t, err)
 	spec := counting("numbers")
-	spec.Vacuum, spec.ChunkRows = true, 100
-	b.run(t, spec)
+	spec.Vacuum, spec.ChunkRows, spec.ChunkTime = true, 200, 2*time.Millisecond
+	_, err = b.Prepare(t.Context(), spec)
+	require.NoError(t, err)
+	turns := 0
+	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{Report: func(p backfill.Progress) {
+		if p.Holding == backfill.HoldingVacuum {
+			turns++
+		}
+	}})
+	require.NoError(t, err)
+	require.Positive(t, turns, "no lane has tried to")
+	require.Zero(t, scalar[int64](t, b, "select vacuumed from contraflow.backfill_control"), "the turn is still to be taken")
 	require.Zero(t, scalar[int64](t, b, "select pg_stat_get_vacuum_count('numbers'::regclass)"))
 	require.Equal(t, "20s", scalar[string](t, b, "show statement_timeout"), "the connection's own settings are back")
 }
