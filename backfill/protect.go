@@ -40,6 +40,8 @@ const (
 	startSpeed, floorSpeed = 0.1, 0.02
 	// leastExcess that is aimed at, as a share of the bound, where the application alone takes nearly all of it.
 	leastExcess = 0.05
+	// leastReading, in seconds, that any latency counts as.
+	leastReading = 1e-9
 	// chunkShare of the bound is what a chunk may take: who meets a row that it has locked waits that much longer at most, and
 	// a chunk that takes twice as long as aimed still leaves half of the bound.
 	chunkShare = 0.25
@@ -47,8 +49,10 @@ const (
 	minChunkTime = time.Millisecond
 )
 
-// nextBase is the lowest reading so far, in seconds; the first is taken before the first chunk. A base of 0 is not known yet.
+// nextBase is the lowest reading so far, in seconds; the first is taken before the first chunk. A base of 0 is not known yet, so
+// a reading of 0, which an application without requests may well give, counts as next to nothing.
 func nextBase(base, reading float64) float64 {
+	reading = max(reading, leastReading)
 	if base == 0 {
 		return reading
 	}
@@ -60,9 +64,9 @@ func nextSpeed(speed, base, reading, bound float64, lanes int) float64 {
 	if speed == 0 {
 		speed = startSpeed
 	}
-	step := targetShare * bound / max(reading, 1e-9)
+	step := targetShare * bound / max(reading, leastReading)
 	if reading <= bound {
-		step = math.Pow(max(targetShare*bound-base, leastExcess*bound)/max(reading-base, 1e-9), gain)
+		step = math.Pow(max(targetShare*bound-base, leastExcess*bound)/max(reading-base, leastReading), gain)
 	}
 	return min(max(speed*min(max(step, minStep), maxStep), floorSpeed), float64(max(lanes, 1)))
 }

@@ -21,7 +21,7 @@ type plant func(speed float64, n int) float64
 
 // steered is what happens under the controller: the reading of each period shows the speed of delay periods ago.
 func steered(p plant, speed float64, lanes, delay, periods int) (speeds, latencies []float64) {
-	base := p(0, 0) // the first reading is taken before the first chunk
+	base := nextBase(0, p(0, 0)) // the first reading is taken before the first chunk
 	for n := range periods {
 		seen := speed
 		if delay > 0 && len(speeds) > 0 {
@@ -62,12 +62,13 @@ func queue(service, share, perLane float64) plant {
 func TestProtectConverges(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]plant{
-		"linear":              linear(0.005, 0.020),
-		"mostly our own":      linear(0.0005, 0.040),
-		"mostly the shop's":   linear(0.030, 0.005),
-		"a queue":             queue(0.010, 0.3, 0.25),
-		"a busy queue":        queue(0.010, 0.6, 0.05),
-		"a queue far from it": queue(0.008, 0.1, 0.3),
+		"linear":               linear(0.005, 0.020),
+		"mostly our own":       linear(0.0005, 0.040),
+		"mostly the shop's":    linear(0.030, 0.005),
+		"nobody else is there": linear(0, 0.040),
+		"a queue":              queue(0.010, 0.3, 0.25),
+		"a busy queue":         queue(0.010, 0.6, 0.05),
+		"a queue far from it":  queue(0.008, 0.1, 0.3),
 	} {
 		for delay := range 3 {
 			t.Run(name, func(t *testing.T) {
