@@ -109,6 +109,44 @@ func (f *Files) SHA256(version uint, direction Direction) string {
 	return ""
 }
 
+// Script is one SQL file, as it was read.
+type Script struct {
+	Name      string // of the file, without its folder
+	Version   uint
+	Direction Direction
+	Text      string
+	// NoTransaction says that its one statement runs outside a transaction.
+	NoTransaction bool
+	// Statements in order; none if Problem.
+	Statements []Statement
+	// Problem is why the file can't be run, an ErrScript; nil if it can.
+	Problem error
+}
+
+// Statement of a script.
+type Statement struct {
+	Text string // as written, without its semicolon
+	Line int    // of its first word, from 1
+}
+
+// Script returns a file taken apart; ok is false if there is no such file.
+func (f *Files) Script(version uint, direction Direction) (s Script, ok bool) {
+	found := f.find(version, direction)
+	if found == nil {
+		return Script{}, false
+	}
+	s = Script{Name: found.name, Version: version, Direction: direction, Text: string(found.body), Problem: found.problem}
+	parsed, err := parseScript(s.Text)
+	if err != nil {
+		return s, true
+	}
+	s.NoTransaction = parsed.noTransaction
+	for _, st := range parsed.statements {
+		s.Statements = append(s.Statements, Statement{parsed.text[st.start:st.end], parsed.lineOfByte(st.start)})
+	}
+	return s, true
+}
+
 // Check tells whether a file can be run: nil, ErrMissing or ErrScript. It needs no database.
 func (f *Files) Check(version uint, direction Direction) error {
 	_, err := f.runnable(version, direction, "")

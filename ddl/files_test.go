@@ -105,3 +105,26 @@ type failing struct{}
 func (failing) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Join(fs.ErrPermission)}
 }
+
+func TestAScriptIsTakenApart(t *testing.T) {
+	t.Parallel()
+	files, err := ReadFiles(fstest.MapFS{
+		"1_a.up.sql":   {Data: []byte("-- contraflow: ignore ban-drop-column: nobody reads it\nbegin;\nalter table a drop b; -- why\n\n insert into a values ('x;') ;commit;")},
+		"1_a.down.sql": {Data: []byte("-- contraflow: no-transaction\nvacuum a")},
+		"2_b.up.sql":   {Data: []byte("commit;")},
+	})
+	require.NoError(t, err)
+	s, ok := files.Script(1, Up)
+	require.True(t, ok)
+	require.Equal(t, []Statement{{"alter table a drop b", 3}, {"insert into a values ('x;')", 5}}, s.Statements)
+	require.Equal(t, "1_a.up.sql", s.Name)
+	require.False(t, s.NoTransaction)
+	s, ok = files.Script(1, Down)
+	require.True(t, ok)
+	require.True(t, s.NoTransaction)
+	s, ok = files.Script(2, Up)
+	require.True(t, ok)
+	require.ErrorIs(t, s.Problem, ErrScript)
+	_, ok = files.Script(2, Down)
+	require.False(t, ok)
+}

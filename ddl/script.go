@@ -11,6 +11,9 @@ const noTransactionHeader = directive + " no-transaction"
 
 const directive = "-- contraflow:"
 
+// ignoreDirective begins a comment that is for the linter alone.
+const ignoreDirective = directive + " ignore "
+
 // script is one SQL file, taken apart as far as running it safely needs.
 type script struct {
 	text          string // what to send; as long as the file, so that positions hold
@@ -58,7 +61,7 @@ func (s *script) readDirective() error {
 	}
 	for i, line := range strings.Split(head, "\n") {
 		line = strings.TrimSpace(line)
-		if !strings.HasPrefix(line, directive) {
+		if !strings.HasPrefix(line, directive) || strings.HasPrefix(line, ignoreDirective) {
 			continue
 		}
 		if i != 0 || line != noTransactionHeader {

@@ -12,8 +12,8 @@ const maxTokens = 64
 
 // statement is a part of a script between top-level semicolons; it has at least one token.
 type statement struct {
-	start  int // byte offset of its first token
-	tokens []token
+	start, end int // byte offsets: of its first token, and behind its last
+	tokens     []token
 }
 
 // token is a word in lower case, a quoted identifier as written, or one other character; string constants leave no token.
@@ -48,7 +48,7 @@ func split(text string) []statement {
 		switch {
 		case kind == blank:
 		case kind == constant:
-			// A statement can't begin with one, so it needs no token.
+			current.end = end // a statement can't begin with one, so it needs no token
 		case text[at:end] == ";" && parens == 0 && begin == 0:
 			finish()
 		default:
@@ -65,6 +65,7 @@ func split(text string) []statement {
 			if len(current.tokens) == 0 {
 				current.start = at
 			}
+			current.end = end
 			if len(current.tokens) < maxTokens || current.is("copy") { // whose way stands at the end
 				current.tokens = append(current.tokens, token{word, at, end})
 			}

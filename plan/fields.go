@@ -84,6 +84,8 @@ func (d *decoder) step(path string, n *yaml.Node) Step {
 			d.object(path, n, fields{
 				"to":           integer(d, &s.Migrate.To),
 				"irreversible": boolean(d, &s.Migrate.Irreversible),
+				"lockTimeout":  duration(d, &s.Migrate.LockTimeout),
+				"killBlockers": text(d, &s.Migrate.KillBlockers),
 			})
 		},
 		"flag": func(path string, n *yaml.Node) {

@@ -85,13 +85,6 @@ func (s Step) Verb() Verb {
 // Irreversible says that nothing undoes the step once it has run.
 func (s Step) Irreversible() bool { return s.Migrate != nil && s.Migrate.Irreversible }
 
-// Migrate brings the schema up to a version.
-type Migrate struct {
-	To uint `json:"to"`
-	// Irreversible marks the point of no return: after it nothing is compensated automatically.
-	Irreversible bool `json:"irreversible,omitempty"`
-}
-
 // Flag turns a boolean flag on, in stages.
 type Flag struct {
 	Key string `json:"key"`

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const migrations = "migrations: m\n"
 const flagScope = "flags: {project: p, environment: e}\n"
 
 // steps is a plan of these steps, written in flow style.
@@ -146,6 +147,22 @@ var rules = []rule{
 	{"anchors are refused", steps("{name: a, soak: &x 1s}"), "steps[0].soak: must be a duration such as 30s, 5m or 24h, not this (anchors, aliases, merges and tags of your own are not understood)", steps("{name: a, soak: 1s}")},
 	{"aliases are refused", "description: *x\nowner: o\n" + steps("{name: a, soak: 1s}"), "not YAML or JSON: unknown anchor 'x' referenced", "description: '*x'\n" + steps("{name: a, soak: 1s}")},
 	{"tags are refused", steps("{name: a, soak: !mine 1s}"), "steps[0].soak: must be a duration such as 30s, 5m or 24h, not this (anchors, aliases, merges and tags of your own are not understood)", steps("{name: a, soak: !!str 1s}")},
+
+	{"a lock timeout is counted in milliseconds", migrations + steps("{name: a, migrate: {to: 1, lockTimeout: 1us}}"),
+		"steps[0].migrate.lockTimeout: must be from 1ms to 1m0s: so long the application may queue behind the change at a time",
+		migrations + steps("{name: a, migrate: {to: 1, lockTimeout: 1ms}}")},
+	{"nobody queues behind a change for long", migrations + steps("{name: a, migrate: {to: 1, lockTimeout: 61s}}"),
+		"steps[0].migrate.lockTimeout: must be from 1ms to 1m0s: so long the application may queue behind the change at a time",
+		migrations + steps("{name: a, migrate: {to: 1, lockTimeout: 1m}}")},
+	{"only idle sessions are ended", migrations + steps("{name: a, migrate: {to: 1, killBlockers: active > 5m}}"),
+		`steps[0].migrate.killBlockers: must be of the form "idle in transaction > 5m"; other sessions are never ended`,
+		migrations + steps("{name: a, migrate: {to: 1, killBlockers: idle in transaction > 5m}}")},
+	{"sessions are ended after a while", migrations + steps("{name: a, migrate: {to: 1, killBlockers: idle in transaction > 5}}"),
+		"steps[0].migrate.killBlockers: must end in a duration of 1s or more, such as 5m",
+		migrations + steps("{name: a, migrate: {to: 1, killBlockers: idle in transaction > 1s}}")},
+	{"whose sessions are ended is said", migrations + steps("{name: a, migrate: {to: 1, killBlockers: ''}}"),
+		`steps[0].migrate.killBlockers: is empty: remove it, or say whose sessions may be ended, such as "idle in transaction > 5m"`,
+		migrations + steps("{name: a, migrate: {to: 1}}")},
 }
 
 func TestEachRuleRefusesAndAccepts(t *testing.T) {

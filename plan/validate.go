@@ -126,21 +126,6 @@ func (d *decoder) count(at string, keys ...string) (n int) {
 	return n
 }
 
-func (d *decoder) migrate(at string, p *Plan, m *Migrate, reached uint) {
-	if d.isBroken(at + ".to") {
-		return
-	}
-	switch {
-	case m.To == 0:
-		d.report(at+".to", "name the schema version to go to, 1 or more")
-	case m.To <= reached:
-		d.report(at+".to", "version %d is reached by an earlier step: versions only rise", m.To)
-	}
-	if p.Migrations == "" {
-		d.report(at, "the plan has no migrations folder: add `migrations: FOLDER` at the top")
-	}
-}
-
 func (d *decoder) flag(at string, p *Plan, f *Flag) {
 	d.required(at+".key", f.Key, "name the flag")
 	if p.Flags == nil {
