@@ -27,12 +27,12 @@ demo: build postgres $(tool)/temporal ## migrate a live shop on real servers: ma
 	@exec bin/devstack demo
 
 .PHONY: test
-test: tools postgres ## run all tests, with the race detector
+test: tools postgres pgbouncer ## run all tests, with the race detector
 	@CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
 
 # The end-to-end tests stay out: they prove the machine's own Postgres.
 .PHONY: test-matrix
-test-matrix: $(tool)/temporal ## run the tests that touch Postgres on 14, 16, 17 and 18: make test-matrix [MATRIX="14 18"]
+test-matrix: $(tool)/temporal pgbouncer ## run the tests that touch Postgres on 14, 16, 17 and 18: make test-matrix [MATRIX="14 18"]
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) tools/postgres-matrix $(MATRIX)
 
 # As with the demo, the last line on stdout is JSON.
@@ -83,3 +83,7 @@ $(tool)/workflowcheck: $(tools_in)
 .PHONY: postgres
 postgres: ## check for a Postgres server; as root, install one if there is none
 	@tools/postgres
+
+.PHONY: pgbouncer
+pgbouncer: ## check for a PgBouncer, which tests use; as root, install one if there is none
+	@tools/pgbouncer

@@ -12,7 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrSettings says that the settings of a connection don't hold: something between us and Postgres has refused or dropped them.
+// ErrSettings says that the settings of a connection don't hold or that its session isn't ours alone: something between us and
+// Postgres has refused or dropped them, or shares a session among clients.
 var ErrSettings = errors.New("the connection's settings don't hold, as behind a pooler: " +
 	"connect to Postgres itself, for the worker needs few connections and its lock_timeout protects the application")
 
@@ -20,32 +21,38 @@ var ErrSettings = errors.New("the connection's settings don't hold, as behind a 
 var checked = []string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval", "row_security"}
 
 // CheckSettings compares what the connection was opened with to what holds. PgBouncer drops the parameters that its
-// ignore_startup_parameters names, and without lock_timeout a change would wait in front of the application for ever.
-// The error wraps ErrSettings.
+// ignore_startup_parameters names, and without lock_timeout a change would wait in front of the application for ever. Where a
+// role has the same settings none is lost, but the next transaction may be another session's, without our advisory lock: so the
+// backend that answers must be the one that was announced at the start. Whatever only passes bytes on (a load balancer, a TLS
+// or ssh tunnel) passes that too; a pooler announces a key of its own, in every mode. The error wraps ErrSettings.
 func CheckSettings(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, "select name, setting from pg_settings where name = any($1)", pgx.QueryExecModeExec, checked)
+	rows, err := conn.Query(ctx, "select name, setting, pg_backend_pid() from pg_settings where name = any($1)", pgx.QueryExecModeExec, checked)
 	if err != nil {
 		return fmt.Errorf("read the connection's settings: %w", err)
 	}
 	var name, holds string
 	var lost []string
-	_, err = pgx.ForEachRow(rows, []any{&name, &holds}, func() error {
+	var backend uint32
+	_, err = pgx.ForEachRow(rows, []any{&name, &holds, &backend}, func() error {
 		if wanted := conn.Config().RuntimeParams[name]; written(wanted) && wanted != holds {
 			lost = append(lost, name)
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("read the connection's settings: %w", err)
-	}
-	if len(lost) > 0 {
+	case len(lost) > 0:
 		slices.Sort(lost)
 		return fmt.Errorf("%w; lost: %s", ErrSettings, strings.Join(lost, ", "))
+	case backend != conn.PgConn().PID():
+		return fmt.Errorf("%w; another backend answers than the one announced when the connection was made, so in transaction mode locks and "+
+			"settings would be left behind in sessions of others, and in session mode Postgres would not notice when this process is gone", ErrSettings)
 	}
 	return nil
 }
 
-// comparable leaves out what is not set, and what a connection string writes in units of its own.
+// written leaves out what is not set, and what a connection string writes in units of its own.
 func written(setting string) bool {
 	_, err := strconv.Atoi(setting)
 	return err == nil || setting == "off"

@@ -1,12 +1,10 @@
 package pg_test
 
 import (
-	"net"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
@@ -62,38 +60,11 @@ func TestAPoolChecksEachConnection(t *testing.T) {
 	require.ErrorIs(t, connect(t.Context(), conn.Conn()), pg.ErrSettings)
 }
 
-// pgbouncer answers every startup as PgBouncer does when it doesn't know a parameter.
-func pgbouncer(t *testing.T) (dsn string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return // closed
-			}
-			backend := pgproto3.NewBackend(conn, conn)
-			if _, err := backend.ReceiveStartupMessage(); err == nil {
-				backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "08P01", Message: "unsupported startup parameter: row_security"})
-				_ = backend.Flush()
-			}
-			_ = conn.Close()
-		}
-	}()
-	return "postgres://me@" + listener.Addr().String() + "/db?sslmode=disable"
-}
-
-func TestAPoolerThatRefusesOurParametersIsNamed(t *testing.T) {
+func TestWhatPostgresItselfRefusesIsNoPooler(t *testing.T) {
 	t.Parallel()
-	err := pg.EnsureSchema(t.Context(), open(t, pgbouncer(t), pg.Settings{}))
-	require.ErrorIs(t, err, pg.ErrSettings)
-	require.ErrorContains(t, err, "refused when the connection was made")
-
 	dsn := pgtest.New(t).DSN + "&lock_timeout=1min" // in a unit of its own: not compared
 	require.NoError(t, open(t, dsn, pg.Settings{}).Ping(t.Context()))
-	_, err = pgconn.Connect(t.Context(), dsn+"&nobody_knows_this=1")
+	_, err := pgconn.Connect(t.Context(), dsn+"&nobody_knows_this=1")
 	require.Error(t, err)
 	require.NotErrorIs(t, pg.Refused(err), pg.ErrSettings, "Postgres's own refusal has another code")
 }
