@@ -36,6 +36,7 @@ func Check(in Input) Report {
 	c := newCheck(in)
 	c.scripts()
 	c.steps()
+	c.ignores()
 	return c.report()
 }
 
@@ -93,7 +94,7 @@ func (c *check) report() Report {
 
 // Rules lists every rule, in order of their names.
 func Rules() []Rule {
-	all := []Rule{syntaxError, scriptRefused}
+	all := append([]Rule{syntaxError, scriptRefused}, ignoreRules...)
 	for _, r := range statementRules {
 		all = append(all, r.Rule)
 	}
