@@ -8,7 +8,7 @@ import (
 )
 
 // Input starts a migration. Its JSON is either {"plan": "name"} for a plan the worker knows, {"plan": {…}} for a whole one,
-// or the plan itself; startedBy may stand beside plan.
+// or the plan itself; startedBy and rehearsal may stand beside plan.
 type Input struct {
 	// Name of a plan the worker knows; "" when Document is given.
 	Name string
@@ -16,16 +16,19 @@ type Input struct {
 	Document json.RawMessage
 	// StartedBy may not approve. "" when unknown.
 	StartedBy string
+	// Rehearsal of exactly this plan; nil for none.
+	Rehearsal *Rehearsal
 }
 
 type inputJSON struct {
 	Plan      json.RawMessage `json:"plan"`
 	StartedBy string          `json:"startedBy,omitempty"`
+	Rehearsal *Rehearsal      `json:"rehearsal,omitempty"`
 }
 
 // MarshalJSON writes the form with the key plan.
 func (in Input) MarshalJSON() ([]byte, error) {
-	body := inputJSON{Plan: in.Document, StartedBy: in.StartedBy}
+	body := inputJSON{Plan: in.Document, StartedBy: in.StartedBy, Rehearsal: in.Rehearsal}
 	if in.Name != "" {
 		name, err := json.Marshal(in.Name)
 		if err != nil {
@@ -67,7 +70,7 @@ func ParseInput(raw []byte) (Input, error) {
 	if err := decoder.Decode(&body); err != nil {
 		return Input{}, fmt.Errorf("%w: %w", ErrInput, err)
 	}
-	in := Input{StartedBy: body.StartedBy}
+	in := Input{StartedBy: body.StartedBy, Rehearsal: body.Rehearsal}
 	if json.Unmarshal(body.Plan, &in.Name) == nil && in.Name != "" {
 		return in, nil
 	}

@@ -13,7 +13,9 @@ func TestAnInputSurvivesTheJourney(t *testing.T) {
 	t.Parallel()
 	whole := json.RawMessage(`{"name":"p","steps":[]}`)
 	for text, want := range map[string]signals.Input{
-		`{"plan":"p"}`:                                    {Name: "p"},
+		`{"plan":"p"}`: {Name: "p"},
+		`{"plan":"p","rehearsal":{"planHash":"abc","database":"shop","server":"15.14","count":0}}`: {Name: "p",
+			Rehearsal: &signals.Rehearsal{PlanHash: "abc", Database: "shop", Server: "15.14"}},
 		`{"plan":"p","startedBy":"carol"}`:                {Name: "p", StartedBy: "carol"},
 		`{"plan":{"name":"p","steps":[]}}`:                {Document: whole},
 		`{"name":"p","steps":[]}`:                         {Document: whole},

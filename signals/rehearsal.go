@@ -1,6 +1,10 @@
 package signals
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Rehearsal is what a rehearsal of the plan has found, short enough to travel with a start and to stand on a card. It holds no
 // value of any row.
@@ -10,11 +14,14 @@ type Rehearsal struct {
 	// Database is the name in the worker's configuration, Server its version, such as "15.14".
 	Database string    `json:"database"`
 	Server   string    `json:"server"`
-	At       time.Time `json:"at"`
-	// Statements in order, each with its verdict.
-	Statements []RehearsedStatement `json:"statements"`
+	At       time.Time `json:"at,omitzero"`
+	// Count of all statements, and Worst verdict among them, "" where there are none.
+	Count int    `json:"count"`
+	Worst string `json:"worst,omitempty"`
+	// Statements in order, each with its verdict: the worst ones where there are too many.
+	Statements []RehearsedStatement `json:"statements,omitempty"`
 	// Reversible says that the way down led back to the same catalog.
-	Reversible bool `json:"reversible"`
+	Reversible bool `json:"reversible,omitempty"`
 	// Problems are what would fail: checks, expressions, sampled rows. None is good.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -27,4 +34,26 @@ type RehearsedStatement struct {
 	Verdict string `json:"verdict"`
 	// Detail such as "ACCESS EXCLUSIVE on customers, 12.4 M rows, rewrites 3.1 GB".
 	Detail string `json:"detail,omitempty"`
+}
+
+// RehearsedInstant is the verdict that people need not look at.
+const RehearsedInstant = "instant"
+
+// Summary in a few words: where it was rehearsed, and the worst it met.
+func (r Rehearsal) Summary() string {
+	parts := []string{plural(r.Count, "statement")}
+	if r.Worst != "" {
+		parts = append(parts, "worst: "+r.Worst)
+	}
+	if len(r.Problems) > 0 {
+		parts = append(parts, plural(len(r.Problems), "problem"))
+	}
+	return fmt.Sprintf("on %s %s: %s", r.Database, r.Server, strings.Join(parts, ", "))
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -52,6 +52,8 @@ type Status struct {
 	Guard     *GuardStatus `json:"guard,omitempty"`
 	// Approval is the one that is waited for, or nil.
 	Approval *ApprovalStatus `json:"approval,omitempty"`
+	// Rehearsal that the start brought along, or nil.
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
 	// Notices are refused decisions and other things a person should know, oldest first, bounded.
 	Notices []Notice `json:"notices,omitempty"`
 }

@@ -61,6 +61,9 @@ func (m *migration) openApproval(ctx workflow.Context, step plan.Step) {
 		within = plan.DefaultWithin
 	}
 	m.Approval = &signals.ApprovalStatus{Step: step.Name, By: step.Approve.By, Quorum: quorum, Deadline: workflow.Now(ctx).Add(within)}
+	if m.FirstAsked == "" {
+		m.FirstAsked = step.Name
+	}
 }
 
 // decided is the verdict so far; "" when it is open.
@@ -182,5 +185,48 @@ func (m *migration) updateCard(card activities.Card) {
 func (m *migration) card(state string) activities.Card {
 	o := m.origin()
 	o.Step = m.Approval.Step
-	return activities.Card{Origin: o, Description: m.Plan.Description, Evidence: m.Evidence, Approval: *m.Approval, State: state, Ref: m.Card}
+	evidence := m.Evidence
+	if o.Step == m.FirstAsked {
+		evidence = append(m.rehearsed(), evidence...)
+	}
+	return activities.Card{Origin: o, Description: m.Plan.Description, Evidence: evidence, Approval: *m.Approval, State: state, Ref: m.Card}
+}
+
+// Lines of a card for one rehearsal: as many as a person reads before deciding.
+const (
+	maxRehearsed = 5
+	maxProblems  = 5
+)
+
+// rehearsed is what the rehearsal has found, or that there was none: people shall know both before they decide the first time.
+func (m *migration) rehearsed() []activities.Evidence {
+	r := m.Rehearsal
+	if r == nil {
+		return []activities.Evidence{{Name: "rehearsal", Value: "not rehearsed"}}
+	}
+	back := "the way down was not proved to lead back"
+	if r.Reversible {
+		back = "the way down leads back to the same catalog"
+	}
+	lines := []activities.Evidence{{Name: "rehearsal", Value: fmt.Sprintf("%s; %s (%s)", r.Summary(), back, r.At.UTC().Format("2006-01-02 15:04 UTC"))}}
+	for i, problem := range r.Problems {
+		if i == maxProblems {
+			lines = append(lines, activities.Evidence{Name: "problem", Value: fmt.Sprintf("and %d more", len(r.Problems)-i)})
+			break
+		}
+		lines = append(lines, activities.Evidence{Name: "problem", Value: problem})
+	}
+	shown := 0
+	for _, s := range r.Statements {
+		if s.Verdict == signals.RehearsedInstant {
+			continue
+		}
+		if shown++; shown <= maxRehearsed {
+			lines = append(lines, activities.Evidence{Name: s.Where, Value: strings.TrimSuffix(s.Verdict+": "+s.Detail, ": ")})
+		}
+	}
+	if more := shown - maxRehearsed; more > 0 {
+		lines = append(lines, activities.Evidence{Name: "…", Value: fmt.Sprintf("and %d more statements that are not instant", more)})
+	}
+	return lines
 }

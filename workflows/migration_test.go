@@ -107,6 +107,7 @@ func TestCardsCarryTheEvidenceSoFar(t *testing.T) {
 	b.completes()
 	first := b.made("PostCard cutover")[0].in.(activities.Card)
 	require.Equal(t, []activities.Evidence{
+		{Name: "rehearsal", Value: "not rehearsed"},
 		{Name: "write-new", Value: "customers-write-new at 100 %"},
 		{Name: "fill", Value: "1000 rows filled, none left"},
 		{Name: "prove", Value: "0 (at most 0)"},

@@ -43,7 +43,9 @@ type state struct {
 	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
 	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
 	Approval      *signals.ApprovalStatus `json:"approval,omitempty"`
-	Card          activities.CardRef      `json:"card,omitzero"`   // of the open approval
+	Card          activities.CardRef      `json:"card,omitzero"`        // of the open approval
+	FirstAsked    string                  `json:"firstAsked,omitempty"` // step whose card tells of the rehearsal
+	Rehearsal     *signals.Rehearsal      `json:"rehearsal,omitempty"`
 	Thread        activities.CardRef      `json:"thread,omitzero"` // latest card: notices go below it
 	Evidence      []activities.Evidence   `json:"evidence,omitempty"`
 	Notices       []signals.Notice        `json:"notices,omitempty"`
@@ -80,7 +82,7 @@ func (m *migration) restore(raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	m.Input, m.Started, m.FirstRun = in, workflow.Now(m.ctx), info.FirstRunID
+	m.Input, m.Rehearsal, m.Started, m.FirstRun = in, in.Rehearsal, workflow.Now(m.ctx), info.FirstRunID
 	if m.FirstRun == "" { // the test environment names no first run
 		m.FirstRun = info.WorkflowExecution.RunID
 	}

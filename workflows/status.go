@@ -38,7 +38,7 @@ func (m *migration) status() signals.Status {
 	s := signals.Status{
 		Plan: m.Input.Name, PlanHash: m.PlanHash, State: m.derived(), Needs: m.needs(), Cause: m.Cause,
 		StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
-		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Notices: m.Notices,
+		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Rehearsal: m.Rehearsal, Notices: m.Notices,
 	}
 	if m.Plan != nil {
 		s.Database = m.Plan.Database

@@ -87,6 +87,20 @@ func (r *renderer) headline() {
 	}
 	about = append(about, started, number(r.HistoryEvents)+" events")
 	r.add(span{strings.Join(about, " · "), dim})
+	r.rehearsal()
+}
+
+// rehearsal is told in one line: the first card holds the rest.
+func (r *renderer) rehearsal() {
+	if r.Status == nil || r.Status.Rehearsal == nil {
+		return
+	}
+	done := r.Status.Rehearsal
+	tone := dim
+	if len(done.Problems) > 0 {
+		tone = yellow
+	}
+	r.add(span{clean(fmt.Sprintf("rehearsed %s ago %s", roughly(r.At.Sub(done.At)), done.Summary())), tone})
 }
 
 func shortHash(hash string) string {
