@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/jackc/pgx/v5"
 )
 
-// driver is a golang-migrate database.Driver for one file on one session. SetVersion(dirty) only remembers; Run opens a
+// driver is a golang-migrate database.Driver on one session: for one file, or open for any. SetVersion(dirty) only remembers; Run opens a
 // transaction and executes; SetVersion(clean) writes the version in the same transaction and commits. So a crash
 // anywhere leaves the old version or the new one, never a dirty one.
 type driver struct {
@@ -18,19 +19,20 @@ type driver struct {
 	session *session
 	plan    string
 	claim   string // empty: not checked
-	file    *file
+	file    *file  // what runs or, if open, what ran last
+
+	open      bool // made by NewDriver: golang-migrate's library decides what runs, and when
+	allowDrop bool
 
 	locked  bool
 	pending *int // what SetVersion(dirty) was told
 	tx      pgx.Tx
 }
 
-var errUnsupported = errors.New("contraflow's driver doesn't do this")
+// errNoURL is what golang-migrate's registry of drivers would get, in which this one isn't.
+var errNoURL = errors.New("contraflow's driver isn't opened by URL: use ddl.NewDriver and migrate.NewWithInstance")
 
-func (d *driver) Open(string) (database.Driver, error) { return nil, errUnsupported }
-
-// Drop refuses: nothing here may ever delete a live database's tables.
-func (d *driver) Drop() error { return errUnsupported }
+func (d *driver) Open(string) (database.Driver, error) { return nil, errNoURL }
 
 func (d *driver) Close() error {
 	d.rollback()
@@ -42,7 +44,15 @@ func (d *driver) Lock() error {
 	if d.locked {
 		return database.ErrLocked
 	}
-	if err := d.session.lock(d.ctx, func() {}); err != nil {
+	ctx, giveUp := context.WithCancelCause(d.ctx)
+	defer giveUp(nil)
+	began := time.Now()
+	waiting := func() { // between two tries, so that giving up closes no connection
+		if d.open && time.Since(began) > lockWithin {
+			giveUp(fmt.Errorf("another migrator works on this database: %w", database.ErrLocked))
+		}
+	}
+	if err := d.session.lock(ctx, waiting); err != nil {
 		return err
 	}
 	d.locked = true
@@ -71,6 +81,10 @@ func (d *driver) Version() (version int, dirty bool, err error) {
 }
 
 func (d *driver) Run(migration io.Reader) error {
+	unannounced := d.open && d.pending == nil
+	if unannounced { // nobody will write a version
+		d.file = &file{name: "the migration"}
+	}
 	body, err := io.ReadAll(migration)
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.file.name, err)
@@ -85,7 +99,10 @@ func (d *driver) Run(migration io.Reader) error {
 	if s.noTransaction {
 		return d.runOutside(s)
 	}
-	return d.runInside(s)
+	if err := d.runInside(s); err != nil || !unannounced {
+		return err
+	}
+	return d.commit()
 }
 
 func (d *driver) runInside(s script) error {
@@ -137,9 +154,17 @@ func (d *driver) rollback() {
 }
 
 func (d *driver) SetVersion(version int, dirty bool) error {
+	if d.open && dirty {
+		if err := d.announce(version); err != nil {
+			return err
+		}
+	}
 	if dirty {
 		d.pending = &version
 		return nil
+	}
+	if d.open && d.pending == nil { // golang-migrate's force: nothing was applied
+		d.file = &file{name: fmt.Sprintf("force version %d", version), version: uint(max(version, 0))}
 	}
 	if err := d.begin(); err != nil {
 		return err
@@ -148,10 +173,15 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 	if err == nil {
 		err = d.writeVersion(version)
 	}
-	if err == nil {
-		err = d.tx.Commit(d.ctx) // deferred constraints speak here
-	}
 	if err != nil {
+		d.rollback()
+		return statementError(d.file.name, script{}, 0, err)
+	}
+	return d.commit()
+}
+
+func (d *driver) commit() error {
+	if err := d.tx.Commit(d.ctx); err != nil { // deferred constraints speak here
 		d.rollback()
 		return statementError(d.file.name, script{}, 0, err)
 	}
@@ -193,16 +223,19 @@ func (d *driver) writeVersion(version int) error {
 	if !exists { // CREATE … IF NOT EXISTS would ask for the right to create even so
 		writes = append(writes, write{sql: "create table " + table(d.session.schema) + " (version bigint not null primary key, dirty boolean not null)"})
 	}
+	below := version // what an earlier life of this version has left goes too
+	if d.file.direction == Up {
+		below--
+	}
 	writes = append(writes,
 		write{"delete from " + table(d.session.schema), nil},
-		write{"delete from contraflow.ddl_version where schema_name = $1 and version > $2", []any{d.session.schema, version}},
+		write{"delete from contraflow.ddl_version where schema_name = $1 and version > $2", []any{d.session.schema, below}},
 		write{"delete from contraflow.ddl_intent where schema_name = $1 and version = $2", []any{d.session.schema, int64(d.file.version)}})
 	if version >= 0 {
 		writes = append(writes, write{"insert into " + table(d.session.schema) + " (version, dirty) values ($1, false)", []any{version}})
 	}
-	if d.file.direction == Up {
-		writes = append(writes, write{`insert into contraflow.ddl_version (schema_name, version, plan) values ($1, $2, $3)
-			on conflict (schema_name, version) do update set plan = excluded.plan, applied_at = excluded.applied_at`,
+	if d.file.direction == Up && d.plan != "" {
+		writes = append(writes, write{"insert into contraflow.ddl_version (schema_name, version, plan) values ($1, $2, $3)",
 			[]any{d.session.schema, version, d.plan}})
 	}
 	for _, w := range writes {
