@@ -1,0 +1,9 @@
+package rehearse
+
+import (
+	"testing"
+
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
