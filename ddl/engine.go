@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -35,8 +36,11 @@ type Options struct {
 	Claim string
 	// LockTimeout bounds each wait for a lock in a transaction, at least 1 ms. Defaults to DefaultLockTimeout.
 	LockTimeout time.Duration
-	// OnWait is told what a change waits for: whenever that changes, and after each lock time-out. It is called from
-	// one goroutine at a time and must return soon. Defaults to telling nobody.
+	// KillIdleAfter is how long a session that stands in the way must have done nothing inside a transaction to be ended.
+	// Others are never ended. Defaults to ending nobody.
+	KillIdleAfter time.Duration
+	// OnWait is told what a change waits for and how an index build comes on: whenever that changes, after each lock time-out,
+	// and when the wait is over. It is called from one goroutine at a time and must return soon. Defaults to telling nobody.
 	OnWait func(Waiting)
 }
 
@@ -65,6 +69,9 @@ type Engine struct {
 	pool    *pgxpool.Pool
 	files   *Files
 	options Options
+
+	mu  sync.Mutex
+	own map[uint32]int // pids of our sessions
 }
 
 // New makes an engine for the database and the schema (search_path) pool connects to. Changes run on connections of
@@ -74,7 +81,7 @@ func New(pool *pgxpool.Pool, files *Files, o Options) *Engine {
 		o.LockTimeout = DefaultLockTimeout
 	}
 	o.LockTimeout = max(o.LockTimeout, time.Millisecond) // Postgres counts in milliseconds, and its 0 means forever
-	return &Engine{pool: pool, files: files, options: o}
+	return &Engine{pool: pool, files: files, options: o, own: map[uint32]int{}}
 }
 
 // State reads schema_migrations; no such table is no version.
@@ -186,11 +193,11 @@ func (s *session) owner(ctx context.Context, version uint) (plan string, err err
 	return plan, nil
 }
 
-// due tells, under the migration lock, whether there is something to do.
-type due func(ctx context.Context, s *session, at State) (bool, error)
+// decision tells, under the migration lock, whether there is something to do.
+type decision func(ctx context.Context, s *session, at State) (bool, error)
 
 // apply takes one step through golang-migrate if it is due.
-func (e *Engine) apply(ctx context.Context, f *file, due due) error {
+func (e *Engine) apply(ctx context.Context, f *file, due decision) error {
 	return e.untilDone(ctx, f, func(ctx context.Context, s *session, at State) error {
 		if needed, err := due(ctx, s, at); err != nil || !needed {
 			return err
@@ -205,14 +212,12 @@ type work func(ctx context.Context, s *session, at State) error
 // untilDone makes attempts until one doesn't lose against somebody else's lock. Each begins afresh, with no lock held in
 // the pause between: what another has done meanwhile counts.
 func (e *Engine) untilDone(ctx context.Context, f *file, work work) error {
-	backoff := e.options.LockTimeout
-	for attempt := 1; ; attempt++ {
-		o := &observer{engine: e, attempt: attempt}
+	backoff, o := e.options.LockTimeout, &observer{engine: e}
+	for {
+		o.next()
 		err := e.attempt(ctx, work, o)
 		if ctx.Err() == nil && gaveWay(err) {
-			w := o.last
-			w.Attempt, w.RetryIn = attempt, backoff
-			e.options.onWait(w)
+			o.gaveWay(backoff)
 			err = pause(ctx, backoff)
 			backoff = min(backoff*backoffGrowth, e.options.LockTimeout*backoffCeiling)
 			if err == nil {
@@ -222,13 +227,16 @@ func (e *Engine) untilDone(ctx context.Context, f *file, work work) error {
 		if err != nil && ctx.Err() != nil {
 			return e.interrupted(ctx, f, o.last)
 		}
+		if err == nil {
+			o.over("")
+		}
 		return err
 	}
 }
 
 // interrupted says what an attempt was waiting for when its time was over.
 func (e *Engine) interrupted(ctx context.Context, f *file, last Waiting) error {
-	if last.Lock == "" {
+	if !last.Waits() {
 		return fmt.Errorf("%s: interrupted: %w", f.name, context.Cause(ctx))
 	}
 	return fmt.Errorf("%s: interrupted while it waited for %s: %w", f.name, last, context.Cause(ctx))
@@ -240,10 +248,12 @@ func (e *Engine) attempt(ctx context.Context, work work, o *observer) error {
 		return err
 	}
 	defer s.close(ctx)
+	defer e.hold(s)()
+	s.observer = o
 	if err := s.lock(ctx, func() { o.refused(ctx, s) }); err != nil {
 		return err
 	}
-	o.last = Waiting{} // the migration lock isn't what it waits for any more
+	o.over(migrationLock)
 	at, err := readState(ctx, s.conn, s.schema)
 	if err != nil {
 		return err

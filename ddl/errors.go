@@ -74,13 +74,14 @@ func (e *StatementError) Error() string {
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 const (
-	stateActiveTransaction = "25001"
-	stateDeadlock          = "40P01"
-	stateDuplicateTable    = "42P07"
-	stateIdleTooLong       = "25P03"
-	stateUndefinedTable    = "42P01"
-	stateLockNotAvailable  = "55P03"
-	classDataException     = "22"
+	stateActiveTransaction     = "25001"
+	stateDeadlock              = "40P01"
+	stateDuplicateTable        = "42P07"
+	stateIdleTooLong           = "25P03"
+	stateInsufficientPrivilege = "42501"
+	stateUndefinedTable        = "42P01"
+	stateLockNotAvailable      = "55P03"
+	classDataException         = "22"
 )
 
 // gaveWay tells that the statement lost against somebody else's lock, or that we stood still and Postgres freed ours: trying

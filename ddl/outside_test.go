@@ -122,7 +122,7 @@ func TestOtherInterruptedStatements(t *testing.T) {
 	t.Parallel()
 	t.Run("repeatable: run", func(t *testing.T) {
 		t.Parallel()
-		b := interrupted(t, noTransactionHeader+"\nalter table a add column if not exists m int")
+		b := interrupted(t, noTransactionHeader+"\ncreate sequence if not exists m")
 		require.NoError(t, b.engine("p").Up(t.Context(), 2, ""))
 		b.requireDone(t)
 	})

@@ -41,6 +41,10 @@ func parseScript(text string) (script, error) {
 		if s.statements[0].buildsUnnamedIndex() {
 			return script{}, fmt.Errorf("%w: give the index a name, so that it can be found again after a crash", ErrScript)
 		}
+		if s.betterInside() {
+			return script{}, fmt.Errorf("%w: line 1 says no-transaction, and the statement can run in a transaction, where a crash leaves nothing behind: "+
+				"remove that line, or add the CONCURRENTLY that was meant", ErrScript)
+		}
 		return s, nil
 	}
 	s.openEnvelope()
@@ -152,72 +156,28 @@ func (st statement) copiesThroughClient() bool {
 	return false
 }
 
-// repeatable tells that running the statement a second time does no harm and no second work.
-func (st statement) repeatable() bool {
-	return st.has("if", "exists") || st.has("if", "not", "exists") ||
-		st.is("vacuum") || st.is("analyze") || st.is("refresh")
-}
-
 // allOrNothing tells that a refused statement has left nothing behind, which those that commit on their way can't promise.
 func (st statement) allOrNothing() bool {
 	return !st.has("concurrently") && !st.is("call") && !st.is("do") && !st.is("vacuum")
 }
 
-// builtIndex finds the name and the table (as written) of CREATE INDEX CONCURRENTLY.
-func (st statement) builtIndex(text string) (name, table string, ok bool) {
-	rest := st.afterBuild()
-	if len(rest) < 3 || rest[1].text != "on" {
-		return "", "", false
-	}
-	name, rest = rest[0].identifier(), rest[2:]
-	if rest[0].text == "only" {
-		rest = rest[1:]
-	}
-	return name, qualifiedName(text, rest), true
-}
-
+// buildsUnnamedIndex knows CREATE [UNIQUE] INDEX CONCURRENTLY ON.
 func (st statement) buildsUnnamedIndex() bool {
-	rest := st.afterBuild()
-	return len(rest) > 0 && rest[0].text == "on"
+	return st.is("create", "index", "concurrently", "on") || st.is("create", "unique", "index", "concurrently", "on")
 }
 
-// droppedIndex finds the index (as written) of DROP INDEX CONCURRENTLY.
-func (st statement) droppedIndex(text string) (name string, ok bool) {
-	if !st.is("drop", "index", "concurrently") {
-		return "", false
+// betterInside tells that the statement has no reason to run outside a transaction, where a crash could leave it in doubt.
+func (s script) betterInside() bool {
+	st := s.statements[0]
+	if _, known := s.operation().(unknown); !known || st.has("concurrently") {
+		return false
 	}
-	rest := st.tokens[3:]
-	if (statement{tokens: rest}).is("if", "exists") {
-		rest = rest[2:]
+	for _, words := range [][]string{{"create", "table"}, {"drop", "table"}, {"alter", "table"}, {"create", "index"}, {"create", "unique", "index"}, {"drop", "index"}} {
+		if st.is(words...) {
+			return true
+		}
 	}
-	return qualifiedName(text, rest), len(rest) > 0
-}
-
-// afterBuild returns the tokens behind CREATE [UNIQUE] INDEX CONCURRENTLY [IF NOT EXISTS].
-func (st statement) afterBuild() []token {
-	var rest []token
-	switch {
-	case st.is("create", "index", "concurrently"):
-		rest = st.tokens[3:]
-	case st.is("create", "unique", "index", "concurrently"):
-		rest = st.tokens[4:]
-	}
-	if (statement{tokens: rest}).is("if", "not", "exists") {
-		rest = rest[3:]
-	}
-	return rest
-}
-
-// qualifiedName takes the leading a.b.c, as written.
-func qualifiedName(text string, tokens []token) string {
-	if len(tokens) == 0 {
-		return ""
-	}
-	last := 0
-	for last+2 < len(tokens) && tokens[last+1].text == "." {
-		last += 2
-	}
-	return text[tokens[0].start:tokens[last].end]
+	return false
 }
 
 // summary is the statement's first words, without constants.

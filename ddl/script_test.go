@@ -96,25 +96,6 @@ func TestNoTransactionHeader(t *testing.T) {
 	}
 }
 
-func TestIndexNames(t *testing.T) {
-	t.Parallel()
-	for sql, want := range map[string][2]string{
-		"create index concurrently I on T (a)":                                    {"i", "T"},
-		`create unique index concurrently if not exists "I""x" on only s."T" (a)`: {`I"x`, `s."T"`},
-		"CREATE INDEX CONCURRENTLY i ON s.t USING gin (a)":                        {"i", "s.t"},
-	} {
-		name, table, ok := split(sql)[0].builtIndex(sql)
-		require.True(t, ok, sql)
-		require.Equal(t, want, [2]string{name, table}, sql)
-	}
-	sql := `drop index concurrently if exists s."I" cascade`
-	name, ok := split(sql)[0].droppedIndex(sql)
-	require.True(t, ok)
-	require.Equal(t, `s."I"`, name)
-	_, _, ok = split("create index i on t (a)")[0].builtIndex("create index i on t (a)")
-	require.False(t, ok)
-}
-
 // It would wait for data without end, with the locks of the statements before it.
 func TestCopyThroughTheClientIsRefused(t *testing.T) {
 	t.Parallel()

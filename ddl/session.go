@@ -36,6 +36,8 @@ type session struct {
 	conn   *pgx.Conn
 	schema string   // holds the version table
 	locks  []string // ids of the advisory locks
+	// observer of the attempt; nil where nobody is told of waits.
+	observer *observer
 }
 
 // dial opens a connection with the pool's parameters and a lock_timeout of its own.

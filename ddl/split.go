@@ -59,7 +59,7 @@ func split(text string) []statement {
 			case word == ")":
 				parens = max(0, parens-1)
 			case kind == plainWord:
-				word = strings.ToLower(word)
+				word = lower(word)
 				begin = atomicDepth(current, word, begin)
 			}
 			if len(current.tokens) == 0 {
@@ -92,17 +92,17 @@ func atomicDepth(st statement, word string, depth int) int {
 	return depth
 }
 
-type kind int
+type element int
 
 const (
-	blank kind = iota
+	blank element = iota
 	constant
 	plainWord
 	other
 )
 
 // scan finds the end of the element of SQL that begins at byte at.
-func scan(text string, at int) (end int, k kind) {
+func scan(text string, at int) (end int, k element) {
 	rest := text[at:]
 	first, size := utf8.DecodeRuneInString(rest)
 	switch {
@@ -130,6 +130,16 @@ func scan(text string, at int) (end int, k kind) {
 		return at + length, plainWord
 	}
 	return at + size, other
+}
+
+// lower folds as Postgres does: letters beyond ASCII stay.
+func lower(word string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, word)
 }
 
 func wordStart(r rune) bool { return r == '_' || unicode.IsLetter(r) || r >= utf8.RuneSelf }

@@ -2,8 +2,6 @@ package ddl
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 )
 
@@ -15,7 +13,9 @@ func (e *Engine) Rest(ctx context.Context) error {
 		return err
 	}
 	defer s.close(ctx)
-	o := &observer{engine: e, attempt: 1}
+	defer e.hold(s)()
+	o := &observer{engine: e}
+	o.next()
 	if err := s.lock(ctx, func() { o.refused(ctx, s) }); err != nil {
 		return fmt.Errorf("wait for whoever changes the schema: %w", err)
 	}
@@ -23,7 +23,7 @@ func (e *Engine) Rest(ctx context.Context) error {
 }
 
 // Withdraw takes back what this plan has begun of version and not seen end (see Begun): it drops an index that was being
-// built, valid or not. It does nothing if nothing was begun. An empty sha accepts any content. Errors: ErrInspect where only a
+// built, valid or not, and what a rebuild has left. It does nothing if nothing was begun. An empty sha accepts any content. Errors: ErrInspect where only a
 // person can tell what the statement has done, *StrangerError if the version stands by now, and those of Up.
 func (e *Engine) Withdraw(ctx context.Context, version uint, sha string) error {
 	f, err := e.files.runnable(version, Up, sha)
@@ -62,27 +62,14 @@ func (d *driver) withdraw(begun string) error {
 	if !s.noTransaction {
 		return d.unknown(statement{})
 	}
-	st, sum := s.statements[0], sha256.Sum256([]byte(s.text))
-	if begun != hex.EncodeToString(sum[:]) { // the file isn't the one that was begun
-		return d.unknown(st)
-	}
-	if name, on, ok := st.builtIndex(s.text); ok {
-		index, err := d.findIndex(name, on)
-		if err != nil || index == nil {
+	done := ask
+	if begun == s.sha256() { // the file is the one that was begun
+		if done, err = s.operation().withdraw(d); err != nil {
 			return err
 		}
-		return d.drop(index)
 	}
-	if name, ok := st.droppedIndex(s.text); ok {
-		var whole bool
-		err := d.session.conn.QueryRow(d.ctx, "select coalesce((select indisvalid from pg_index where indexrelid = to_regclass($1)), false)", name).Scan(&whole)
-		if err != nil || whole {
-			return err // not dropped yet
-		}
-		return d.unknown(st)
+	if done == ask {
+		return d.unknown(s.statements[0])
 	}
-	if st.is("vacuum") || st.is("analyze") || st.is("refresh") {
-		return nil // nothing to take back
-	}
-	return d.unknown(st)
+	return nil
 }

@@ -78,7 +78,6 @@ func TestWhatCannotBeKnownIsNotWithdrawn(t *testing.T) {
 	for name, sql := range map[string]string{
 		"a procedure":      "call purge()",
 		"a dropped index":  "drop index concurrently gone",
-		"a type's value":   "alter type mood add value if not exists 'fine'",
 		"a detached child": "alter table a detach partition b concurrently",
 	} {
 		t.Run(name, func(t *testing.T) {

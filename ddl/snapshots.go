@@ -1,0 +1,92 @@
+package ddl
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// oldTransaction is an age that a change which waits for transactions doesn't wait for with its work begun: most of what an
+// application does is over long before, and what is younger costs the change no more than this.
+const oldTransaction = 5 * time.Second
+
+// older are the transactions that a statement waits for before it can end.
+type older struct {
+	tables    []string // or indexes, for theirs: those that hold a lock on one of them
+	readers   bool     // counts those too that have only read the table
+	snapshots bool     // and all of the database that hold a snapshot
+}
+
+// olderOf follows WaitForLockers and WaitForOlderSnapshots in Postgres's own source (storage/lmgr/lmgr.c, commands/indexcmds.c): VACUUM,
+// builds of other plain indexes and prepared transactions hold no snapshot that counts. What waits for us is left out,
+// for Postgres has to end such a deadlock. An autovacuum worker has no user.
+const olderOf = `
+with touched as (
+  select coalesce((select i.indrelid from pg_index i where i.indexrelid = to_regclass(name)), to_regclass(name)) as relid from unnest($2::text[]) name
+), holder as (
+  select distinct l.pid, l.virtualtransaction from pg_locks l
+  where l.locktype = 'relation' and l.granted and l.relation in (select relid from touched)
+    and l.database = (select oid from pg_database where datname = current_database())
+    and ($3 or l.mode not in ('AccessShareLock', 'RowShareLock'))
+), harmless as (
+  select pid from pg_stat_progress_vacuum
+  union select p.pid from pg_stat_progress_create_index p join pg_index i on i.indexrelid = p.index_relid where i.indexprs is null and i.indpred is null
+), backend as (
+  select * from pg_stat_activity a
+  where a.datname = current_database() and a.pid not in ($1, pg_backend_pid()) and a.usesysid is not null
+    and coalesce(a.backend_type, '') <> 'walsender'
+    and ($4 and a.backend_xmin is not null and a.pid not in (select pid from harmless) or a.pid in (select pid from holder))
+)
+select '` + oldTransactions + `', a.pid,
+       coalesce((select l.virtualtransaction from pg_locks l where l.pid = a.pid and l.locktype = 'virtualxid' and l.granted limit 1), ''),
+       ` + backend + `
+from backend a where not $1 = any(pg_blocking_pids(a.pid))
+union all
+select '` + oldTransactions + `', 0, h.virtualtransaction, '', '', extract(epoch from clock_timestamp() - x.prepared)::float8, 'epoch', 'epoch', 0
+from holder h join pg_locks own on own.virtualtransaction = h.virtualtransaction and own.pid is null and own.locktype = 'transactionid'
+  join pg_prepared_xacts x on x.transaction = own.transactionid
+where h.pid is null
+order by 2`
+
+const oldTransactions = "the end of old transactions, which it would wait for"
+
+// await returns when no old transaction is left for which the statement would wait with its work begun. Meanwhile it holds
+// nothing but the migration lock.
+func (o *observer) await(ctx context.Context, s *session, what older) error {
+	o.setAside(true)
+	defer o.setAside(false)
+	var (
+		began = time.Now()
+		seen  = map[string]time.Time{} // transactions whose age our role may not see
+	)
+	for first := true; ; first = false {
+		w, _ := o.engine.look(ctx, olderOf, int32(s.pid()), what.tables, what.readers, what.snapshots)
+		w.Blockers = slices.DeleteFunc(w.Blockers, func(b Blocker) bool {
+			if b.Age > 0 {
+				return b.Age < oldTransaction
+			}
+			since, known := seen[b.identity]
+			if !known {
+				since = time.Now()
+				if first { // it may be of any age
+					since = began.Add(-oldTransaction)
+				}
+				seen[b.identity] = since
+			}
+			return time.Since(since) < oldTransaction
+		})
+		if len(w.Blockers) == 0 {
+			o.over(oldTransactions)
+			return nil
+		}
+		o.saw(ctx, w, true)
+		if err := pause(ctx, lookEvery); err != nil {
+			return fmt.Errorf("wait for old transactions: %w", err)
+		}
+		// A connection that stands still would not notice that it is gone, and with it the migration lock.
+		if err := s.conn.Ping(ctx); err != nil {
+			return fmt.Errorf("wait for old transactions: %w", err)
+		}
+	}
+}
