@@ -29,6 +29,7 @@ type script struct {
 	path       string // as findings name it
 	step       int    // index of the plan's step that applies it; history for files below the plan's
 	statements []sqltree.Statement
+	unread     bool // it has a syntax error, and so no statements
 }
 
 // Check reads everything and reports in order of place. It never fails: what can't be read is a finding too.
@@ -63,6 +64,12 @@ func (c *check) found(r Rule, s *script, offset int, message, safe string) {
 	c.add(r, s.path, line, column, message, safe)
 }
 
+// step records a finding of a rule at a key of a step, or at the step itself.
+func (c *check) step(r Rule, step int, keys []any, message, safe string) {
+	line, column := plan.Position(c.in.Document, slices.Concat([]any{"steps", step}, keys)...)
+	c.add(r, c.in.File, line, column, message, safe)
+}
+
 // statementRule looks at one statement of an up file of the plan; c.now is the schema in front of it.
 type statementRule struct {
 	Rule
@@ -94,7 +101,7 @@ func (c *check) report() Report {
 
 // Rules lists every rule, in order of their names.
 func Rules() []Rule {
-	all := append([]Rule{syntaxError, scriptRefused}, ignoreRules...)
+	all := append([]Rule{syntaxError, scriptRefused, downMissing, downNotInverse}, ignoreRules...)
 	for _, r := range statementRules {
 		all = append(all, r.Rule)
 	}

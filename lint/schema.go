@@ -12,9 +12,11 @@ import (
 type schema struct {
 	tables map[string]*table // by qualified name, folded as Postgres does; schema "public" is left out
 	types  map[string]*enum
-	// others are objects of kinds that only have a name: views, functions, sequences, triggers, policies, extensions, …, as
-	// "kind name".
+	// others are objects of kinds that only have a name: views, functions, sequences, extensions, …, as "kind name", triggers,
+	// policies and rules as "kind name on table". False where a file perhaps only replaced what was there.
 	others map[string]bool
+	// gone are the objects, as "kind name", that files took away and no file had made: they were there before.
+	gone map[string]bool
 	// step of the plan whose files are being applied; history before them.
 	step int
 }
@@ -35,7 +37,7 @@ type column struct {
 	name      string
 	typ       string // as format_type writes it, such as "character varying(20)"
 	notNull   bool
-	standard  string // its default expression, deparsed; "" for none
+	standard  string // its default expression, or what it is generated from, deparsed; "" for none
 	identity  bool
 	generated bool
 	fresh     bool // added by the file that is looked at
@@ -50,6 +52,8 @@ type constraint struct {
 	check      string // of a check: its expression, deparsed
 	validated  bool
 	fresh      bool
+	notNull    []string // columns that can't be null where a check holds
+	definition string   // all it says but its name, deparsed
 }
 
 type constraintKind string
@@ -69,6 +73,8 @@ type index struct {
 	unique  bool
 	where   string // of a partial index, deparsed
 	fresh   bool
+	// definition is the statement that makes it, deparsed, for a table t and without a name; empty for a constraint's index.
+	definition string
 }
 
 type enum struct {
@@ -77,7 +83,7 @@ type enum struct {
 }
 
 func newSchema() *schema {
-	return &schema{tables: map[string]*table{}, types: map[string]*enum{}, others: map[string]bool{}, step: history}
+	return &schema{tables: map[string]*table{}, types: map[string]*enum{}, others: map[string]bool{}, gone: map[string]bool{}, step: history}
 }
 
 // table that a statement names; one that no file made comes as a stand-in of which nothing is known, never nil.
@@ -91,13 +97,14 @@ func (s *schema) named(name string) *table {
 	return &table{name: name, step: history}
 }
 
-// index by its name, with its table; nil and nil for one that no file made.
+// index by its qualified name, with its table; nil and nil for one that no file made.
 func (s *schema) index(name string) (*table, *index) {
 	for _, t := range s.tables {
-		for _, i := range t.indexes {
-			if i.name == name {
-				return t, i
-			}
+		if schemaOf(t.name) != schemaOf(name) {
+			continue
+		}
+		if i := t.index(bare(name)); i != nil {
+			return t, i
 		}
 	}
 	return nil, nil
@@ -136,7 +143,7 @@ func (t *table) ledBy(columns ...string) bool {
 // provesNotNull tells that a validated check says that the column is not null, with which SET NOT NULL needs no scan.
 func (t *table) provesNotNull(column string) bool {
 	return slices.ContainsFunc(t.constraints, func(k *constraint) bool {
-		return k.kind == checkConstraint && k.validated && k.saysNotNull(column)
+		return k.validated && slices.Contains(k.notNull, column)
 	})
 }
 
@@ -165,7 +172,7 @@ func (s *schema) settle() {
 }
 
 func (s *schema) clone() *schema {
-	c := &schema{tables: make(map[string]*table, len(s.tables)), types: make(map[string]*enum, len(s.types)), others: maps.Clone(s.others), step: s.step}
+	c := &schema{tables: make(map[string]*table, len(s.tables)), types: make(map[string]*enum, len(s.types)), others: maps.Clone(s.others), gone: maps.Clone(s.gone), step: s.step}
 	for name, t := range s.tables {
 		c.tables[name] = t.clone()
 	}
@@ -179,7 +186,7 @@ func (t *table) clone() *table {
 	c := *t
 	c.columns, c.constraints, c.indexes = copies(t.columns), copies(t.constraints), copies(t.indexes)
 	for _, k := range c.constraints {
-		k.columns = slices.Clone(k.columns)
+		k.columns, k.notNull = slices.Clone(k.columns), slices.Clone(k.notNull)
 	}
 	for _, i := range c.indexes {
 		i.columns = slices.Clone(i.columns)

@@ -1,10 +1,14 @@
 package lint
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	tree "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // defaultSchema is left out of names: the one that everybody's search_path ends with.
@@ -137,4 +141,76 @@ func fit(name, columns, label string) string {
 		columns += "_"
 	}
 	return name + "_" + columns + label
+}
+
+// columnsIn lists the columns that an expression names, each once.
+func columnsIn(n *tree.Node) (names []string) {
+	inspect(n, func(m proto.Message) {
+		ref, ok := m.(*tree.ColumnRef)
+		if !ok {
+			return
+		}
+		fields := ref.GetFields()
+		if name := fields[len(fields)-1].GetString_().GetSval(); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	})
+	return names
+}
+
+// inspect visits every message of a tree, outer ones first.
+func inspect(m proto.Message, visit func(proto.Message)) {
+	r := m.ProtoReflect()
+	if !r.IsValid() {
+		return
+	}
+	visit(m)
+	r.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case field.Message() == nil:
+		case field.IsList():
+			for i := range value.List().Len() {
+				inspect(value.List().Get(i).Message().Interface(), visit)
+			}
+		default:
+			inspect(value.Message().Interface(), visit)
+		}
+		return true
+	})
+}
+
+// identifiers in an expression or definition: what stands in single quotes is skipped.
+var identifiers = regexp.MustCompile(`'(?:[^']|'')*'|"(?:[^"]|"")+"|[\pL_][\pL\pN_$]*`)
+
+// renamed is an expression after a column or table that it mentions got another name.
+func renamed(text, from, to string) string {
+	return identifiers.ReplaceAllStringFunc(text, func(word string) string {
+		if strings.Trim(word, `"`) == from {
+			return quoted(to)
+		}
+		return word
+	})
+}
+
+// mentions tells whether an expression names a column.
+func mentions(text, name string) bool {
+	return slices.ContainsFunc(identifiers.FindAllString(text, -1), func(word string) bool { return strings.Trim(word, `"`) == name })
+}
+
+var plain = regexp.MustCompile(`^[a-z_][a-z0-9_$]*$`)
+
+// quoted is a name as SQL needs it.
+func quoted(name string) string {
+	if plain.MatchString(name) {
+		return name
+	}
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
+// quotedName is quoted for a name that may have its schema before it.
+func quotedName(name string) string {
+	if schema := schemaOf(name); schema != "" {
+		return quoted(schema) + "." + quoted(bare(name))
+	}
+	return quoted(name)
 }

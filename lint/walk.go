@@ -69,7 +69,7 @@ func (c *check) stepOf(version uint) int {
 func (c *check) parse(file ddl.Script, step int) script {
 	s := script{Script: file, path: path.Join(c.in.Folder, file.Name), step: step}
 	parsed, err := sqltree.Parse(file.Text)
-	s.statements = parsed
+	s.statements, s.unread = parsed, err != nil
 	if step == history && !c.in.All {
 		return s
 	}
@@ -113,6 +113,7 @@ func (c *check) run(step int) {
 			continue
 		}
 		c.now.settle()
+		before := c.now.clone()
 		for _, st := range s.statements {
 			if step != history || c.in.All {
 				for _, r := range statementRules {
@@ -120,6 +121,9 @@ func (c *check) run(step int) {
 				}
 			}
 			c.now.apply(st)
+		}
+		if step != history {
+			c.undo(s, before)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/golang-migrate/migrate/v4/source"
-	"go.yaml.in/yaml/v4"
 
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/plan"
@@ -31,40 +30,12 @@ func (c *fileCheck) bad(step int, format string, args ...any) {
 	if step >= 0 {
 		path, keys = fmt.Sprintf("steps[%d].migrate.to", step), []any{"steps", step, "migrate", "to"}
 	}
-	line, column := position(c.document, keys)
+	line, column := plan.Position(c.document, keys...)
 	c.problems = append(c.problems, plan.Problem{File: c.file, Line: line, Column: column, Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
 // noStep stands for the folder itself.
 const noStep = -1
-
-// position of the value below keys (texts) and indexes (ints); the document's beginning where there is no such value.
-func position(document []byte, keys []any) (line, column int) {
-	var root yaml.Node
-	if err := yaml.Unmarshal(document, &root); err != nil || len(root.Content) == 0 {
-		return 1, 1
-	}
-	at := root.Content[0]
-	for _, key := range keys {
-		switch key := key.(type) {
-		case int:
-			if key >= len(at.Content) {
-				return 1, 1
-			}
-			at = at.Content[key]
-		case string:
-			i := 0 // keys and values take turns
-			for i < len(at.Content) && at.Content[i].Value != key {
-				i += 2
-			}
-			if i+1 >= len(at.Content) {
-				return 1, 1
-			}
-			at = at.Content[i+1]
-		}
-	}
-	return at.Line, at.Column
-}
 
 // read reads the folder; nil when it can't be read. Names that are refused are left out of what it returns.
 func (c *fileCheck) read() *ddl.Files {

@@ -1,0 +1,175 @@
+package lint
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/contraflow/contraflow/internal/sqltree"
+)
+
+var (
+	downMissing = Rule{
+		ID: "down-missing", Severity: Error, Title: "No down file for a step that a rollback takes back",
+		Why:     "When a health check fails or an approval is refused, the migration takes back what it did, newest first. Without the file it gets stuck there.",
+		Sources: []string{"contraflow"},
+	}
+	downNotInverse = Rule{
+		ID: "down-not-inverse", Severity: Error, Title: "The down file doesn't take back what its up file does",
+		Why:     "After a rollback the old version of the application meets a schema it doesn't know, and the next attempt fails at what is left over.",
+		Sources: []string{"contraflow"},
+	}
+)
+
+// undo looks whether a version's down file leads back to where its up file began.
+func (c *check) undo(up *script, before *schema) {
+	step := c.in.Plan.Steps[up.step]
+	if step.Irreversible() {
+		return
+	}
+	down, ok := c.downs[up.Version]
+	if !ok {
+		name := strings.TrimSuffix(up.Name, ".up.sql") + ".down.sql"
+		c.step(downMissing, up.step, []any{"migrate", "to"}, fmt.Sprintf("version %d has no down file: add %s, or say irreversible: true", up.Version, name), "")
+		return
+	}
+	if opaque(up) || opaque(&down) {
+		return
+	}
+	after := c.now.clone()
+	after.settle()
+	for _, st := range down.statements {
+		after.apply(st)
+	}
+	at := 0
+	if len(down.statements) > 0 {
+		at = down.statements[0].Start
+	}
+	for _, d := range differences(before, c.now, after) {
+		c.found(downNotInverse, &down, at, d.message, d.safe)
+	}
+}
+
+// opaque tells that a file can't be read, or does what can't be seen from outside.
+func opaque(s *script) bool {
+	return s.unread || slices.ContainsFunc(s.statements, func(st sqltree.Statement) bool {
+		return st.Node.GetDoStmt() != nil || st.Node.GetCallStmt() != nil
+	})
+}
+
+// difference between what was before a version, and what is after it came and went.
+type difference struct{ message, safe string }
+
+// differences compares before with after. What no file made is compared only as far as the two files themselves speak of it:
+// up is the schema between them.
+func differences(before, up, after *schema) (all []difference) {
+	was, between, is := before.facts(), up.facts(), after.facts()
+	missing := map[string]bool{}
+	for key := range was {
+		if _, ok := is[key]; !ok {
+			missing[key] = true
+		}
+	}
+	for key := range after.gone {
+		if !before.gone[key] {
+			missing[key] = true
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(missing)) {
+		if f := was[key]; !missing["table "+f.table] {
+			all = append(all, difference{fmt.Sprintf("down doesn't bring back %s", key), f.create})
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(is)) {
+		now := is[key]
+		old, wasThere := was[key]
+		_, made := between[key]
+		_, wholeTable := was["table "+now.table]
+		_, tableIs := is["table "+now.table]
+		switch {
+		case wasThere && old.text != now.text && old.text != "" && now.text != "":
+			all = append(all, difference{fmt.Sprintf("down leaves %s as %s; it was %s", key, now.text, old.text), ""})
+		case wasThere || now.perhaps:
+		case tableIs && !wholeTable: // the table is what is left
+		case made:
+			all = append(all, difference{"down leaves " + key, now.drop})
+		case wholeTable:
+			all = append(all, difference{fmt.Sprintf("down makes %s, which was not there before", key), ""})
+		}
+	}
+	return all
+}
+
+// fact is one thing that a schema holds.
+type fact struct {
+	text    string // what it is like; empty where that is not known
+	table   string // that it belongs to
+	perhaps bool   // it may have been there before
+	// create and drop are statements that make it and take it away; empty where there is no single one.
+	create, drop string
+}
+
+// facts are what can be compared, by kind and name. Whether a constraint is validated doesn't count: nothing takes that back,
+// and it harms nobody.
+func (s *schema) facts() map[string]fact {
+	all := map[string]fact{}
+	for name, t := range s.tables {
+		table := quotedName(name)
+		if t.known {
+			all["table "+name] = fact{drop: "drop table " + table + ";"}
+		}
+		for _, c := range t.columns {
+			all["column "+name+"."+c.name] = fact{
+				text: c.text(), table: name,
+				create: fmt.Sprintf("alter table %s add column %s %s;", table, quoted(c.name), c.text()),
+				drop:   fmt.Sprintf("alter table %s drop column %s;", table, quoted(c.name)),
+			}
+		}
+		for _, k := range t.constraints {
+			all["constraint "+name+"."+k.name] = fact{
+				text: k.definition, table: name,
+				create: fmt.Sprintf("alter table %s add constraint %s %s;", table, quoted(k.name), k.definition),
+				drop:   fmt.Sprintf("alter table %s drop constraint %s;", table, quoted(k.name)),
+			}
+		}
+		for _, i := range t.indexes {
+			if i.definition == "" {
+				continue // its constraint tells
+			}
+			qualifiedIndex := qualified(schemaOf(name), i.name)
+			all["index "+qualifiedIndex] = fact{
+				text: i.definition, table: name,
+				create: strings.Replace(i.definition, "INDEX ON t ", fmt.Sprintf("INDEX %s ON %s ", quoted(i.name), table), 1) + ";",
+				drop:   "drop index " + quotedName(qualifiedIndex) + ";",
+			}
+		}
+	}
+	for name, e := range s.types {
+		all["type "+name] = fact{text: strings.Join(e.values, ", "), drop: "drop type " + quotedName(name) + ";"}
+	}
+	for key, made := range s.others {
+		all[key] = fact{perhaps: !made, drop: "drop " + key + ";"}
+	}
+	return all
+}
+
+// text of a column behind its name.
+func (c *column) text() string {
+	if c.typ == "" {
+		return ""
+	}
+	text := c.typ
+	switch {
+	case c.generated:
+		text += fmt.Sprintf(" generated always as (%s) stored", c.standard)
+	case c.identity:
+		text += " generated by default as identity"
+	case c.standard != "":
+		text += " default " + c.standard
+	}
+	if c.notNull {
+		text += " not null"
+	}
+	return text
+}
