@@ -64,6 +64,13 @@ fuzz: ## run every fuzz target for FUZZTIME
 		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; \
 	done
 
+# All it prints is one line of figures, or what the failed test says.
+.PHONY: kills
+kills: postgres ## kill a process in schema changes, before, in and after any statement: make kills [KILLS=200]
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	KILLS=$(or $(KILLS),200) go test -count=1 -timeout $(TEST_TIMEOUT) -v -run '^TestSeededKills' ./ddl >"$$log" 2>&1 || { cat "$$log" >&2; exit 1; }; \
+	sed -n 's/^.*figures: //p' "$$log"
+
 .PHONY: clean
 clean: ## remove what build and demo leave; the tools stay in .cache
 	@rm -rf bin .demo

@@ -1,6 +1,7 @@
 package ddl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -19,11 +20,15 @@ import (
 const (
 	childFolder = "DDL_TEST_FOLDER" // set: this process is a child that applies the files of this folder
 	childDSN    = "DDL_TEST_DSN"
+	// childDirection is up for all versions of the folder, down for its last; up if empty.
+	childDirection = "DDL_TEST_DIRECTION"
+	killedPlan     = "killed"
 )
 
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(childFolder); folder != "" {
-		if err := applyAll(context.Background(), os.Getenv(childDSN), folder); err != nil {
+		to := Direction(cmp.Or(os.Getenv(childDirection), string(Up)))
+		if err := run(context.Background(), os.Getenv(childDSN), folder, to); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -33,6 +38,17 @@ func TestMain(m *testing.M) {
 }
 
 func applyAll(ctx context.Context, dsn, folder string) error {
+	return withEngine(ctx, dsn, folder, func(e *Engine, versions []uint) error {
+		for _, version := range versions {
+			if err := e.Up(ctx, version, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func withEngine(ctx context.Context, dsn, folder string, work func(e *Engine, versions []uint) error) error {
 	pool, err := pg.Open(ctx, dsn, pg.Settings{})
 	if err != nil {
 		return err
@@ -42,13 +58,7 @@ func applyAll(ctx context.Context, dsn, folder string) error {
 	if err != nil {
 		return err
 	}
-	engine := New(pool, files, Options{Plan: "killed"})
-	for _, version := range files.Versions() {
-		if err := engine.Up(ctx, version, ""); err != nil {
-			return err
-		}
-	}
-	return nil
+	return work(New(pool, files, Options{Plan: killedPlan}), files.Versions())
 }
 
 const (
