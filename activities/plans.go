@@ -13,6 +13,7 @@ import (
 
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
 )
 
 // Plans is the folder that holds the plans a worker knows and all SQL files it may run: NAME.yaml or FOLDER/plan.yaml (or
@@ -83,7 +84,7 @@ func (p *Plans) documents() []string {
 		found, _ := fs.Glob(p.root.FS(), pattern) // the patterns are constant, so they cannot be malformed
 		files = append(files, found...)
 	}
-	return files
+	return slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, signals.RehearsalSuffix) })
 }
 
 // place finds the folder of SQL files for a plan that came as a whole: beside the document of the same name, else in the root.

@@ -36,6 +36,9 @@ type RehearsedStatement struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// RehearsalSuffix ends the name of the file beside a plan that holds its rehearsal.
+const RehearsalSuffix = ".rehearsal.json"
+
 // RehearsedInstant is the verdict that people need not look at.
 const RehearsedInstant = "instant"
 

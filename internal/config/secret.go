@@ -14,6 +14,12 @@ type Secret string
 // variable is a name as shells take it; anything else may be a secret, and is not repeated.
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// ReadSecret resolves a reference that does not stand in a configuration file; a path is relative to the working directory.
+// getenv is os.Getenv outside tests. The error repeats no value.
+func ReadSecret(reference string, getenv func(string) string) (string, error) {
+	return Secret(reference).read(".", getenv)
+}
+
 // read resolves the reference; a path is relative to folder. getenv is os.Getenv outside tests.
 func (s Secret) read(folder string, getenv func(string) string) (string, error) {
 	kind, name, ok := strings.Cut(string(s), ":")
