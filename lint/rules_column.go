@@ -1,0 +1,242 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	tree "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+)
+
+var columnRules = []statementRule{
+	rule(Rule{
+		ID: "adding-required-field", Severity: Error, Title: "New column that every insert must fill",
+		Why:     "On a table with rows it fails, after a scan under ACCESS EXCLUSIVE; and the version of the application that doesn't know the column can't insert any more.",
+		Sources: []string{"squawk: adding-required-field", "squawk: ban-new-write-restriction"},
+	}, addingRequiredField),
+	rule(Rule{
+		ID: "adding-field-with-default", Severity: Error, Title: "New column whose default differs from row to row",
+		Why:     "A constant or stable default costs nothing since Postgres 11; a volatile one is computed for every row: the table is rewritten under ACCESS EXCLUSIVE, which stops reads and writes.",
+		Sources: []string{"squawk: adding-field-with-default", "strong_migrations: add_column_default", "strong_migrations: add_column_default_callable", "strong_migrations: add_column_default_null"},
+	}, addingFieldWithDefault),
+	rule(Rule{
+		ID: "adding-stored-generated-field", Severity: Error, Title: "New column that Postgres computes and stores",
+		Why:     "The value is computed for every row at once: the table is rewritten under ACCESS EXCLUSIVE, which stops reads and writes.",
+		Sources: []string{"squawk: adding-field-with-default", "strong_migrations: add_column_generated_stored"},
+	}, addingStoredGeneratedField),
+	rule(Rule{
+		ID: "adding-serial-primary-key-field", Severity: Error, Title: "New column that numbers the rows",
+		Why:     "serial and identity give every row a number at once: the table is rewritten under ACCESS EXCLUSIVE, which stops reads and writes.",
+		Sources: []string{"squawk: adding-serial-primary-key-field", "strong_migrations: add_column_auto_incrementing"},
+	}, addingSerialField),
+	rule(Rule{
+		ID: "adding-constrained-domain-field", Severity: Error, Title: "New column of a domain with a constraint",
+		Why:     "Postgres checks the domain's constraint for every row: the table is rewritten under ACCESS EXCLUSIVE, which stops reads and writes.",
+		Sources: []string{"Postgres: ALTER TABLE, notes on ADD COLUMN"},
+	}, addingConstrainedDomainField),
+	rule(Rule{
+		ID: "changing-generated-expression", Severity: Error, Title: "Other expression for a generated column",
+		Why:     "The value is computed anew for every row: the table is rewritten under ACCESS EXCLUSIVE, which stops reads and writes.",
+		Sources: []string{"squawk: ban-alter-generated-expression"},
+	}, changingGeneratedExpression),
+	rule(Rule{
+		ID: "adding-not-nullable-field", Severity: Error, Title: "SET NOT NULL that scans the table",
+		Why:     "Every row is read under ACCESS EXCLUSIVE, which stops reads and writes, unless a validated CHECK (column IS NOT NULL) proves it already.",
+		Sources: []string{"squawk: adding-not-nullable-field", "strong_migrations: change_column_null", "strong_migrations: change_column_null_postgresql", "strong_migrations: change_column_with_not_null"},
+	}, addingNotNull),
+	rule(Rule{
+		ID: "ban-drop-not-null", Severity: Warning, Title: "Column that may be null from now on",
+		Why:     "A version of the application that never met a null there reads the rows that the other one writes.",
+		Sources: []string{"squawk: ban-drop-not-null"},
+	}, droppingNotNull),
+	rule(Rule{
+		ID: "changing-column-default", Severity: Warning, Title: "Other default for a column in use",
+		Why:     "Both versions of the application insert with the new default from this moment on; without one, a version that leaves the column out writes null, or fails where null is forbidden.",
+		Sources: []string{"strong_migrations: change_column_default", "squawk: ban-set-default", "squawk: ban-drop-default"},
+	}, changingDefault),
+}
+
+func addingRequiredField(g glance) {
+	for t, d := range g.added() {
+		required := inline(d, tree.ConstrType_CONSTR_NOTNULL) != nil || inline(d, tree.ConstrType_CONSTR_PRIMARY) != nil
+		if !required || fills(d) {
+			continue
+		}
+		g.hit(g.files(slices.Concat([]file{{title("add", d.GetColname()), false, g.plain(d) + "\n" + backfillFirst}}, notNull(t, d.GetColname()))...),
+			"%s gets column %s, which is NOT NULL and has no default: it fails on rows that are there, and on inserts that don't name it", t.name, d.GetColname())
+	}
+}
+
+const backfillFirst = "-- Fill it with a backfill step. The files below belong to a later step."
+
+// fills tells whether Postgres has a value for the rows that are there already.
+func fills(d *tree.ColumnDef) bool {
+	if k := inline(d, tree.ConstrType_CONSTR_DEFAULT); k != nil && !k.GetRawExpr().GetAConst().GetIsnull() {
+		return true
+	}
+	return numbers(d) || inline(d, tree.ConstrType_CONSTR_GENERATED) != nil
+}
+
+// numbers tells whether the column is serial or an identity.
+func numbers(d *tree.ColumnDef) bool {
+	_, serial := serials[typeName(d.GetTypeName())]
+	return serial || inline(d, tree.ConstrType_CONSTR_IDENTITY) != nil
+}
+
+// plain is the ALTER TABLE that adds the column alone: nullable, without default and constraints.
+func (g glance) plain(d *tree.ColumnDef) string {
+	lone := proto.CloneOf(d)
+	lone.Constraints = nil
+	if _, serial := serials[typeName(d.GetTypeName())]; serial {
+		lone.TypeName = &tree.TypeName{Names: []*tree.Node{tree.MakeStrNode("pg_catalog"), tree.MakeStrNode("int8")}, Typemod: -1}
+	}
+	return g.alter(&tree.AlterTableCmd{Subtype: tree.AlterTableType_AT_AddColumn, Def: &tree.Node{Node: &tree.Node_ColumnDef{ColumnDef: lone}}, Behavior: tree.DropBehavior_DROP_RESTRICT})
+}
+
+// alter writes an ALTER TABLE of the statement's own table with one command.
+func (g glance) alter(cmd *tree.AlterTableCmd) string {
+	n := proto.CloneOf(g.st.Node.GetAlterTableStmt())
+	n.Cmds = []*tree.Node{{Node: &tree.Node_AlterTableCmd{AlterTableCmd: cmd}}}
+	return sql(&tree.Node{Node: &tree.Node_AlterTableStmt{AlterTableStmt: n}})
+}
+
+// notNull are the files that make a column NOT NULL without a scan that anybody waits for.
+func notNull(t *table, column string) []file {
+	k := name(fit(bare(t.name), column, "not_null"))
+	at := "ALTER TABLE " + tableName(t.name)
+	return []file{
+		{title("check", column), false, fmt.Sprintf("%s ADD CONSTRAINT %s CHECK (%s IS NOT NULL) NOT VALID;", at, k, name(column))},
+		{title("validate", column), true, fmt.Sprintf("%s VALIDATE CONSTRAINT %s;", at, k)},
+		{title("require", column), false, fmt.Sprintf("%s ALTER COLUMN %s SET NOT NULL;\n%s DROP CONSTRAINT %s;", at, name(column), at, k)},
+	}
+}
+
+// tableName writes a name of the schema's in quotes where Postgres needs them.
+func tableName(qualified string) string {
+	schema, rest, ok := strings.Cut(qualified, ".")
+	if !ok {
+		return name(qualified)
+	}
+	return name(schema, rest)
+}
+
+func addingFieldWithDefault(g glance) {
+	for t, d := range g.added() {
+		k := inline(d, tree.ConstrType_CONSTR_DEFAULT)
+		if k == nil {
+			continue
+		}
+		culprit, sure := volatile(k.GetRawExpr())
+		if culprit == "" {
+			continue
+		}
+		doubt := "which is volatile"
+		if !sure {
+			doubt = "which counts as volatile, since it isn't one of the functions known to be stable"
+		}
+		column, expr := d.GetColname(), expression(k.GetRawExpr())
+		g.hit(g.files(file{title("add", column), false, fmt.Sprintf("%s\nALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;\n%s", g.plain(d), tableName(t.name), name(column), expr,
+			fill(t.name, column, expr))}),
+			"%s gets column %s with a default that calls %s, %s: the table is rewritten", t.name, column, culprit, doubt)
+	}
+}
+
+// fill is the backfill step for a column, as a comment.
+func fill(table, column, expr string) string {
+	return fmt.Sprintf("-- For the rows that are there, a step of the plan:\n-- - name: fill-%s\n--   backfill: {table: %s, set: {%s: %s}, where: %s is null}",
+		strings.ReplaceAll(column, "_", "-"), table, column, yamlQuoted(expr), column)
+}
+
+func yamlQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+func addingStoredGeneratedField(g glance) {
+	for t, d := range g.added() {
+		if k := inline(d, tree.ConstrType_CONSTR_GENERATED); k != nil {
+			g.hit(g.files(file{title("add", d.GetColname()), false, g.plain(d) + "\n" + fill(t.name, d.GetColname(), expression(k.GetRawExpr()))}),
+				"%s gets generated column %s: the table is rewritten", t.name, d.GetColname())
+		}
+	}
+}
+
+func addingSerialField(g glance) {
+	for t, d := range g.added() {
+		if !numbers(d) {
+			continue
+		}
+		column := d.GetColname()
+		sequence := name(fit(bare(t.name), column, "seq"))
+		next := fmt.Sprintf("nextval('%s')", strings.ReplaceAll(sequence, "'", "''"))
+		g.hit(g.files(file{title("add", column), false, fmt.Sprintf("%s\nCREATE SEQUENCE %s OWNED BY %s.%s;\nALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;\n%s",
+			g.plain(d), sequence, tableName(t.name), name(column), tableName(t.name), name(column), next, fill(t.name, column, next))}),
+			"%s gets column %s, which numbers every row: the table is rewritten", t.name, column)
+	}
+}
+
+func addingConstrainedDomainField(g glance) {
+	for t, d := range g.added() {
+		constrained, known := g.domain(d.GetTypeName())
+		typ := typeName(d.GetTypeName())
+		switch {
+		case constrained:
+			g.hit(g.files(file{title("add", d.GetColname()), false, fmt.Sprintf("-- with the type that the domain stands for, and its rule as a CHECK … NOT VALID, for example\nALTER TABLE %s ADD COLUMN %s text;",
+				tableName(t.name), name(d.GetColname()))}),
+				"%s gets column %s of domain %s, which has a constraint: the table is rewritten", t.name, d.GetColname(), typ)
+		case !known:
+			g.as(Warning).hit("", "%s gets column %s of type %s, which no file makes: if it is a domain with a constraint, the table is rewritten", t.name, d.GetColname(), typ)
+		}
+	}
+}
+
+func changingGeneratedExpression(g glance) {
+	for t, cmd := range g.alters(tree.AlterTableType_AT_SetExpression) {
+		g.hit("", "column %s of %s is computed anew for every row: the table is rewritten; add a new column beside it and fill that", cmd.GetName(), t.name)
+	}
+}
+
+func addingNotNull(g glance) {
+	for t, cmd := range g.alters(tree.AlterTableType_AT_SetNotNull) {
+		if c := t.column(cmd.GetName()); c != nil && c.notNull || g.proven(t, cmd.GetName()) {
+			continue
+		}
+		g.hit(g.files(notNull(t, cmd.GetName())...), "every row of %s is read to see that %s is never null, and nobody can read or write meanwhile", t.name, cmd.GetName())
+	}
+}
+
+// proven tells that a validated check forbids null, and that this statement doesn't take it away or make it.
+func (g glance) proven(t *table, column string) bool {
+	return slices.ContainsFunc(t.constraints, func(k *constraint) bool {
+		return k.kind == checkConstraint && k.validated && slices.Contains(k.notNull, column) && !g.drops(k.name)
+	})
+}
+
+// drops tells whether the ALTER TABLE drops a constraint.
+func (g glance) drops(constraint string) bool {
+	for _, cmd := range g.alters(tree.AlterTableType_AT_DropConstraint) {
+		if cmd.GetName() == constraint {
+			return true
+		}
+	}
+	return false
+}
+
+func droppingNotNull(g glance) {
+	for t, cmd := range g.alters(tree.AlterTableType_AT_DropNotNull) {
+		if c := t.column(cmd.GetName()); c == nil || c.notNull && !c.fresh {
+			g.hit("", "column %s of %s may be null from now on: make sure that both versions of the application read that", cmd.GetName(), t.name)
+		}
+	}
+}
+
+func changingDefault(g glance) {
+	for t, cmd := range g.alters(tree.AlterTableType_AT_ColumnDefault) {
+		c := t.column(cmd.GetName())
+		switch {
+		case c != nil && c.fresh:
+		case cmd.GetDef() == nil && (c == nil || c.standard != "" && c.notNull):
+			g.hit("", "column %s of %s has no default any more: inserts that leave it out fail if it is NOT NULL", cmd.GetName(), t.name)
+		case cmd.GetDef() != nil && c != nil && c.standard != "" && c.standard != expression(cmd.GetDef()):
+			g.hit("", "column %s of %s gets default %s instead of %s, for both versions of the application", cmd.GetName(), t.name, expression(cmd.GetDef()), c.standard)
+		}
+	}
+}

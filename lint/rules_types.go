@@ -1,0 +1,153 @@
+package lint
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	tree "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+)
+
+// volatiles are functions of Postgres and its usual extensions whose result differs from row to row.
+var volatiles = []string{
+	"random", "random_normal", "gen_random_uuid", "gen_random_bytes", "uuidv4", "uuidv7", "clock_timestamp", "timeofday", "nextval", "currval", "lastval", "setval",
+	"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_salt", "pg_sleep", "setseed", "set_config",
+}
+
+// steadies are functions that give every row the same value (pg_proc.provolatile i or s), those that defaults are made of.
+var steadies = []string{
+	"now", "transaction_timestamp", "statement_timestamp", "current_setting", "current_schema", "current_user", "session_user", "current_database", "timezone",
+	"date_trunc", "date_part", "extract", "make_date", "make_time", "make_timestamp", "make_timestamptz", "make_interval", "to_timestamp", "to_date", "to_char",
+	"to_number", "age", "justify_days", "justify_hours", "justify_interval", "date_bin", "lower", "upper", "initcap", "concat", "concat_ws", "format", "left", "right",
+	"substr", "substring", "trim", "btrim", "ltrim", "rtrim", "lpad", "rpad", "replace", "translate", "split_part", "repeat", "reverse", "length", "char_length",
+	"octet_length", "position", "strpos", "chr", "ascii", "md5", "sha224", "sha256", "sha384", "sha512", "encode", "decode", "convert_from", "convert_to", "abs", "ceil", "ceiling",
+	"floor", "round", "trunc", "mod", "power", "sqrt", "sign", "div", "greatest", "least", "coalesce", "nullif", "jsonb_build_object", "jsonb_build_array",
+	"json_build_object", "json_build_array", "to_json", "to_jsonb", "array_to_string", "string_to_array", "array_append", "array_cat", "array_fill",
+	"int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange", "to_tsvector", "to_tsquery", "plainto_tsquery", "inet_client_addr", "uuid_nil", "uuid_ns_dns", "uuid_ns_url",
+	"uuid_generate_v5", "uuid_generate_v3", "pg_backend_pid", "txid_current", "pg_current_xact_id", "hashtext", "version", "row_to_json", "quote_literal", "quote_ident",
+}
+
+// volatile names a function in an expression that may differ from row to row; "" if there is none. Not sure of functions that
+// aren't known.
+func volatile(n *tree.Node) (culprit string, sure bool) {
+	inspect(n, func(m proto.Message) {
+		f, ok := m.(*tree.FuncCall)
+		if !ok {
+			return
+		}
+		called := texts(f.GetFuncname())
+		function := called[len(called)-1]
+		own := len(called) == 1 || called[0] == "pg_catalog"
+		switch {
+		case slices.Contains(volatiles, function):
+			culprit, sure = function, true
+		case own && slices.Contains(steadies, function):
+		case culprit == "":
+			culprit = strings.Join(called, ".")
+		}
+	})
+	return culprit, sure
+}
+
+// ordinary are types of Postgres and its usual extensions that are no domains. Those that the grammar knows by keyword stand in
+// pg_catalog.
+var ordinary = []string{
+	"text", "uuid", "json", "jsonb", "bytea", "date", "inet", "cidr", "macaddr", "macaddr8", "money", "point", "line", "lseg", "box", "path", "polygon", "circle",
+	"tsvector", "tsquery", "xml", "oid", "name", "regclass", "regtype", "regproc", "regrole", "pg_lsn", "xid", "xid8", "int2", "int4", "int8", "float4", "float8", "bool", "varchar", "bpchar",
+	"numeric", "timestamp", "timestamptz", "time", "timetz", "interval", "varbit", "bit", "jsonpath", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange",
+	"int4multirange", "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange",
+	"citext", "hstore", "ltree", "lquery", "geometry", "geography", "vector", "halfvec", "cube", "isbn", "ean13", "smallserial", "serial", "bigserial", "serial2", "serial4", "serial8",
+}
+
+// domain tells whether a type is a domain with a constraint, and whether it is known what it is at all.
+func (g glance) domain(t *tree.TypeName) (constrained, known bool) {
+	words := texts(t.GetNames())
+	if len(words) == 0 || words[0] == "pg_catalog" || slices.Contains(ordinary, words[len(words)-1]) {
+		return false, true
+	}
+	called := listName(t.GetNames())
+	if _, enum := g.now.types[called]; enum {
+		return false, true
+	}
+	for n := range g.past() {
+		if d := n.GetCreateDomainStmt(); d != nil && listName(d.GetDomainname()) == called {
+			known = true
+			for _, k := range d.GetConstraints() {
+				kind := k.GetConstraint().GetContype()
+				constrained = constrained || kind == tree.ConstrType_CONSTR_CHECK || kind == tree.ConstrType_CONSTR_NOTNULL
+			}
+		}
+		if d := n.GetAlterDomainStmt(); d != nil && listName(d.GetTypeName()) == called && (d.GetSubtype() == "C" || d.GetSubtype() == "O") {
+			constrained = true
+		}
+		known = known || relationName(n.GetCompositeTypeStmt().GetTypevar()) == called || listName(n.GetCreateRangeStmt().GetTypeName()) == called ||
+			listName(n.GetCreateEnumStmt().GetTypeName()) == called
+	}
+	return constrained, known || constrained
+}
+
+// shape of a type, as format_type writes it: its name without length or precision, and those.
+type shape struct {
+	base string
+	mods []int
+}
+
+var typeMods = regexp.MustCompile(`\(([\d,]+)\)`)
+
+func shapeOf(typ string) shape {
+	s := shape{base: typeMods.ReplaceAllString(typ, "")}
+	if stands, ok := serials[s.base]; ok {
+		s.base = stands
+	}
+	if m := typeMods.FindStringSubmatch(typ); m != nil {
+		for _, digits := range strings.Split(m[1], ",") {
+			n, _ := strconv.Atoi(digits)
+			s.mods = append(s.mods, n)
+		}
+	}
+	return s
+}
+
+// keeps tells that Postgres changes a column of one type into another without looking at its rows.
+func keeps(from, to string) bool {
+	if from == to {
+		return true
+	}
+	a, b := shapeOf(from), shapeOf(to)
+	if a.base != b.base {
+		return slices.Contains(coercible, [2]string{a.base, b.base}) && len(b.mods) == 0
+	}
+	switch a.base {
+	case "character varying", "bit varying":
+		return len(b.mods) == 0 || len(a.mods) == 1 && b.mods[0] >= a.mods[0]
+	case "numeric":
+		return len(b.mods) == 0 || len(a.mods) > 0 && b.mods[0] >= a.mods[0] && scale(a) == scale(b)
+	case "timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone":
+		return precision(a) <= precision(b)
+	case "interval":
+		return len(b.mods) == 0 || slices.Equal(a.mods, b.mods)
+	}
+	return slices.Equal(a.mods, b.mods)
+}
+
+// coercible pairs of types are stored alike, and compared alike by their indexes.
+var coercible = [][2]string{{"character varying", "text"}, {"text", "character varying"}, {"cidr", "inet"}}
+
+func scale(s shape) int {
+	if len(s.mods) > 1 {
+		return s.mods[1]
+	}
+	return 0
+}
+
+// finest precision of times, in digits behind the second: what they have if none is given.
+const finest = 6
+
+func precision(s shape) int {
+	if len(s.mods) == 0 {
+		return finest
+	}
+	return s.mods[0]
+}
