@@ -6,24 +6,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAStatementIsDescribedByWhatItTook(t *testing.T) {
-	t.Parallel()
-	big := Size{Name: "customers", Rows: 12_412_345, Bytes: 3_328_599_654}
-	lock := func(mode string, s Size) Lock { return Lock{Relation: s.Name, Mode: mode, Size: s} }
-	other := Size{Name: "orders", Rows: 5, Bytes: 8192}
-	for want, s := range map[string]Statement{
-		"": {},
-		"ACCESS EXCLUSIVE on customers, 12.4 M rows, rewrites 3.1 GB": {Locks: []Lock{lock("ACCESS EXCLUSIVE", big), lock("SHARE", other)}, Rewrites: []Size{big}},
-		"SHARE ROW EXCLUSIVE on customers and orders, scans orders, 8.0 kB": {
-			Locks: []Lock{lock("SHARE ROW EXCLUSIVE", big), lock("SHARE ROW EXCLUSIVE", other)}, Scans: []Size{other}},
-		"SHARE on customers, builds customers_idx, 512 B":     {Locks: []Lock{lock("SHARE", Size{Name: "customers", Rows: -1})}, Builds: []Size{{Name: "customers_idx", Bytes: 512}}},
-		"ACCESS EXCLUSIVE on a and b and 2 more":              {Locks: []Lock{lock("ACCESS EXCLUSIVE", Size{Name: "a"}), lock("ACCESS EXCLUSIVE", Size{Name: "b"}), lock("ACCESS EXCLUSIVE", Size{Name: "c"}), lock("ACCESS EXCLUSIVE", Size{Name: "d"})}},
-		`fails: column "nope" of relation "t" does not exist`: {Problem: `column "nope" of relation "t" does not exist`, Locks: []Lock{lock("SHARE", big)}},
-	} {
-		require.Equal(t, want, s.Detail())
-	}
-}
-
 func TestProblemsAreWhatWouldFail(t *testing.T) {
 	t.Parallel()
 	good := Report{Statements: []Statement{{Verdict: Instant}, {Verdict: BlocksScan}, {Verdict: Background}}, Down: &Down{Identical: true},
