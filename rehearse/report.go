@@ -51,9 +51,11 @@ type Statement struct {
 	Summary       string  `json:"summary"`
 	NoTransaction bool    `json:"noTransaction,omitempty"`
 	Verdict       Verdict `json:"verdict"`
-	// Locks that it took on tables and indexes that the target has, or that stood before its file, strongest first.
+	// Locks that it took, or made stronger, on relations that stood before its file, strongest first. Where it blocks, those that
+	// earlier statements of the file had taken to its end are among them.
 	Locks []Lock `json:"locks,omitempty"`
-	// Rewrites, Scans and Builds name tables (and for Builds also the indexes) with their sizes on the target.
+	// Rewrites, Scans and Builds name tables with their sizes on the target. Builds are indexes, "NAME on TABLE" with the size of
+	// the table, which is read for them; those that a rewrite builds anew belong to it.
 	Rewrites []Size `json:"rewrites,omitempty"`
 	Scans    []Size `json:"scans,omitempty"`
 	Builds   []Size `json:"builds,omitempty"`
@@ -71,7 +73,8 @@ type Lock struct {
 // Size of a relation on the target.
 type Size struct {
 	Name string `json:"name"`
-	// Rows as Postgres estimates them, -1 if it has never looked; Bytes of the table with its TOAST, or of the index.
+	// Rows as Postgres estimates them, -1 if it has never looked; Bytes of the table with its TOAST, or of the index. Both are
+	// -1 for what the target doesn't have yet.
 	Rows  int64 `json:"rows"`
 	Bytes int64 `json:"bytes"`
 }

@@ -27,7 +27,7 @@ func Binaries() (string, error) {
 		}
 		return dir, nil
 	}
-	for _, dir := range candidates() {
+	for _, dir := range candidates("initdb") {
 		if usable(dir) == nil {
 			return dir, nil
 		}
@@ -35,12 +35,21 @@ func Binaries() (string, error) {
 	return "", ErrNoBinaries
 }
 
-func candidates() []string {
+// folders to look at: $PG_BINDIR alone, or else all candidates.
+func folders(program string) []string {
+	if dir := os.Getenv("PG_BINDIR"); dir != "" {
+		return []string{dir}
+	}
+	return candidates(program)
+}
+
+// candidates are the folders that may hold a program, those of pg_config and PATH first.
+func candidates(program string) []string {
 	var dirs []string
 	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
 		dirs = append(dirs, strings.TrimSpace(string(out)))
 	}
-	if path, err := exec.LookPath("initdb"); err == nil {
+	if path, err := exec.LookPath(program); err == nil {
 		dirs = append(dirs, filepath.Dir(path))
 	}
 	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is constant, so it cannot be malformed
@@ -63,17 +72,56 @@ func usable(dir string) error {
 			return err
 		}
 	}
-	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+	major, err := majorOf(dir, "postgres")
+	if err == nil && major < MinVersion {
+		err = fmt.Errorf("%s holds Postgres %d, and at least %d is needed", dir, major, MinVersion)
+	}
+	return err
+}
+
+// majorOf asks a program of a folder for its major version.
+func majorOf(dir, program string) (int, error) {
+	path := filepath.Join(dir, program)
+	out, err := exec.Command(path, "--version").Output()
 	if err != nil {
-		return fmt.Errorf("%s/postgres --version: %w", dir, err)
+		return 0, fmt.Errorf("%s --version: %w", path, err)
 	}
-	fields := strings.Fields(string(out)) // "postgres (PostgreSQL) 15.18 (Debian …)"
-	if len(fields) < 3 {
-		return fmt.Errorf("%s/postgres --version printed %q", dir, out)
+	// "postgres (PostgreSQL) 15.18 (Debian …)", or "(PostgreSQL) 19beta1"
+	if _, version, found := strings.Cut(string(out), "(PostgreSQL) "); found {
+		digits := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+		if major, err := strconv.Atoi(version[:max(0, digits)]); err == nil {
+			return major, nil
+		}
 	}
-	major, err := strconv.Atoi(strings.SplitN(fields[2], ".", 2)[0])
-	if err != nil || major < MinVersion {
-		return fmt.Errorf("%s holds Postgres %s, and at least %d is needed", dir, fields[2], MinVersion)
+	return 0, fmt.Errorf("%s --version printed %q", path, out)
+}
+
+// ServerOf finds the folder of a server of exactly this major version, where Binaries looks.
+func ServerOf(major int) (string, error) {
+	for _, dir := range folders("initdb") {
+		if found, err := majorOf(dir, "postgres"); usable(dir) == nil && err == nil && found == major {
+			return dir, nil
+		}
 	}
-	return nil
+	return "", fmt.Errorf("no server of Postgres %d found on this machine (looked at $PG_BINDIR, pg_config, PATH and /usr/lib/postgresql): "+
+		"install it, on Debian with `apt-get install postgresql-%d`, or name its bin folder in PG_BINDIR", major, major)
+}
+
+// ClientsOf finds the folder of pg_dump and psql that can read a server of this major version: its own, or else the nearest newer.
+func ClientsOf(major int) (string, error) {
+	best, dir := 0, ""
+	for _, candidate := range folders("pg_dump") {
+		found, err := majorOf(candidate, "pg_dump")
+		if _, missing := os.Stat(filepath.Join(candidate, "psql")); err != nil || missing != nil || found < major {
+			continue
+		}
+		if best == 0 || found < best {
+			best, dir = found, candidate
+		}
+	}
+	if best == 0 {
+		return "", fmt.Errorf("no pg_dump and psql of Postgres %d or newer found on this machine (looked at $PG_BINDIR, pg_config, PATH and /usr/lib/postgresql): "+
+			"install them, on Debian with `apt-get install postgresql-client-%d`, or name their folder in PG_BINDIR", major, major)
+	}
+	return dir, nil
 }

@@ -1,4 +1,4 @@
-// Package postgres runs a real Postgres cluster in a temporary folder, for the demo and the tests.
+// Package postgres runs a real Postgres cluster in a temporary folder, for rehearsals, the demo and the tests.
 // It works as root (the server then runs as another user, because initdb refuses root) and as an ordinary user.
 package postgres
 
@@ -30,6 +30,8 @@ const startTimeout = 60 * time.Second
 
 // Options of a cluster; the zero value is right for the demo.
 type Options struct {
+	// Binaries is the folder of initdb and postgres. Defaults to what Binaries finds.
+	Binaries string
 	// Port to listen on. Defaults to a free one.
 	Port int
 	// Settings for postgresql.conf, for example {"fsync": "off"}. Defaults to none.
@@ -49,9 +51,13 @@ type Cluster struct {
 
 // Start makes a cluster in a new temporary folder and waits until it answers.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
-	bin, err := Binaries()
-	if err != nil {
-		return nil, err
+	bin := o.Binaries
+	if bin == "" {
+		found, err := Binaries()
+		if err != nil {
+			return nil, err
+		}
+		bin = found
 	}
 	root, err := os.MkdirTemp("", "contraflow-postgres-")
 	if err != nil {
