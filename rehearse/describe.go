@@ -42,7 +42,7 @@ func (r *Report) Problems() []string {
 	}
 	for _, t := range r.Trials {
 		if t.Problem != "" {
-			add("%s, at %s: %s", t.What(), versions(t.At), t.Problem)
+			add("%s, at %s: %s", t.What(), Versions(t.At), t.Problem)
 		}
 	}
 	for _, s := range r.Samples {
@@ -68,7 +68,8 @@ func (t Trial) What() string {
 	return text
 }
 
-func versions(at []uint) string {
+// Versions in words, such as "version 2" or "versions 2, 3".
+func Versions(at []uint) string {
 	texts := make([]string, len(at))
 	for i, v := range at {
 		texts[i] = fmt.Sprint(v)
@@ -77,4 +78,74 @@ func versions(at []uint) string {
 		return "version " + texts[0]
 	}
 	return "versions " + strings.Join(texts, ", ")
+}
+
+// Detail says what is behind the verdict, such as "ACCESS EXCLUSIVE on customers, 12.4 M rows, rewrites 3.1 GB".
+func (s Statement) Detail() string {
+	var parts []string
+	on := ""
+	if len(s.Locks) > 0 {
+		l := s.Locks[0]
+		on = l.Name
+		parts = append(parts, l.Mode+" on "+l.Relation)
+		if l.Rows >= 0 && (l.Rows > 0 || l.Bytes > 0) {
+			parts = append(parts, Rows(l.Rows))
+		}
+	} else if worked := len(s.Rewrites) + len(s.Scans) + len(s.Builds); worked > 0 && s.Verdict != Background {
+		parts = append(parts, "under the locks of the statements before it")
+	}
+	for _, kind := range []struct {
+		verb  string
+		sizes []Size
+	}{{"rewrites", s.Rewrites}, {"scans", s.Scans}, {"builds", s.Builds}} {
+		for _, size := range kind.sizes {
+			parts = append(parts, work(kind.verb, size, on))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// work names the relation only where it is another than the one just named.
+func work(verb string, size Size, on string) string {
+	switch {
+	case size.Name == on && size.Bytes < 0:
+		return verb + " it"
+	case size.Name == on:
+		return verb + " " + Bytes(size.Bytes)
+	case size.Bytes < 0:
+		return verb + " " + size.Name
+	}
+	return verb + " " + size.Name + " (" + Bytes(size.Bytes) + ")"
+}
+
+// Rows as people write them: "950 rows", "12.4 k rows", "12.4 M rows".
+func Rows(n int64) string {
+	switch {
+	case n < 0:
+		return "unknown rows"
+	case n == 1:
+		return "1 row"
+	}
+	return scaled(n, 1000, "", " k", " M", " G") + " rows"
+}
+
+// Bytes as people write them: "8 kB", "3.1 GB".
+func Bytes(n int64) string {
+	if n < 0 {
+		return "unknown size"
+	}
+	return scaled(n, 1024, " bytes", " kB", " MB", " GB", " TB")
+}
+
+// scaled has one digit behind the point below a hundred: 12.4, 124.
+func scaled(n, step int64, units ...string) string {
+	value, unit := float64(n), 0
+	for value >= float64(step)-0.5 && unit < len(units)-1 {
+		value /= float64(step)
+		unit++
+	}
+	if unit == 0 || value >= 99.95 {
+		return fmt.Sprintf("%.0f%s", value, units[unit])
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + units[unit]
 }

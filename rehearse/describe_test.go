@@ -25,3 +25,19 @@ func TestProblemsAreWhatWouldFail(t *testing.T) {
 		"step fill: 2 of 10 sampled rows are refused",
 	}, bad.Problems())
 }
+
+func TestAStatementIsDescribedByWhatItTook(t *testing.T) {
+	t.Parallel()
+	big := Size{Name: "customers", Rows: 12_412_345, Bytes: 3_328_599_654}
+	other := Size{Name: "orders", Rows: 5, Bytes: 8192}
+	lock := func(mode string, s Size) Lock { return Lock{Relation: s.Name, Mode: mode, Size: s} }
+	for want, s := range map[string]Statement{
+		"": {},
+		"ACCESS EXCLUSIVE on customers, 12.4 M rows, rewrites 3.1 GB":           {Locks: []Lock{lock("ACCESS EXCLUSIVE", big), lock("SHARE", other)}, Rewrites: []Size{big}},
+		"SHARE on customers, 12.4 M rows, scans orders (8 kB)":                  {Locks: []Lock{lock("SHARE", big)}, Scans: []Size{other}},
+		"SHARE on customers, builds customers_idx":                              {Locks: []Lock{lock("SHARE", Size{Name: "customers", Rows: -1})}, Builds: []Size{{Name: "customers_idx", Bytes: -1}}},
+		"under the locks of the statements before it, scans customers (3.1 GB)": {Verdict: BlocksScan, Scans: []Size{big}},
+	} {
+		require.Equal(t, want, s.Detail())
+	}
+}
