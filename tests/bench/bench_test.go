@@ -177,6 +177,24 @@ func TestASmallRun(t *testing.T) {
 	}
 }
 
+// Behind a reader of two seconds, whose end psql's ALTER TABLE, and all who come after it, wait for in any case.
+func TestTheApplicationWaitsForAChange(t *testing.T) {
+	t.Parallel()
+	b, err := start(t.Context(), options{rows: minRows, rounds: 1})
+	require.NoError(t, err)
+	t.Cleanup(b.stop)
+	require.NoError(t, b.behindReader(t.Context(), 2*time.Second))
+	object, _ := report(t, b.results, b.options)
+	for _, by := range []string{"_migrate", "_psql"} {
+		require.Greater(t, object["ddl_longest_wait"+by+"_ms"], 1000.0, by)
+		require.Greater(t, object["ddl_waited"+by], 0.0, by)
+		require.Greater(t, object["ddl"+by+"_seconds"], 1.0, by)
+	}
+	require.Greater(t, object["ddl_longest_wait_ms"], 0.0)
+	require.Greater(t, object["ddl_seconds"], 1.0)
+	require.Equal(t, 0.0, object["ddl_failed"])
+}
+
 func TestKilledChildrenRedoNothing(t *testing.T) {
 	t.Parallel()
 	b, err := start(t.Context(), options{rows: minRows, rounds: 1})

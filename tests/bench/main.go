@@ -1,4 +1,4 @@
-// Command bench measures the backfill engine against what people do without it, on a Postgres cluster of its own: see
+// Command bench measures the backfill engine and the one for DDL against what people do without them, on a Postgres cluster of its own: see
 // docs/benchmarks.md. Progress goes to stderr, the table to stdout; the last line of stdout is one JSON object.
 package main
 
@@ -97,6 +97,7 @@ func sections() []section {
 	return []section{
 		{"speed", (*bench).speed}, {"keys", (*bench).keys}, {"foreground", (*bench).foreground},
 		{"pause", (*bench).pause}, {"kill", (*bench).kill}, {"history", (*bench).history},
+		{"ddl", (*bench).ddl},
 	}
 }
 

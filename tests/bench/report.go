@@ -79,6 +79,16 @@ func lines() []line {
 		{"worker_peak_mb", "peak memory of the worker (VmHWM)", "MB", sample.max, nil},
 		{"history_events", "events in Temporal's history", "", nil, nil},
 		{"history_events_difference", "most minus least events over all numbers of rows", "", sample.max, most(0)},
+		{"ddl_longest_wait_ms", "longest wait of a transaction, ALTER TABLE by ours", "ms", nil, most(1000)},
+		{"ddl_longest_wait_migrate_ms", "the same, by golang-migrate", "ms", nil, nil},
+		{"ddl_longest_wait_psql_ms", "the same, by psql", "ms", nil, nil},
+		{"ddl_waited", "transactions that waited more than 100 ms, by ours", "", nil, nil},
+		{"ddl_waited_migrate", "the same, by golang-migrate", "", nil, nil},
+		{"ddl_waited_psql", "the same, by psql", "", nil, nil},
+		{"ddl_seconds", "from the order to the new column, by ours", "s", nil, nil},
+		{"ddl_migrate_seconds", "the same, by golang-migrate", "s", nil, nil},
+		{"ddl_psql_seconds", "the same, by psql", "s", nil, nil},
+		{"ddl_failed", "transactions that failed meanwhile", "", sample.sum, most(0)},
 	}
 }
 
