@@ -109,9 +109,9 @@ func (a *Activities) schemaVersion(ctx context.Context, in MigrateInput) (Migrat
 
 // migrate runs work with heartbeats that tell what it waits for, and audits what it did.
 func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(context.Context, *ddl.Engine, *ddl.Files) ([]uint, error)) (Migrated, error) {
-	var waiting latest[signals.Blocked]
-	waiting.set(signals.Blocked{Step: in.Origin.Step})
-	defer beat(ctx, waiting.details)()
+	told := &waits{origin: in.Origin, chat: a.Chat}
+	told.status.set(signals.Blocked{Step: in.Origin.Step})
+	defer beat(ctx, told.status.details)()
 
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
@@ -121,12 +121,17 @@ func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(con
 	if err != nil {
 		return Migrated{}, err
 	}
-	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan, Claim: in.Origin.FirstRun, OnWait: func(w ddl.Waiting) {
-		waiting.set(signals.Blocked{Step: in.Origin.Step, Text: w.String()})
-	}})
+	told.db = db
+	defer told.follow(ctx)()
+	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan, Claim: in.Origin.FirstRun,
+		LockTimeout: in.LockTimeout.Std(), KillIdleAfter: in.KillIdleAfter.Std(),
+		OnWait: func(w ddl.Waiting) { told.hear(ctx, w) }})
 	versions, err := work(ctx, engine, files)
 	if errors.Is(err, ddl.ErrSuperseded) {
 		return Migrated{}, permanent("Superseded", "%v", err)
+	}
+	if err == nil {
+		err = told.failed
 	}
 	if err != nil {
 		return Migrated{}, err

@@ -56,6 +56,10 @@ type MigrateInput struct {
 	Schema Schema `json:"schema"`
 	To     uint   `json:"to"`
 	Floor  uint   `json:"floor"`
+	// LockTimeout bounds each wait for a lock; 0 is the engine's own default.
+	LockTimeout plan.Duration `json:"lockTimeout,omitempty"`
+	// KillIdleAfter is how long a session in the way must have idled in its transaction to be ended; 0 ends nobody's.
+	KillIdleAfter plan.Duration `json:"killIdleAfter,omitempty"`
 }
 
 // Migrated tells what one call did.

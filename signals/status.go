@@ -130,10 +130,13 @@ type Reading struct {
 	At      time.Time `json:"at"`
 }
 
-// Blocked is the heartbeat of a change of the schema, or of a sync trigger, that waits for a lock.
+// Blocked is the heartbeat of a change of the schema, or of a sync trigger: what it waits for, and how far it has come.
 type Blocked struct {
 	Step string `json:"step"`
+	// Text says what it waits for; "" when nothing is in the way.
 	Text string `json:"text"`
+	// Progress of an index that is being built; "" if none is.
+	Progress string `json:"progress,omitempty"`
 }
 
 // Result of a completed migration.

@@ -57,7 +57,9 @@ func (m *migration) unmigrate(ctx workflow.Context, index int) (string, error) {
 // migrateInput covers the versions between the migrate step before and this one.
 func (m *migration) migrateInput(index int) activities.MigrateInput {
 	step := m.Plan.Steps[index]
-	in := activities.MigrateInput{Origin: m.at(step), Schema: m.Schema, To: step.Migrate.To}
+	idle, _ := step.Migrate.KillIdleAfter() // the plan is valid since it began
+	in := activities.MigrateInput{Origin: m.at(step), Schema: m.Schema, To: step.Migrate.To,
+		LockTimeout: step.Migrate.LockTimeout, KillIdleAfter: plan.Duration(idle)}
 	for _, earlier := range m.Plan.Steps[:index] {
 		if earlier.Migrate != nil {
 			in.Floor = earlier.Migrate.To

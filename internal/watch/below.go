@@ -143,8 +143,13 @@ func (r *renderer) heldUp() {
 	for _, text := range r.holding() {
 		r.labelled("holding", yellow, cut(text, maxHolding))
 	}
-	if r.Blocked != nil {
-		r.labelled("blocked", yellow, clean(r.Blocked.Step)+": "+clean(r.Blocked.Text))
+	if b := r.Blocked; b != nil {
+		if b.Progress != "" {
+			r.labelled("building", plain, clean(b.Step)+": "+clean(b.Progress))
+		}
+		if b.Text != "" {
+			r.labelled("blocked", yellow, clean(b.Step)+": "+clean(b.Text))
+		}
 	}
 	for _, p := range r.Pending {
 		r.labelled("waits", yellow, r.pending(p))

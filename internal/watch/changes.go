@@ -164,8 +164,17 @@ func (c *changes) heldUp() {
 			c.say("holding: %s", cut(text, maxHolding))
 		}
 	}
-	if b := c.now.Blocked; b != nil && (c.old.Blocked == nil || shape(c.old.Blocked.Text) != shape(b.Text)) {
-		c.say("blocked: %s: %s", b.Step, b.Text)
+	if b := c.now.Blocked; b != nil {
+		var was signals.Blocked
+		if c.old.Blocked != nil {
+			was = *c.old.Blocked
+		}
+		if b.Progress != "" && shape(was.Progress) != shape(b.Progress) {
+			c.say("building: %s: %s", b.Step, b.Progress)
+		}
+		if b.Text != "" && shape(was.Text) != shape(b.Text) {
+			c.say("blocked: %s: %s", b.Step, b.Text)
+		}
 	}
 	r := renderer{Snapshot: c.now}
 	for _, p := range c.now.Pending {

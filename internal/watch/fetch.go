@@ -145,9 +145,9 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 			if decode(a.GetHeartbeatDetails(), &readings) {
 				s.Readings = append(s.Readings, readings...)
 			}
-		case activityMigrate, activitySync, activityUnsync:
+		case activityMigrate, "MigrateDown", activitySync, activityUnsync:
 			var b signals.Blocked
-			if decode(a.GetHeartbeatDetails(), &b) && b.Text != "" {
+			if decode(a.GetHeartbeatDetails(), &b) && (b.Text != "" || b.Progress != "") {
 				s.Blocked = &b
 			}
 		}
