@@ -157,7 +157,7 @@ func (f *Files) Check(version uint, direction Direction) error {
 // there or above. ErrMissing if there is no up file of to, ErrOrder if the files don't know where the database stands.
 func (f *Files) Between(from State, to uint) ([]uint, error) {
 	if !f.Has(to, Up) {
-		return nil, missing(to, Up)
+		return nil, f.missing(to, Up)
 	}
 	if from.Exists && from.Version >= to {
 		return nil, nil
@@ -183,7 +183,7 @@ func (f *Files) runnable(version uint, direction Direction, sha string) (*file, 
 	found := f.find(version, direction)
 	switch {
 	case found == nil:
-		return nil, missing(version, direction)
+		return nil, f.missing(version, direction)
 	case sha != "" && sha != found.sha256():
 		return nil, fmt.Errorf("%s: %w: bring the planned file back, or plan anew", found.name, ErrChanged)
 	case found.problem != nil:
@@ -192,8 +192,13 @@ func (f *Files) runnable(version uint, direction Direction, sha string) (*file, 
 	return found, nil
 }
 
-func missing(version uint, direction Direction) error {
-	return fmt.Errorf("%w: version %d has no .%s.sql in this folder: add it", ErrMissing, version, direction)
+// missing names the file to add as its other direction is named, if there is one.
+func (f *Files) missing(version uint, direction Direction) error {
+	add := "it"
+	for other, found := range f.files[version] {
+		add = strings.TrimSuffix(found.name, "."+string(other)+".sql") + "." + string(direction) + ".sql"
+	}
+	return fmt.Errorf("%w: version %d has no .%s.sql in this folder: add %s", ErrMissing, version, direction, add)
 }
 
 // before returns the version that precedes version in the files.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"maps"
 	"testing"
 	"testing/fstest"
 
@@ -72,6 +73,58 @@ func TestBetween(t *testing.T) {
 	require.ErrorIs(t, err, ErrMissing)
 	_, err = files.Between(at(3), 4)
 	require.ErrorIs(t, err, ErrOrder)
+}
+
+func TestAMissingFileIsNamed(t *testing.T) {
+	t.Parallel()
+	files := read(t, map[string]string{"000003_add_street.up.sql": "", "000004_drop.down.sql": ""})
+	err := files.Check(3, Down)
+	require.ErrorIs(t, err, ErrMissing)
+	require.EqualError(t, err, "no such SQL file: version 3 has no .down.sql in this folder: add 000003_add_street.down.sql")
+	require.ErrorContains(t, files.Check(4, Up), "version 4 has no .up.sql in this folder: add 000004_drop.up.sql")
+	require.ErrorContains(t, files.Check(5, Up), "version 5 has no .up.sql in this folder: add it")
+}
+
+// What a folder can have wrong changes nothing, whatever direction is asked for.
+func TestWrongFilesAreRefusedBeforeAnythingRuns(t *testing.T) {
+	t.Parallel()
+	b := setup(t, three)
+	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
+	approved := b.files.SHA256(2, Up)
+	for name, c := range map[string]struct {
+		change map[string]string // "" takes the file away
+		err    error
+		says   string
+	}{
+		"changed since approval":   {map[string]string{"002_b.up.sql": "alter table a add column b int"}, ErrChanged, "002_b.up.sql"},
+		"one blank more":           {map[string]string{"002_b.up.sql": three["002_b.up.sql"] + " "}, ErrChanged, "002_b.up.sql"},
+		"gone":                     {map[string]string{"002_b.up.sql": ""}, ErrMissing, "add 002_b.up.sql"},
+		"ends its own transaction": {map[string]string{"002_b.up.sql": "alter table a add column b text; commit;"}, ErrChanged, "002_b.up.sql"},
+	} {
+		spoilt := maps.Clone(three)
+		for file, body := range c.change {
+			spoilt[file] = body
+			if body == "" {
+				delete(spoilt, file)
+			}
+		}
+		e := New(b.pool, read(t, spoilt), Options{Plan: "p"})
+		err := e.Up(t.Context(), 2, approved)
+		require.ErrorIs(t, err, c.err, name)
+		require.ErrorContains(t, err, c.says, name)
+		b.requireState(t, at(1))
+	}
+
+	without := maps.Clone(three)
+	delete(without, "001_a.down.sql")
+	err := New(b.pool, read(t, without), Options{Plan: "p"}).Down(t.Context(), 1, "")
+	require.ErrorIs(t, err, ErrMissing)
+	require.ErrorContains(t, err, "add 001_a.down.sql")
+	changed := maps.Clone(three)
+	changed["001_a.down.sql"] = "drop table a cascade;"
+	require.ErrorIs(t, New(b.pool, read(t, changed), Options{Plan: "p"}).Down(t.Context(), 1, b.files.SHA256(1, Down)), ErrChanged)
+	b.requireState(t, at(1))
+	require.True(t, b.has(t, "a"))
 }
 
 func TestVersionZeroIsAVersion(t *testing.T) {
