@@ -13,8 +13,8 @@ import (
 const gatePoll = 5 * time.Millisecond
 
 // outside runs a statement that can't run in a transaction, whose locks are gone when it ends. Gates hold it up where they can be
-// read: first one that lets only readers and writers of rows through, then one that lets everything but ACCESS EXCLUSIVE through,
-// again and again until its end.
+// read: first one that lets only readers through, then one that lets everything but ACCESS EXCLUSIVE through, again and again until its
+// end.
 func (r *recorder) outside(ctx context.Context) error {
 	st := r.script.Statements[0]
 	told := r.statement(st)
@@ -32,7 +32,7 @@ func (r *recorder) outside(ctx context.Context) error {
 		return err
 	}
 	defer func() { reader.open(ctx) }()
-	first, err := r.shut(ctx, before, "share update exclusive")
+	first, err := r.shut(ctx, before, "share row exclusive")
 	if err != nil {
 		return err
 	}

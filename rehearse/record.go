@@ -90,9 +90,9 @@ func (r *recorder) inside(ctx context.Context) error {
 // judge what a statement has done.
 func (r *recorder) judge(told *Statement, st ddl.Statement, before, after catalog, held map[lock]bool) {
 	word := firstWord(st.Text)
-	e := effects{truncates: word == "truncate", writes: slices.Contains(writers, word)}
-	for l := range held {
-		if l.strength == writesRows && r.base[l.relation].isTable() && (!r.held[l] || writesWithin(st.Text)) {
+	e := effects{truncates: word == "truncate"}
+	for l := range held { // a second one takes no new lock
+		if l.strength == writesRows && r.base[l.relation].isTable() && (!r.held[l] || writes(st.Text)) {
 			e.writes = true
 		}
 	}
@@ -106,6 +106,9 @@ func (r *recorder) judge(told *Statement, st ddl.Statement, before, after catalo
 				e.scans = append(e.scans, l.relation)
 			}
 		}
+	}
+	if procedures := word == "call" || word == "do"; procedures && r.script.NoTransaction && e.strongest >= stopsWrites {
+		e.works = true // it may have committed on its way, and taken what it did with it
 	}
 	told.Verdict = e.verdict()
 	told.Locks = r.locks(had, told.Verdict)
@@ -186,12 +189,12 @@ func (r *recorder) compare(e *effects, before, after catalog) {
 		busy[after[index].table] = true
 	}
 	for oid, rel := range after {
-		if base, ok := r.base[oid]; ok && rel.scans > before[oid].scans && !busy[oid] {
+		if base, ok := r.base[oid]; ok && rel.scans > before[oid].scans && !busy[oid] && !e.truncates {
 			switch {
 			case base.isTable():
 				e.scans = append(e.scans, oid)
 			case base.isIndex() && !base.unique && e.writes:
-				e.searches = true
+				e.works = true
 			}
 		}
 	}

@@ -12,16 +12,17 @@ import (
 	"github.com/contraflow/contraflow/ddl"
 )
 
-// writers are the statements that change rows by themselves; others may hold one of them.
+// Statements that change rows, and those that may hold one of them.
 var (
 	writers  = []string{"insert", "update", "delete", "merge", "copy"}
 	wrappers = []string{"with", "do", "call", "select"}
 	written  = regexp.MustCompile(`(?i)\b(insert|update|delete|merge)\b`)
 )
 
-// writesWithin tells that a statement looks as if it changed rows by another one inside it.
-func writesWithin(text string) bool {
-	return slices.Contains(wrappers, firstWord(text)) && written.MatchString(text)
+// writes tells that a statement looks as if it changed rows.
+func writes(text string) bool {
+	word := firstWord(text)
+	return slices.Contains(writers, word) || slices.Contains(wrappers, word) && written.MatchString(text)
 }
 
 var words = regexp.MustCompile(`^[A-Za-z]+`)

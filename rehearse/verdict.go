@@ -4,7 +4,7 @@ package rehearse
 type effects struct {
 	rewrites, scans, builds []uint32
 	writes                  bool // rows
-	searches                bool // through an index that may lead to many rows, to write
+	works                   bool // otherwise: writes what an index finds, or can't be seen at its work
 	truncates               bool
 	// strongest lock that its transaction holds by now on anything that stood before: it lasts while the statement works.
 	strongest int
@@ -12,7 +12,7 @@ type effects struct {
 
 // verdict is what the application feels.
 func (e effects) verdict() Verdict {
-	works := len(e.rewrites)+len(e.scans)+len(e.builds) > 0 || e.searches
+	works := len(e.rewrites)+len(e.scans)+len(e.builds) > 0 || e.works
 	switch {
 	case len(e.rewrites) > 0 && e.strongest >= stopsAll:
 		return BlocksAll
