@@ -329,7 +329,7 @@ func (s *sampling) backfill(ctx context.Context, e *backfill.Engine) error {
 	if err != nil {
 		return err
 	}
-	tried := Sample{Step: s.step.Name, Table: s.there, Rows: s.copied, Filled: proof.Rows, Refused: proof.Rejects}
+	tried := Sample{Step: s.step.Name, Table: s.step.Backfill.Table, Rows: s.copied, Filled: proof.Rows, Refused: proof.Rejects}
 	for _, r := range rejects {
 		tried.Failures = append(tried.Failures, Failure{Key: r.Key, Code: r.Code, Message: r.Message})
 	}

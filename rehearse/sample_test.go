@@ -42,7 +42,7 @@ func TestASampleNamesTheRowsThatFail(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{"50", "100", "150", "200"}, keys)
 	s.Failures = nil
-	require.Equal(t, Sample{Step: "fill", Table: `"public"."customers"`, Rows: 200, Filled: 196, Refused: 4}, s)
+	require.Equal(t, Sample{Step: "fill", Table: "customers", Rows: 200, Filled: 196, Refused: 4}, s)
 	raw, err := json.Marshal(r.report)
 	require.NoError(t, err)
 	require.NotContains(t, string(raw), "150", "no key")

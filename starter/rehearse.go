@@ -69,8 +69,19 @@ func (a *app) rehearse(ctx context.Context, file string, f rehearseFlags) error 
 	if err != nil {
 		return err
 	}
-	o.Report = func(line string) { fmt.Fprintln(a.stderr, line) }
+	live := styleOf(a.stderr).Color
+	o.Report = func(line string) {
+		if live { // the next one takes its place
+			line = "\r\x1b[K" + line + " …"
+		} else {
+			line += "\n"
+		}
+		fmt.Fprint(a.stderr, line)
+	}
 	report, err := rehearse.Run(ctx, o)
+	if live {
+		fmt.Fprint(a.stderr, "\r\x1b[K")
+	}
 	if err != nil {
 		return fmt.Errorf("plan %s could not be rehearsed: %w", o.Plan.Name, err)
 	}

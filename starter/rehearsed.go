@@ -26,8 +26,8 @@ const (
 const (
 	// maxSummary keeps a statement on its line; the place tells where to read on.
 	maxSummary = 44
-	// minDetail is the narrowest column in which details are wrapped; on a narrower terminal they run on.
-	minDetail = 24
+	// minDetail is the narrowest column for details; on a narrower terminal they stand below their statement.
+	minDetail = 40
 	// maxFailures of a sample that are listed: a person mends the kind, not the rows.
 	maxFailures = 20
 	// maxDifferences of the catalog, likewise.
@@ -105,39 +105,37 @@ func (t *rehearsalText) statements(all []rehearse.Statement) {
 	}
 	const gap = 2
 	indent := where + what + verdict + 3*gap
+	beside := t.style.Width == 0 || t.style.Width-indent >= minDetail
 	for i, r := range table {
 		head := ""
 		if i == 0 {
 			head = dimText
 		}
 		fmt.Fprint(t, t.in(head, padded(r.where, where+gap)), t.in(head, padded(r.what, what+gap)), t.in(r.tone, r.verdict))
-		lines := t.folded(r.detail, indent)
-		for j, line := range lines {
-			before := strings.Repeat(" ", verdict-cellsOf(r.verdict)+gap)
-			if j > 0 {
-				before = strings.Repeat(" ", indent)
-			}
-			fmt.Fprint(t, before, t.in(head, line), "\n")
-		}
-		if len(lines) == 0 {
+		switch {
+		case r.detail != "" && beside:
+			fmt.Fprint(t, strings.Repeat(" ", verdict-cellsOf(r.verdict)+gap))
+			fmt.Fprintln(t, t.in(head, strings.Join(t.folded(r.detail, indent), "\n"+strings.Repeat(" ", indent))))
+		case r.detail != "" && i > 0:
+			fmt.Fprint(t, "\n", below, t.in(dimText, strings.Join(t.folded(r.detail, len(below)), "\n"+below)), "\n")
+		default:
 			fmt.Fprintln(t)
 		}
 	}
 }
 
-// folded breaks a text into lines for what is left of the terminal's width; elsewhere it stays one.
+// below is where a detail begins that has no room beside its statement.
+const below = "    "
+
+// folded breaks a text into lines for what an indent leaves of the terminal's width; elsewhere it stays one.
 func (t *rehearsalText) folded(text string, indent int) []string {
-	room := t.style.Width - indent
-	switch {
-	case text == "":
-		return nil
-	case t.style.Width == 0 || room < minDetail:
+	if t.style.Width == 0 {
 		return []string{text}
 	}
 	var lines []string
 	current := ""
 	for _, word := range strings.Fields(text) {
-		if current != "" && cellsOf(current)+1+cellsOf(word) > room {
+		if current != "" && cellsOf(current)+1+cellsOf(word) > t.style.Width-indent {
 			lines, current = append(lines, current), ""
 		}
 		current = strings.TrimLeft(current+" "+word, " ")
@@ -217,11 +215,17 @@ func (t *rehearsalText) closing(r *rehearse.Report, file string) {
 	fmt.Fprintln(t)
 	switch problems := len(r.Problems()); {
 	case problems > 0:
-		fmt.Fprintln(t, t.in(redText, fmt.Sprintf("This would fail: %s.", counted(problems, "problem"))))
+		fmt.Fprint(t, t.in(redText, fmt.Sprintf("This would fail: %s.", counted(problems, "problem"))))
+		if r.Worst() != "" {
+			fmt.Fprintf(t, " The worst verdict: %s.", t.in(tone(r.Worst()), string(r.Worst())))
+		}
+		fmt.Fprintln(t)
 	case r.Worst() == "":
 		fmt.Fprintln(t, t.in(greenText, "All of it would run."))
+	case r.Worst() == rehearse.Instant:
+		fmt.Fprintln(t, t.in(greenText, "All of it would run, and every statement is instant."))
 	default:
-		fmt.Fprintf(t, "All of it would run. The worst of it: %s.\n", t.in(tone(r.Worst()), string(r.Worst())))
+		fmt.Fprintf(t, "All of it would run. The worst verdict: %s.\n", t.in(tone(r.Worst()), string(r.Worst())))
 	}
 	if file != nowhere {
 		fmt.Fprintln(t, t.in(dimText, fmt.Sprintf("Kept in %s.", file)))

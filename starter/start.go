@@ -24,7 +24,8 @@ import (
 
 type startFlags struct {
 	id, by, taskQueue string
-	wait              bool
+	rehearsal         string
+	noRehearsal, wait bool
 }
 
 // started is start's answer as JSON.
@@ -33,6 +34,8 @@ type started struct {
 	RunID     string `json:"runId"`
 	Plan      string `json:"plan"`
 	StartedBy string `json:"startedBy"`
+	// Rehearsed: it brought its rehearsal along.
+	Rehearsed bool `json:"rehearsed,omitempty"`
 	// Begun: its plan was found and the database looked at. A migration that has not begun yet may still be refused.
 	Begun bool `json:"begun"`
 	// Waits says why it has not begun, as far as that is known.
@@ -57,6 +60,9 @@ func newStart(a *app) *cobra.Command {
 PLAN is a file (.yaml, .yml or .json), which is checked here first and then travels whole, or the name of a plan the
 worker knows. The SQL files always come from the worker's own plan folder.
 
+What contraflow rehearse has left beside the plan goes along, if it is of exactly this plan and these SQL files: it stands in the
+status, and on the first card for those who approve.
+
 One migration of a plan runs at a time. A plan that was stopped half way is simply started again: each step looks at
 the world first and does only what is missing. Who starts a migration may not approve it.
 
@@ -74,6 +80,8 @@ with Ctrl-C does not stop the migration. Exit codes then: 0 completed, 3 rolled 
 	cmd.Flags().StringVar(&f.id, "id", "", "id of the migration (default the plan's name)")
 	cmd.Flags().StringVar(&f.by, "by", "", "who starts it (default the user of this machine)")
 	cmd.Flags().StringVar(&f.taskQueue, "task-queue", signals.TaskQueue, "task queue the workers listen on")
+	cmd.Flags().StringVar(&f.rehearsal, "rehearsal", "", "file that rehearse has written (default the one beside the plan, if it is of this plan)")
+	cmd.Flags().BoolVar(&f.noRehearsal, "no-rehearsal", false, "leave the rehearsal beside the plan")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "stay and show it until it has ended")
 	return cmd
 }
@@ -84,6 +92,9 @@ func (a *app) start(ctx context.Context, planArg string, f startFlags) error {
 		return err
 	}
 	if input.StartedBy, err = person(f.by); err != nil {
+		return err
+	}
+	if err := a.attach(planArg, f, &input); err != nil {
 		return err
 	}
 	if f.id == "" {
@@ -101,7 +112,7 @@ func (a *app) start(ctx context.Context, planArg string, f startFlags) error {
 		if err != nil {
 			return err
 		}
-		answer := started{ID: f.id, RunID: run.GetRunID(), Plan: name, StartedBy: input.StartedBy, Begun: begun(s), Waits: s.Waits()}
+		answer := started{ID: f.id, RunID: run.GetRunID(), Plan: name, StartedBy: input.StartedBy, Rehearsed: input.Rehearsal != nil, Begun: begun(s), Waits: s.Waits()}
 		switch {
 		case answer.Begun:
 			answer.Waits = ""
