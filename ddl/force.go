@@ -1,0 +1,230 @@
+package ddl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+// Record is what the version table holds, as it stands there.
+type Record struct {
+	Schema string // where the table is, or would be
+	Exists bool   // false: there is no such table
+	Rows   []Row  // one at most, unless somebody wrote it by hand
+}
+
+// Row of the version table.
+type Row struct {
+	Version int64 `json:"version"` // -1: the first version's down file was begun
+	Dirty   bool  `json:"dirty"`
+}
+
+// String is for people.
+func (r Row) String() string {
+	text := fmt.Sprintf("version %d", r.Version)
+	if r.Version < 0 {
+		text = "no version"
+	}
+	if r.Dirty {
+		return text + ", dirty"
+	}
+	return text + ", clean"
+}
+
+// ReadRecord reads the version table where q's search_path has it.
+func ReadRecord(ctx context.Context, q pg.Querier) (Record, error) {
+	schema, _, err := place(ctx, q)
+	if err != nil {
+		return Record{}, err
+	}
+	r := Record{Schema: schema}
+	if r.Exists, err = exists(ctx, q, table(schema)); err != nil || !r.Exists {
+		return r, err
+	}
+	rows, err := q.Query(ctx, "select version, dirty from "+table(schema)+" order by version")
+	if err == nil {
+		r.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Row])
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("read %s: %w", versionTable, withoutAddress(err))
+	}
+	return r, nil
+}
+
+func exists(ctx context.Context, q querier, relation string) (yes bool, err error) {
+	err = q.QueryRow(ctx, "select to_regclass($1) is not null", relation).Scan(&yes)
+	return yes, err
+}
+
+// Holders of the migration lock: who changes the schema right now, be it golang-migrate or contraflow.
+func (e *Engine) Holders(ctx context.Context) ([]Blocker, error) {
+	_, locks, err := place(ctx, e.pool)
+	if err != nil {
+		return nil, err
+	}
+	w, _ := e.look(ctx, holdersOf, locks)
+	return w.Blockers, nil
+}
+
+// BusyError says that somebody changes the schema right now.
+type BusyError struct{ Holders []Blocker }
+
+func (e *BusyError) Error() string {
+	text := "somebody holds the migration lock and may still be changing the schema: try again when that is over"
+	for i, h := range e.Holders {
+		if i == 0 {
+			text += "; it is held by "
+		} else {
+			text += "; "
+		}
+		text += h.String()
+	}
+	return text
+}
+
+// Forced is what a person lets be written over a version.
+type Forced struct {
+	// To is where the schema stands afterwards, clean.
+	To State
+	// Version whose file was half way: what was begun of it outside a transaction is forgotten.
+	Version uint
+	// SQL runs first, in the same transaction; File is where it comes from, and has it on the same lines. Empty runs nothing.
+	File, SQL string
+	// Plan, By (a person) and Detail (what he lets be done) are written to contraflow.audit, if there is one.
+	Plan, By, Detail string
+}
+
+// Decide looks at the database in the transaction in which its answer is carried out.
+type Decide func(ctx context.Context, tx pgx.Tx, r Record) (Forced, error)
+
+// Force writes a version over what the version table holds, after a look, under the migration lock and in one transaction.
+// Where the SQL loses against another's lock it is rolled back and begins afresh, from the look on, until ctx is done.
+// Errors: *BusyError at once where somebody holds the migration lock, ErrScript, *StatementError, those of decide, ctx's.
+func (e *Engine) Force(ctx context.Context, decide Decide) error {
+	backoff := e.options.LockTimeout
+	for attempt := 1; ; attempt++ {
+		err := e.force(ctx, decide)
+		if err == nil || ctx.Err() != nil || !gaveWay(err) {
+			return err
+		}
+		e.options.onWait(Waiting{Attempt: attempt, RetryIn: backoff})
+		if paused := pause(ctx, backoff); paused != nil {
+			return errors.Join(paused, err)
+		}
+		backoff = min(backoff*backoffGrowth, e.options.LockTimeout*backoffCeiling)
+	}
+}
+
+func (e *Engine) force(ctx context.Context, decide Decide) error {
+	s, err := dial(ctx, e.pool, e.options.LockTimeout)
+	if err != nil {
+		return err
+	}
+	defer s.close(ctx)
+	held, err := s.tryLock(ctx)
+	if err != nil {
+		return err
+	}
+	if !held {
+		w, _ := e.look(ctx, holdersOf, s.locks)
+		return &BusyError{w.Blockers}
+	}
+	err = s.transaction(ctx, func(tx pgx.Tx) error { return s.overwrite(ctx, tx, decide) })
+	return errors.Join(err, s.unlock(ctx)) // at once: a closed connection's lock lasts until the server has noticed
+}
+
+func (s *session) transaction(ctx context.Context, do func(pgx.Tx) error) error {
+	tx, err := s.conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin the transaction of the repair: %w", err)
+	}
+	if err := do(tx); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+		defer cancel()
+		_ = tx.Rollback(ctx) // a connection that can't is closed, which rolls back
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil { // deferred constraints speak here
+		return statementError(versionTable, script{}, 0, err)
+	}
+	return nil
+}
+
+func (s *session) overwrite(ctx context.Context, tx pgx.Tx, decide Decide) error {
+	r, err := ReadRecord(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if r.Exists { // also against those who write it by hand
+		if _, err := tx.Exec(ctx, "lock table "+table(s.schema)+" in share row exclusive mode"); err != nil {
+			return statementError(versionTable, script{}, 0, err)
+		}
+		if r, err = ReadRecord(ctx, tx); err != nil {
+			return err
+		}
+	}
+	f, err := decide(ctx, tx, r)
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, f); err != nil {
+		return err
+	}
+	return s.write(ctx, tx, f)
+}
+
+func (s *session) run(ctx context.Context, f Forced) error {
+	if strings.TrimSpace(f.SQL) == "" {
+		return nil
+	}
+	parsed, err := parseScript(f.SQL)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.File, err)
+	}
+	done, err := execute(ctx, s.conn, parsed.text)
+	if err != nil {
+		return statementError(f.File, parsed, done, err)
+	}
+	if s.conn.PgConn().TxStatus() != 'T' { // parseScript refuses what could end it: a guard against its errors
+		return fmt.Errorf("%s: %w: it ended the transaction it runs in, so the version was not written; look at what it has changed", f.File, ErrInspect)
+	}
+	return nil
+}
+
+// write also mends contraflow's own books, where there are any; it never makes them only for this.
+func (s *session) write(ctx context.Context, tx pgx.Tx, f Forced) error {
+	at := int64(-1)
+	if f.To.Exists {
+		at = int64(f.To.Version)
+	}
+	batch := []struct {
+		table, sql string
+		args       []any
+	}{
+		{table(s.schema), "delete from " + table(s.schema), nil},
+		{table(s.schema), "insert into " + table(s.schema) + " (version, dirty) select $1::bigint, false where $1::bigint >= 0", []any{at}},
+		{"contraflow.ddl_version", "delete from contraflow.ddl_version where schema_name = $1 and version > $2", []any{s.schema, at}},
+		{"contraflow.ddl_intent", "delete from contraflow.ddl_intent where schema_name = $1 and version = $2", []any{s.schema, int64(f.Version)}},
+		{"contraflow.audit", `insert into contraflow.audit (event_key, migration, run_id, plan, plan_hash, event, actor, detail)
+			values ('repair/' || gen_random_uuid(), '', '', $1, '', 'repaired', $2, $3)`, []any{f.Plan, f.By, f.Detail}},
+	}
+	for _, w := range batch {
+		there, err := exists(ctx, tx, w.table)
+		if err == nil && there {
+			_, err = tx.Exec(ctx, w.sql, w.args...)
+		}
+		if failed, ok := errors.AsType[*pgconn.PgError](err); ok {
+			return fmt.Errorf("write %s: %s (SQLSTATE %s)", w.table, failed.Message, failed.Code)
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", w.table, err)
+		}
+	}
+	return nil
+}

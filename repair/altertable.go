@@ -1,0 +1,192 @@
+package repair
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	tree "github.com/pganalyze/pg_query_go/v6"
+	pgquery "github.com/wasilibs/go-pgquery"
+)
+
+// alterTable reads each command; those that the catalog doesn't tell are passed over, since the statement is done as a whole
+// or not at all.
+func (r reader) alterTable(s *tree.AlterTableStmt) effect {
+	if s.GetObjtype() == tree.ObjectType_OBJECT_TYPE {
+		return untold("its kind is not looked up in the catalog")
+	}
+	table := named(s.GetRelation())
+	var all effect
+	for _, c := range s.GetCmds() {
+		one := r.command(table, c.GetAlterTableCmd())
+		if one.untold != "" {
+			all.untold = one.untold
+		}
+		all.facts = append(all.facts, one.facts...)
+	}
+	if len(all.facts) > 0 {
+		all.untold = ""
+	}
+	return all.eachFact(func(f *fact) { *f = f.ifTable(f.optional || s.GetMissingOk()) })
+}
+
+func (r reader) command(table name, c *tree.AlterTableCmd) effect {
+	switch c.GetSubtype() {
+	case tree.AlterTableType_AT_AddColumn:
+		return told(r.column(table, c.GetDef().GetColumnDef().GetColname()).ifNot(c.GetMissingOk()))
+	case tree.AlterTableType_AT_DropColumn:
+		return told(r.column(table, c.GetName()).away(true).ifNot(c.GetMissingOk()))
+	case tree.AlterTableType_AT_AlterColumnType:
+		return r.columnType(table, c)
+	case tree.AlterTableType_AT_ColumnDefault:
+		return r.columnDefault(table, c)
+	case tree.AlterTableType_AT_AddConstraint:
+		return r.addConstraint(table, c.GetDef().GetConstraint())
+	case tree.AlterTableType_AT_DropConstraint:
+		return told(r.constraint(table, c.GetName()).away(true).ifNot(c.GetMissingOk()))
+	case tree.AlterTableType_AT_ValidateConstraint:
+		f := r.constraint(table, c.GetName())
+		f.key, f.within = key("valid", f.key), append(f.within, f.key)
+		f.property, f.lesser, f.repeats, f.want = true, true, true, "valid"
+		f.look = ask("select (select convalidated from pg_constraint where conrelid = to_regclass($1) and conname = $2::text)", table.quoted(), c.GetName())
+		return told(f)
+	case tree.AlterTableType_AT_AttachPartition, tree.AlterTableType_AT_DetachPartition:
+		gone := c.GetSubtype() == tree.AlterTableType_AT_DetachPartition
+		return told(r.inherits("partition", table, named(c.GetDef().GetPartitionCmd().GetName())).away(gone))
+	case tree.AlterTableType_AT_AddInherit, tree.AlterTableType_AT_DropInherit:
+		gone := c.GetSubtype() == tree.AlterTableType_AT_DropInherit
+		return told(r.inherits("child", named(c.GetDef().GetRangeVar()), table).away(gone))
+	case tree.AlterTableType_AT_ChangeOwner:
+		role, sql := roleSQL(c.GetNewowner())
+		return told(r.relationProperty("owner", "owned by "+role, "c.relowner = "+sql, table))
+	}
+	return r.property(table, c)
+}
+
+// property reads the commands that set something which had a value before.
+func (r reader) property(table name, c *tree.AlterTableCmd) effect {
+	type property struct{ name, want, sql string }
+	column := map[tree.AlterTableType]property{
+		tree.AlterTableType_AT_SetNotNull: {"null", "not null", `a.attnotnull and not exists (select from pg_constraint n
+			where n.conrelid = a.attrelid and n.contype = 'n' and n.conkey = array[a.attnum] and not n.convalidated)`},
+		tree.AlterTableType_AT_DropNotNull:    {"null", "nullable", "not a.attnotnull"},
+		tree.AlterTableType_AT_DropIdentity:   {"identity", "without an identity", "a.attidentity = ''"},
+		tree.AlterTableType_AT_DropExpression: {"expression", "not generated", "a.attgenerated = ''"},
+	}
+	if p, ok := column[c.GetSubtype()]; ok {
+		return told(r.columnProperty(p.name, p.want, p.sql, table, c.GetName()))
+	}
+	if c.GetSubtype() == tree.AlterTableType_AT_AddIdentity { // refused where there is one already
+		return told(r.columnProperty("identity", "an identity", "a.attidentity <> ''", table, c.GetName())).strongly()
+	}
+	whole := map[tree.AlterTableType]property{
+		tree.AlterTableType_AT_EnableRowSecurity:  {"rls", "under row-level security", "c.relrowsecurity"},
+		tree.AlterTableType_AT_DisableRowSecurity: {"rls", "without row-level security", "not c.relrowsecurity"},
+		tree.AlterTableType_AT_ForceRowSecurity:   {"force", "under forced row-level security", "c.relforcerowsecurity"},
+		tree.AlterTableType_AT_NoForceRowSecurity: {"force", "without forced row-level security", "not c.relforcerowsecurity"},
+		tree.AlterTableType_AT_SetLogged:          {"logged", "logged", "c.relpersistence = 'p'"},
+		tree.AlterTableType_AT_SetUnLogged:        {"logged", "unlogged", "c.relpersistence = 'u'"},
+	}
+	if p, ok := whole[c.GetSubtype()]; ok {
+		return told(r.relationProperty(p.name, p.want, p.sql, table))
+	}
+	return untold("its kind is not looked up in the catalog")
+}
+
+func (r reader) addConstraint(table name, c *tree.Constraint) effect {
+	switch {
+	case c.GetConname() != "":
+		return told(r.constraint(table, c.GetConname()))
+	case c.GetContype() == tree.ConstrType_CONSTR_PRIMARY: // a table has one at most
+		f := r.part("primary key", "pg_constraint", "contype = 'p' and conrelid", "''", table, "")
+		f.what = "primary key of " + table.String()
+		return told(f)
+	case c.GetIndexname() != "": // the constraint takes the index's name
+		return told(r.constraint(table, c.GetIndexname()))
+	}
+	return untold(unnamed)
+}
+
+func (r reader) inherits(word string, parent, child name) fact {
+	return fact{
+		key: key("inherits", r.relationKey(parent), r.relationKey(child)), within: append(r.withinRelation(parent), r.withinRelation(child)...),
+		what: word + " " + child.String() + " of " + parent.String(),
+		look: ask(`select case when to_regclass($1) is not null and to_regclass($2) is not null
+			then exists (select from pg_inherits where inhparent = to_regclass($1) and inhrelid = to_regclass($2) and not inhdetachpending) end`,
+			parent.quoted(), child.quoted()),
+	}
+}
+
+// columnType compares to what Postgres makes of the type in the file.
+func (r reader) columnType(table name, c *tree.AlterTableCmd) effect {
+	wanted, err := deparse(&tree.Node{Node: &tree.Node_TypeCast{TypeCast: &tree.TypeCast{
+		Arg: &tree.Node{Node: &tree.Node_AConst{AConst: &tree.A_Const{Isnull: true}}}, TypeName: c.GetDef().GetColumnDef().GetTypeName()}}})
+	if err != nil {
+		return untold("its type can't be written down")
+	}
+	f := r.columnProperty("type", "of the type that the file gives it", "", table, c.GetName())
+	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		oid, modifier, err := typeOf(ctx, tx, wanted)
+		if err != nil {
+			return nil, "", err
+		}
+		return ask("select (select atttypid = $3::oid and atttypmod = $4::int from pg_attribute where attrelid = to_regclass($1) and attname = $2::text and not attisdropped)",
+			table.quoted(), c.GetName(), oid, modifier)(ctx, tx)
+	}
+	e := told(f)
+	if c.GetDef().GetColumnDef().GetRawDefault() != nil { // USING would be applied to its own result
+		e.facts[0].repeats = false
+	}
+	return e
+}
+
+// typeOf asks Postgres for the type of an expression, with its modifier.
+func typeOf(ctx context.Context, tx pgx.Tx, expression string) (oid uint32, modifier int32, err error) {
+	rows, err := tx.Query(ctx, "select "+expression)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer rows.Close()
+	rows.Next() // the fields are known from here on
+	if fields := rows.FieldDescriptions(); len(fields) == 1 {
+		oid, modifier = fields[0].DataTypeOID, fields[0].TypeModifier
+	}
+	rows.Close()
+	return oid, modifier, rows.Err()
+}
+
+// columnDefault compares the text of the default with Postgres's own, which may add a cast.
+func (r reader) columnDefault(table name, c *tree.AlterTableCmd) effect {
+	const expression = "(select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum)"
+	if c.GetDef() == nil {
+		return told(r.columnProperty("default", "without a default", "case when a.attrelid is not null then not a.atthasdef end", table, c.GetName()))
+	}
+	f := r.columnProperty("default", "given this default", "", table, c.GetName())
+	wanted, err := deparse(c.GetDef())
+	if err != nil {
+		return untold("its default can't be written down")
+	}
+	constant := c.GetDef().GetAConst() != nil
+	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		is, _, err := r.columnProperty("", "", `case when a.attrelid is not null then not a.atthasdef end`, table, c.GetName()).look(ctx, tx)
+		if err != nil || is == nil {
+			return nil, "", err
+		}
+		if *is {
+			return new(false), "", nil
+		}
+		is, _, err = r.columnProperty("", "", expression+" in ($3::text, '(' || $3::text || ')') or starts_with("+expression+", $3::text || '::')", table, c.GetName(), wanted).look(ctx, tx)
+		if err == nil && !constant && is != nil && !*is {
+			return nil, "Postgres writes its default in another way, which proves nothing", nil
+		}
+		return is, "", err
+	}
+	return told(f)
+}
+
+// deparse writes an expression as SQL.
+func deparse(expression *tree.Node) (string, error) {
+	text, err := pgquery.Deparse(&tree.ParseResult{Stmts: []*tree.RawStmt{{Stmt: &tree.Node{Node: &tree.Node_SelectStmt{SelectStmt: &tree.SelectStmt{
+		TargetList: []*tree.Node{{Node: &tree.Node_ResTarget{ResTarget: &tree.ResTarget{Val: expression}}}}}}}}}})
+	return strings.TrimPrefix(text, "SELECT "), err
+}

@@ -1,0 +1,212 @@
+package repair
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	tree "github.com/pganalyze/pg_query_go/v6"
+)
+
+// fact is one thing that a statement makes so, and how the catalog tells whether it is so.
+type fact struct {
+	key    string   // the object or the property of it, the same for all statements of a file
+	within []string // the keys of what it lives in: gone or renamed with them
+	gone   bool     // the statement takes the object away
+	// property of an object: it had another value before, or the same
+	property bool
+	// lesser facts alone prove nothing, since it may have been so before.
+	lesser bool
+	// repeats says that the statement does no harm where it is so already.
+	repeats bool
+	// optional says that the statement does nothing where what the object lives in is missing.
+	optional bool
+	what     string // for people: "column customers.street"
+	want     string // for people, of a property: "not null"
+	look     look
+}
+
+// look tells whether the object is there, or the property as wanted; nil where that has no answer, for the reason in note.
+type look func(ctx context.Context, tx pgx.Tx) (is *bool, note string, err error)
+
+// ask asks the catalog for a boolean; null is no answer.
+func ask(sql string, args ...any) look {
+	return func(ctx context.Context, tx pgx.Tx) (is *bool, note string, err error) {
+		err = tx.QueryRow(ctx, sql, args...).Scan(&is)
+		return is, note, err
+	}
+}
+
+// name of an object, as the file has it.
+type name struct{ schema, local string }
+
+func named(r *tree.RangeVar) name { return name{r.GetSchemaname(), r.GetRelname()} }
+
+// listed is a name that the grammar gives as a list of its parts.
+func listed(parts []*tree.Node) name {
+	var words []string
+	for _, p := range parts {
+		words = append(words, p.GetString_().GetSval())
+	}
+	switch len(words) {
+	case 0:
+		return name{}
+	case 1:
+		return name{"", words[0]}
+	}
+	return name{words[len(words)-2], words[len(words)-1]}
+}
+
+// listedNode is listed for a list in a node, or for a node that is the one part.
+func listedNode(n *tree.Node) name {
+	if list := n.GetList(); list != nil {
+		return listed(list.GetItems())
+	}
+	if t := n.GetTypeName(); t != nil {
+		return listed(t.GetNames())
+	}
+	return listed([]*tree.Node{n})
+}
+
+// String is for people.
+func (n name) String() string {
+	if n.schema == "" {
+		return n.local
+	}
+	return n.schema + "." + n.local
+}
+
+// quoted is for to_regclass and the like.
+func (n name) quoted() string {
+	if n.schema == "" {
+		return pgx.Identifier{n.local}.Sanitize()
+	}
+	return pgx.Identifier{n.schema, n.local}.Sanitize()
+}
+
+// of returns a part of the object: a column, a constraint, a trigger.
+func (n name) of(part string) string { return n.String() + "." + part }
+
+// in gives the name the schema where an unqualified one most likely lives, so that both spellings are one object.
+func (n name) in(schema string) name {
+	if n.schema == "" {
+		n.schema = schema
+	}
+	return n
+}
+
+func key(kind string, parts ...string) string { return kind + "\x00" + strings.Join(parts, "\x00") }
+
+// reader turns statements into facts.
+type reader struct {
+	schema string // where unqualified names most likely live
+}
+
+func (r reader) schemaKey(schema string) string { return key("schema", schema) }
+
+// relationKey is one for all kinds of relations: they share their names.
+func (r reader) relationKey(n name) string {
+	n = n.in(r.schema)
+	return key("relation", n.schema, n.local)
+}
+
+func (r reader) withinRelation(n name) []string {
+	return []string{r.relationKey(n), r.schemaKey(n.in(r.schema).schema)}
+}
+
+// kinds of relations, as pg_class.relkind has them.
+const (
+	tables    = "rpf"
+	views     = "v"
+	matviews  = "m"
+	indexes   = "iI"
+	sequences = "S"
+	anyKind   = tables + views + matviews + indexes + sequences
+)
+
+func (r reader) relation(word, kinds string, n name) fact {
+	return fact{
+		key: r.relationKey(n), within: []string{r.schemaKey(n.in(r.schema).schema)}, what: word + " " + n.String(),
+		look: ask("select exists (select from pg_class where oid = to_regclass($1) and strpos($2::text, relkind::text) > 0)", n.quoted(), kinds),
+	}
+}
+
+// part is something that a table has: its catalog table keeps the table's oid and the name.
+func (r reader) part(word, catalog, tableColumn, nameColumn string, table name, part string) fact {
+	return fact{
+		key: key(word, r.relationKey(table), part), within: r.withinRelation(table), what: word + " " + table.of(part),
+		look: ask("select case when to_regclass($1) is not null then exists (select from "+catalog+" where "+tableColumn+" = to_regclass($1) and "+nameColumn+" = $2::text) end",
+			table.quoted(), part),
+	}
+}
+
+func (r reader) constraint(table name, part string) fact {
+	return r.part("constraint", "pg_constraint", "conrelid", "conname", table, part)
+}
+
+func (r reader) trigger(table name, part string) fact {
+	return r.part("trigger", "pg_trigger", "tgrelid", "tgname", table, part)
+}
+
+func (r reader) policy(table name, part string) fact {
+	return r.part("policy", "pg_policy", "polrelid", "polname", table, part)
+}
+
+func (r reader) rule(table name, part string) fact {
+	return r.part("rule", "pg_rewrite", "ev_class", "rulename", table, part)
+}
+
+func (r reader) columnKey(table name, column string) string {
+	return key("column", r.relationKey(table), column)
+}
+
+func (r reader) column(table name, column string) fact {
+	f := r.part("column", "pg_attribute", "not attisdropped and attnum > 0 and attrelid", "attname", table, column)
+	f.key = r.columnKey(table, column)
+	return f
+}
+
+// columnProperty asks about a = pg_attribute of the column.
+func (r reader) columnProperty(property, want, sql string, table name, column string, args ...any) fact {
+	return fact{
+		key: key(property, r.relationKey(table), column), within: append(r.withinRelation(table), r.columnKey(table, column)),
+		property: true, lesser: true, repeats: true, what: "column " + table.of(column), want: want,
+		look: ask("select ("+sql+") from (values (1)) one left join pg_attribute a on a.attrelid = to_regclass($1) and a.attname = $2::text and not a.attisdropped",
+			append([]any{table.quoted(), column}, args...)...),
+	}
+}
+
+// relationProperty asks about c = pg_class of the relation.
+func (r reader) relationProperty(property, want, sql string, n name, args ...any) fact {
+	return fact{
+		key: key(property, r.relationKey(n)), within: r.withinRelation(n), property: true, lesser: true, repeats: true,
+		what: n.String(), want: want,
+		look: ask("select ("+sql+") from (values (1)) one left join pg_class c on c.oid = to_regclass($1)", append([]any{n.quoted()}, args...)...),
+	}
+}
+
+func (f fact) away(gone bool) fact { f.gone = gone; return f }
+
+// ifNot marks IF EXISTS and IF NOT EXISTS.
+func (f fact) ifNot(conditional bool) fact {
+	if conditional {
+		f.lesser, f.repeats = true, true
+	}
+	return f
+}
+
+// ifTable marks ALTER TABLE IF EXISTS.
+func (f fact) ifTable(conditional bool) fact { f.optional = conditional; return f }
+
+// says tells people how the catalog has it.
+func (f fact) says(is bool) string {
+	switch {
+	case f.property && is:
+		return f.what + " is " + f.want
+	case f.property:
+		return f.what + " is not " + f.want
+	case is:
+		return f.what + " is there"
+	}
+	return "there is no " + f.what
+}
