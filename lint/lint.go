@@ -51,6 +51,8 @@ type check struct {
 	now *schema
 	// at is the schema in front of each step of the plan, and behind the last.
 	at []*schema
+	// met are the statements of the plan's steps, for rules that look at them when everything is read.
+	met []met
 }
 
 // add records a finding of a rule at a place.

@@ -17,6 +17,8 @@ type schema struct {
 	others map[string]bool
 	// gone are the objects, as "kind name", that files took away and no file had made: they were there before.
 	gone map[string]bool
+	// opaque says that a file did something that can't be seen from outside: what is not listed may be there.
+	opaque bool
 	// step of the plan whose files are being applied; history before them.
 	step int
 }
@@ -172,7 +174,7 @@ func (s *schema) settle() {
 }
 
 func (s *schema) clone() *schema {
-	c := &schema{tables: make(map[string]*table, len(s.tables)), types: make(map[string]*enum, len(s.types)), others: maps.Clone(s.others), gone: maps.Clone(s.gone), step: s.step}
+	c := &schema{tables: make(map[string]*table, len(s.tables)), types: make(map[string]*enum, len(s.types)), others: maps.Clone(s.others), gone: maps.Clone(s.gone), step: s.step, opaque: s.opaque}
 	for name, t := range s.tables {
 		c.tables[name] = t.clone()
 	}

@@ -35,6 +35,8 @@ func (s *schema) apply(st sqltree.Statement) {
 		s.types[name] = &enum{name, texts(n.CreateEnumStmt.GetVals())}
 	case *tree.Node_AlterEnumStmt:
 		s.alterEnum(n.AlterEnumStmt)
+	case *tree.Node_DoStmt, *tree.Node_CallStmt:
+		s.opaque = true
 	default:
 		s.createOther(st.Node)
 	}

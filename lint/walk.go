@@ -120,6 +120,9 @@ func (c *check) run(step int) {
 					r.look(c, s, st)
 				}
 			}
+			if step != history {
+				c.met = append(c.met, met{s, st, c.now.clone()})
+			}
 			c.now.apply(st)
 		}
 		if step != history {

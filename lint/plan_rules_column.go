@@ -1,0 +1,155 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	tree "github.com/pganalyze/pg_query_go/v6"
+)
+
+var newColumnRules = []planRule{
+	{Rule{
+		ID: "not-null-with-its-column", Severity: Error, Title: "A new column may not be null before anything fills it",
+		Why:     "The version of the application that runs now doesn't know the column: its inserts are refused. Rows that are there already are null, on which the statement itself fails.",
+		Sources: []string{"contraflow"},
+	}, (*check).notNullWithItsColumn},
+	{Rule{
+		ID: "type-change-with-its-column", Severity: Warning, Title: "A new column changes its type in the same step",
+		Why:     "Adding a column without a default takes no time. Changing its type right after it rewrites every row, with everybody waiting.",
+		Sources: []string{"contraflow"},
+	}, (*check).typeChangeWithItsColumn},
+	{Rule{
+		ID: "unindexed-foreign-key", Severity: Warning, Title: "No index leads with a new foreign key's columns",
+		Why:     "Each delete of a referenced row, and each change of its key, reads the whole referencing table, and holds its locks meanwhile.",
+		Sources: []string{"contraflow"},
+	}, (*check).unindexedForeignKey},
+}
+
+// young goes through what alters columns that the plan has added to tables that were there, with the column as it is then.
+func (c *check) young(look func(m met, t *table, column *column, cmd *tree.AlterTableCmd)) {
+	for _, m := range c.met {
+		n := m.st.Node.GetAlterTableStmt()
+		if n.GetObjtype() != tree.ObjectType_OBJECT_TABLE {
+			continue
+		}
+		now := m.before.clone()
+		t := now.make(relationName(n.GetRelation()))
+		if t.step == m.step {
+			continue // nobody knows it yet
+		}
+		for _, node := range n.GetCmds() {
+			cmd := node.GetAlterTableCmd()
+			for _, column := range constrained(cmd) {
+				if column := t.column(column); column != nil && column.step != history {
+					look(m, t, column, cmd)
+				}
+			}
+			now.alter(t, cmd)
+			if d := cmd.GetDef().GetColumnDef(); cmd.GetSubtype() == tree.AlterTableType_AT_AddColumn && len(inlineNotNulls(d)) > 0 {
+				look(m, t, t.column(d.GetColname()), cmd)
+			}
+		}
+	}
+}
+
+// constrained are the columns of which a command says what they have to be.
+func constrained(cmd *tree.AlterTableCmd) []string {
+	switch cmd.GetSubtype() {
+	case tree.AlterTableType_AT_SetNotNull, tree.AlterTableType_AT_AlterColumnType:
+		return []string{cmd.GetName()}
+	case tree.AlterTableType_AT_AddConstraint:
+		return notNulls(cmd.GetDef().GetConstraint().GetRawExpr())
+	}
+	return nil
+}
+
+// inlineNotNulls are checks in a column's definition that say that it is not null. NOT NULL itself isn't meant: without a
+// default the table's rows forbid it, which is another rule's.
+func inlineNotNulls(d *tree.ColumnDef) (columns []string) {
+	for _, k := range d.GetConstraints() {
+		columns = append(columns, notNulls(k.GetConstraint().GetRawExpr())...)
+	}
+	return columns
+}
+
+func (c *check) notNullWithItsColumn(r Rule) {
+	c.young(func(m met, t *table, column *column, cmd *tree.AlterTableCmd) {
+		if cmd.GetSubtype() == tree.AlterTableType_AT_AlterColumnType || column.standard != "" || column.identity {
+			return
+		}
+		for _, step := range c.in.Plan.Steps[column.step:m.step] {
+			if mayFill(step.Backfill, t.name, column.name) {
+				return
+			}
+		}
+		name := quoted(column.name)
+		c.here(r, m, fmt.Sprintf("column %s of %s is new in step %s, and nothing has filled it yet", column.name, t.name, c.stepName(column.step)), fmt.Sprintf(`-- file of a later migrate step, behind the write flag and the backfill of %[2]s:
+alter table %[1]s add constraint %[3]s check (%[2]s is not null) not valid;
+-- next file, first line "-- contraflow: no-transaction":
+alter table %[1]s validate constraint %[3]s;
+-- next file:
+alter table %[1]s alter column %[2]s set not null, drop constraint %[3]s;`, quotedName(t.name), name, quoted(fit(bare(t.name), column.name, "not_null"))))
+	})
+}
+
+func (c *check) typeChangeWithItsColumn(r Rule) {
+	c.young(func(m met, t *table, column *column, cmd *tree.AlterTableCmd) {
+		if cmd.GetSubtype() != tree.AlterTableType_AT_AlterColumnType || column.step != m.step {
+			return
+		}
+		typ := typeName(cmd.GetDef().GetColumnDef().GetTypeName())
+		c.here(r, m, fmt.Sprintf("column %s of %s is new in the same step: give it the type %s there", column.name, t.name, typ),
+			fmt.Sprintf("alter table %s add column %s %s;", quotedName(t.name), quoted(column.name), typ))
+	})
+}
+
+func (c *check) unindexedForeignKey(r Rule) {
+	end := c.at[len(c.at)-1] // an index may well come later
+	for _, m := range c.met {
+		relation, keys := foreignKeys(m.st.Node)
+		t := end.named(relation)
+		for _, columns := range keys {
+			ours := !slices.ContainsFunc(columns, func(name string) bool { // an index on older ones may be there, unseen
+				column := t.column(name)
+				return column == nil || !t.known && column.step == history
+			})
+			if !ours || t.ledBy(columns...) {
+				continue
+			}
+			list := make([]string, len(columns))
+			for i, name := range columns {
+				list[i] = quoted(name)
+			}
+			c.here(r, m, fmt.Sprintf("no index of %s begins with %s", t.name, strings.Join(columns, ", ")), fmt.Sprintf("-- contraflow: no-transaction\ncreate index concurrently %s on %s (%s);",
+				quoted(fit(bare(t.name), strings.Join(columns, "_"), "idx")), quotedName(t.name), strings.Join(list, ", ")))
+		}
+	}
+}
+
+// foreignKeys are the columns of each foreign key that a statement adds to a table.
+func foreignKeys(n *tree.Node) (relation string, keys [][]string) {
+	var parts []*tree.Node
+	switch n := n.GetNode().(type) {
+	case *tree.Node_CreateStmt:
+		relation, parts = relationName(n.CreateStmt.GetRelation()), n.CreateStmt.GetTableElts()
+	case *tree.Node_AlterTableStmt:
+		relation = relationName(n.AlterTableStmt.GetRelation())
+		for _, cmd := range n.AlterTableStmt.GetCmds() {
+			if cmd.GetAlterTableCmd().GetDef() != nil {
+				parts = append(parts, cmd.GetAlterTableCmd().GetDef())
+			}
+		}
+	}
+	for _, part := range parts {
+		if k := part.GetConstraint(); k.GetContype() == tree.ConstrType_CONSTR_FOREIGN {
+			keys = append(keys, texts(k.GetFkAttrs()))
+		}
+		for _, k := range part.GetColumnDef().GetConstraints() {
+			if k.GetConstraint().GetContype() == tree.ConstrType_CONSTR_FOREIGN {
+				keys = append(keys, []string{part.GetColumnDef().GetColname()})
+			}
+		}
+	}
+	return relation, keys
+}
