@@ -107,13 +107,14 @@ type Decide func(ctx context.Context, tx pgx.Tx, r Record) (Forced, error)
 // Where the SQL loses against another's lock it is rolled back and begins afresh, from the look on, until ctx is done.
 // Errors: *BusyError at once where somebody holds the migration lock, ErrScript, *StatementError, those of decide, ctx's.
 func (e *Engine) Force(ctx context.Context, decide Decide) error {
-	backoff := e.options.LockTimeout
-	for attempt := 1; ; attempt++ {
-		err := e.force(ctx, decide)
+	backoff, o := e.options.LockTimeout, &observer{engine: e}
+	for {
+		o.next()
+		err := e.force(ctx, o, decide)
 		if err == nil || ctx.Err() != nil || !gaveWay(err) {
 			return err
 		}
-		e.options.onWait(Waiting{Attempt: attempt, RetryIn: backoff})
+		o.gaveWay(backoff)
 		if paused := pause(ctx, backoff); paused != nil {
 			return errors.Join(paused, err)
 		}
@@ -121,7 +122,7 @@ func (e *Engine) Force(ctx context.Context, decide Decide) error {
 	}
 }
 
-func (e *Engine) force(ctx context.Context, decide Decide) error {
+func (e *Engine) force(ctx context.Context, o *observer, decide Decide) error {
 	s, err := dial(ctx, e.pool, e.options.LockTimeout)
 	if err != nil {
 		return err
@@ -135,7 +136,9 @@ func (e *Engine) force(ctx context.Context, decide Decide) error {
 		w, _ := e.look(ctx, holdersOf, s.locks)
 		return &BusyError{w.Blockers}
 	}
+	stop := o.watch(ctx, s)
 	err = s.transaction(ctx, func(tx pgx.Tx) error { return s.overwrite(ctx, tx, decide) })
+	stop()
 	return errors.Join(err, s.unlock(ctx)) // at once: a closed connection's lock lasts until the server has noticed
 }
 
@@ -227,4 +230,33 @@ func (s *session) write(ctx context.Context, tx pgx.Tx, f Forced) error {
 		}
 	}
 	return nil
+}
+
+// Resumes says what the next attempt does about a statement outside a transaction whose end nobody has seen; sha is that of the
+// statement as it was begun.
+func (f *Files) Resumes(version uint, direction Direction, sha string) string {
+	const asks = "the next attempt asks a person"
+	found := f.find(version, direction)
+	if found == nil {
+		return "its file is not in this folder"
+	}
+	s, err := parseScript(string(found.body))
+	switch {
+	case err != nil || !s.noTransaction:
+		return asks
+	case sha != s.sha256():
+		return "its file was changed since: " + asks + " where the catalog doesn't settle it"
+	}
+	switch op := s.operation().(type) {
+	case *build:
+		return "the next attempt takes a valid index as done, and drops and rebuilds an invalid one"
+	case repeatable, *reindex:
+		return "the next attempt runs it again, which does no harm"
+	case unknown:
+		if left, _ := op.resume(nil, true); left == ask { // it looks at nothing but the statement
+			return asks
+		}
+		return "the next attempt runs it again, which does no harm"
+	}
+	return "the next attempt sees in the catalog whether it is done, and runs it if not"
 }

@@ -48,11 +48,12 @@ func (r reader) command(table name, c *tree.AlterTableCmd) effect {
 		f := r.constraint(table, c.GetName())
 		f.key, f.within = key("valid", f.key), append(f.within, f.key)
 		f.property, f.lesser, f.repeats, f.want = true, true, true, "valid"
-		f.look = ask("select (select convalidated from pg_constraint where conrelid = to_regclass($1) and conname = $2::text)", table.quoted(), c.GetName())
+		f.look = ask("select (select convalidated from pg_constraint where conrelid = to_regclass($1) and conname = $2::text::name)", table.quoted(), c.GetName())
 		return told(f)
-	case tree.AlterTableType_AT_AttachPartition, tree.AlterTableType_AT_DetachPartition:
-		gone := c.GetSubtype() == tree.AlterTableType_AT_DetachPartition
-		return told(r.inherits("partition", table, named(c.GetDef().GetPartitionCmd().GetName())).away(gone))
+	case tree.AlterTableType_AT_AttachPartition:
+		return told(r.inherits("partition", table, named(c.GetDef().GetPartitionCmd().GetName())))
+	case tree.AlterTableType_AT_DetachPartition, tree.AlterTableType_AT_DetachPartitionFinalize:
+		return told(r.detached(table, named(c.GetDef().GetPartitionCmd().GetName())))
 	case tree.AlterTableType_AT_AddInherit, tree.AlterTableType_AT_DropInherit:
 		gone := c.GetSubtype() == tree.AlterTableType_AT_DropInherit
 		return told(r.inherits("child", named(c.GetDef().GetRangeVar()), table).away(gone))
@@ -112,9 +113,27 @@ func (r reader) inherits(word string, parent, child name) fact {
 		key: key("inherits", r.relationKey(parent), r.relationKey(child)), within: append(r.withinRelation(parent), r.withinRelation(child)...),
 		what: word + " " + child.String() + " of " + parent.String(),
 		look: ask(`select case when to_regclass($1) is not null and to_regclass($2) is not null
-			then exists (select from pg_inherits where inhparent = to_regclass($1) and inhrelid = to_regclass($2) and not inhdetachpending) end`,
+			then exists (select from pg_inherits where inhparent = to_regclass($1) and inhrelid = to_regclass($2)) end`,
 			parent.quoted(), child.quoted()),
 	}
+}
+
+// detached knows that DETACH … CONCURRENTLY, when it is interrupted, leaves a partition neither attached nor detached.
+func (r reader) detached(parent, child name) fact {
+	f := r.inherits("partition", parent, child).away(true)
+	attached := f.look
+	f.look = func(ctx context.Context, tx pgx.Tx) (is *bool, note string, err error) {
+		if is, note, err = attached(ctx, tx); err == nil && is != nil && *is {
+			var pending bool
+			err = tx.QueryRow(ctx, "select inhdetachpending from pg_inherits where inhparent = to_regclass($1) and inhrelid = to_regclass($2)",
+				parent.quoted(), child.quoted()).Scan(&pending)
+			if pending {
+				note = f.what + " is detached half way: ALTER TABLE … DETACH PARTITION … FINALIZE ends it"
+			}
+		}
+		return is, note, err
+	}
+	return f
 }
 
 // columnType compares to what Postgres makes of the type in the file.
@@ -130,7 +149,7 @@ func (r reader) columnType(table name, c *tree.AlterTableCmd) effect {
 		if err != nil {
 			return nil, "", err
 		}
-		return ask("select (select atttypid = $3::oid and atttypmod = $4::int from pg_attribute where attrelid = to_regclass($1) and attname = $2::text and not attisdropped)",
+		return ask("select (select atttypid = $3::oid and atttypmod = $4::int from pg_attribute where attrelid = to_regclass($1) and attname = $2::text::name and not attisdropped)",
 			table.quoted(), c.GetName(), oid, modifier)(ctx, tx)
 	}
 	e := told(f)

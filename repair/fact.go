@@ -135,7 +135,7 @@ func (r reader) relation(word, kinds string, n name) fact {
 func (r reader) part(word, catalog, tableColumn, nameColumn string, table name, part string) fact {
 	return fact{
 		key: key(word, r.relationKey(table), part), within: r.withinRelation(table), what: word + " " + table.of(part),
-		look: ask("select case when to_regclass($1) is not null then exists (select from "+catalog+" where "+tableColumn+" = to_regclass($1) and "+nameColumn+" = $2::text) end",
+		look: ask("select case when to_regclass($1) is not null then exists (select from "+catalog+" where "+tableColumn+" = to_regclass($1) and "+nameColumn+" = $2::text::name) end",
 			table.quoted(), part),
 	}
 }
@@ -171,7 +171,7 @@ func (r reader) columnProperty(property, want, sql string, table name, column st
 	return fact{
 		key: key(property, r.relationKey(table), column), within: append(r.withinRelation(table), r.columnKey(table, column)),
 		property: true, lesser: true, repeats: true, what: "column " + table.of(column), want: want,
-		look: ask("select ("+sql+") from (values (1)) one left join pg_attribute a on a.attrelid = to_regclass($1) and a.attname = $2::text and not a.attisdropped",
+		look: ask("select ("+sql+") from (values (1)) one left join pg_attribute a on a.attrelid = to_regclass($1) and a.attname = $2::text::name and not a.attisdropped",
 			append([]any{table.quoted(), column}, args...)...),
 	}
 }

@@ -2,16 +2,12 @@ package repair
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	tree "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/contraflow/contraflow/ddl"
-	"github.com/contraflow/contraflow/internal/sqltree"
 )
 
 // InvalidIndex is what a concurrent build that failed has left: it costs every write and helps no reader.
@@ -88,35 +84,9 @@ func (r *Report) intents(ctx context.Context, tx pgx.Tx, files *ddl.Files) error
 	var i Intent
 	var sha string
 	_, err = pgx.ForEachRow(rows, []any{&i.Version, &i.Direction, &i.Plan, &i.Since, &sha}, func() error {
-		i.Next = next(files, i, sha)
+		i.Next = files.Resumes(i.Version, ddl.Direction(i.Direction), sha)
 		r.Begun = append(r.Begun, i)
 		return nil
 	})
 	return err
-}
-
-// next is what the engine does about an interrupted statement.
-func next(files *ddl.Files, i Intent, sha string) string {
-	const asks = "the next attempt asks a person"
-	script, ok := files.Script(i.Version, ddl.Direction(i.Direction))
-	if !ok {
-		return "its file is not in this folder: nothing is done about it from here"
-	}
-	sum := sha256.Sum256([]byte(script.Text))
-	if sha != hex.EncodeToString(sum[:]) {
-		return "its file was changed since; " + asks + " where the catalog doesn't settle it"
-	}
-	parsed, err := sqltree.Parse(script.Text)
-	if err != nil || len(parsed) != 1 {
-		return asks
-	}
-	switch parsed[0].Node.GetNode().(type) {
-	case *tree.Node_DoStmt, *tree.Node_CallStmt:
-		return asks
-	case *tree.Node_IndexStmt:
-		return "the next attempt looks at the catalog: a valid index is done, an invalid one is dropped and built again"
-	case *tree.Node_VacuumStmt, *tree.Node_RefreshMatViewStmt:
-		return "the next attempt runs it again, which does no harm"
-	}
-	return "the next attempt looks at the catalog, and asks a person where that doesn't tell"
 }

@@ -17,7 +17,7 @@ func (r reader) createFunction(s *tree.CreateFunctionStmt) effect {
 	if !isText {
 		return r.replaceable(f, s.GetReplace())
 	}
-	f.look = ask("select exists (select from pg_proc where proname = $1::text and pronamespace = coalesce(to_regnamespace($2), pronamespace) and prosrc = $3::text)",
+	f.look = ask("select exists (select from pg_proc where proname = $1::text::name and pronamespace = coalesce(to_regnamespace($2), pronamespace) and prosrc = $3::text)",
 		n.local, quotedSchema(n), body)
 	f.what = "routine " + n.String() + " with this body"
 	return told(f.ifNot(s.GetReplace()))
@@ -46,7 +46,7 @@ func (r reader) routine(n name) fact {
 	full := n.in(r.schema)
 	return fact{
 		key: key("routine", full.schema, full.local), within: []string{r.schemaKey(full.schema)}, what: "routine " + n.String(),
-		look: ask("select exists (select from pg_proc where proname = $1::text and pronamespace = coalesce(to_regnamespace($2), pronamespace))", n.local, quotedSchema(n)),
+		look: ask("select exists (select from pg_proc where proname = $1::text::name and pronamespace = coalesce(to_regnamespace($2), pronamespace))", n.local, quotedSchema(n)),
 	}
 }
 
@@ -104,7 +104,7 @@ func (r reader) droppedRoutine(o *tree.ObjectWithArgs) fact {
 	f := r.routine(n)
 	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
 		var count int
-		err := tx.QueryRow(ctx, "select count(*)::int from pg_proc where proname = $1::text and pronamespace = coalesce(to_regnamespace($2), pronamespace)",
+		err := tx.QueryRow(ctx, "select count(*)::int from pg_proc where proname = $1::text::name and pronamespace = coalesce(to_regnamespace($2), pronamespace)",
 			n.local, quotedSchema(n)).Scan(&count)
 		if err != nil || count > 1 {
 			return nil, fmt.Sprintf("there are several routines %s", n), err

@@ -128,11 +128,11 @@ func (r reader) without(n *tree.Node) effect {
 }
 
 func (r reader) schemaFact(schema string) fact {
-	return fact{key: r.schemaKey(schema), what: "schema " + schema, look: ask("select exists (select from pg_namespace where nspname = $1::text)", schema)}
+	return fact{key: r.schemaKey(schema), what: "schema " + schema, look: ask("select exists (select from pg_namespace where nspname = $1::text::name)", schema)}
 }
 
 func (r reader) extension(extension string) fact {
-	return fact{key: key("extension", extension), what: "extension " + extension, look: ask("select exists (select from pg_extension where extname = $1::text)", extension)}
+	return fact{key: key("extension", extension), what: "extension " + extension, look: ask("select exists (select from pg_extension where extname = $1::text::name)", extension)}
 }
 
 func (r reader) typ(n name) fact {
@@ -173,7 +173,7 @@ func (r reader) createIndex(s *tree.IndexStmt) effect {
 	f.look = func(ctx context.Context, tx pgx.Tx) (is *bool, note string, err error) {
 		var invalid bool
 		err = tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(not i.indisvalid and c.relkind <> 'I'), false)
-			from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1::text and i.indrelid = to_regclass($2)`,
+			from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1::text::name and i.indrelid = to_regclass($2)`,
 			s.GetIdxname(), table.quoted()).Scan(&is, &invalid)
 		if err == nil && invalid {
 			note = fmt.Sprintf("index %s is there and not valid: what is left of a concurrent build that failed", index)
