@@ -38,7 +38,13 @@ func (r *Report) Problems() []string {
 	case d.Problem != "":
 		add("the way down fails: %s", d.Problem)
 	case !d.Identical:
-		add("the way down does not lead back to the same catalog: %d lines differ", len(d.Differences))
+		differ := 0
+		for _, line := range d.Differences {
+			if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") { // the others are context
+				differ++
+			}
+		}
+		add("the way down does not lead back to the same catalog: %d lines differ", differ)
 	}
 	for _, t := range r.Trials {
 		if t.Problem != "" {

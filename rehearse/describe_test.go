@@ -14,7 +14,7 @@ func TestProblemsAreWhatWouldFail(t *testing.T) {
 	require.Equal(t, BlocksScan, good.Worst())
 	require.Empty(t, (&Report{}).Worst())
 
-	bad := Report{Statements: []Statement{{File: "2_a.up.sql", Line: 3, Problem: "no"}}, Down: &Down{Differences: []string{"-a", "+b"}},
+	bad := Report{Statements: []Statement{{File: "2_a.up.sql", Line: 3, Problem: "no"}}, Down: &Down{Differences: []string{"@@", " c", "-a", "+b"}},
 		Trials:  []Trial{{Kind: KindCheck, Name: "new writes", At: []uint{2, 3}, Problem: "gone"}, {Step: "prove", Kind: KindVerify, At: []uint{2}, Problem: "wrong"}},
 		Samples: []Sample{{Step: "fill", Rows: 10, Filled: 8, Refused: 2}}}
 	require.Equal(t, []string{
