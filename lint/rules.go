@@ -13,7 +13,8 @@ import (
 )
 
 // statementRules look at every statement of the plan's up files, one by one.
-var statementRules = slices.Concat(columnRules, rewriteRules, constraintRules)
+var statementRules = slices.Concat(columnRules, rewriteRules, constraintRules, partitionRules, indexRules, outsideRules, dropRules, renameRules,
+	objectRules, lockRules, rowRules, sessionRules, typeRules, habitRules)
 
 // glance is one look of a rule at one statement.
 type glance struct {

@@ -60,7 +60,7 @@ var columnRules = []statementRule{
 func addingRequiredField(g glance) {
 	for t, d := range g.added() {
 		required := inline(d, tree.ConstrType_CONSTR_NOTNULL) != nil || inline(d, tree.ConstrType_CONSTR_PRIMARY) != nil
-		if !required || fills(d) {
+		if !required || hasValue(d) {
 			continue
 		}
 		g.hit(g.files(slices.Concat([]file{{title("add", d.GetColname()), false, g.plain(d) + "\n" + backfillFirst}}, notNull(t, d.GetColname()))...),
@@ -70,8 +70,8 @@ func addingRequiredField(g glance) {
 
 const backfillFirst = "-- Fill it with a backfill step. The files below belong to a later step."
 
-// fills tells whether Postgres has a value for the rows that are there already.
-func fills(d *tree.ColumnDef) bool {
+// hasValue tells whether Postgres has a value for the rows that are there already.
+func hasValue(d *tree.ColumnDef) bool {
 	if k := inline(d, tree.ConstrType_CONSTR_DEFAULT); k != nil && !k.GetRawExpr().GetAConst().GetIsnull() {
 		return true
 	}

@@ -98,7 +98,7 @@ func addingForeignKey(g glance) {
 		from, to := g.target().name, relationName(k.GetPktable())
 		switch {
 		case k.GetSkipValidation():
-		case d != nil && !fills(d): // all null: Postgres doesn't look
+		case d != nil && !hasValue(d): // all null: Postgres doesn't look
 			g.as(Note).hit("", "%s and %s are locked together for a moment; with an empty column nothing is read", from, to)
 		default:
 			g.hit(g.provenLater(k, d, "fkey"), "every row of %s is looked up in %s, and nobody can write to either meanwhile", from, to)

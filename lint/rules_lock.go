@@ -1,0 +1,230 @@
+package lint
+
+import (
+	"slices"
+	"strings"
+
+	tree "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+)
+
+var lockRules = []statementRule{
+	rule(Rule{
+		ID: "several-tables-in-one-file", Severity: Warning, Title: "Second table locked while the first still is",
+		Why:     "A file is one transaction: it holds every lock to its end, and while it waits for the next table nobody gets at those it has. Transactions that take the tables in another order deadlock with it.",
+		Sources: []string{"Postgres: Explicit Locking, Deadlocks"},
+	}, severalTables),
+	rule(Rule{
+		ID: "slow-statement-under-lock", Severity: Error, Title: "Rows read or written while a table is locked",
+		Why:     "A file is one transaction: the lock that a statement above took is held until this one is through with all its rows.",
+		Sources: []string{"strong_migrations: backfilling data", "strong_migrations: validate_check_constraint", "strong_migrations: validate_foreign_key"},
+	}, slowUnderLock),
+	rule(Rule{
+		ID: "lock-table", Severity: Warning, Title: "Table locked by hand",
+		Why:     "From SHARE on the lock stops writes, and it is held to the end of the file; each statement takes the lock it needs anyway.",
+		Sources: []string{"Postgres: LOCK"},
+	}, lockingTable),
+}
+
+// gentle are the commands of ALTER TABLE that reads and writes pass.
+var gentle = []tree.AlterTableType{
+	tree.AlterTableType_AT_SetStatistics, tree.AlterTableType_AT_SetOptions, tree.AlterTableType_AT_ResetOptions, tree.AlterTableType_AT_ValidateConstraint,
+	tree.AlterTableType_AT_ClusterOn, tree.AlterTableType_AT_DropCluster, tree.AlterTableType_AT_SetRelOptions, tree.AlterTableType_AT_ResetRelOptions,
+	tree.AlterTableType_AT_AttachPartition, tree.AlterTableType_AT_DetachPartitionFinalize,
+}
+
+// shareLock is the first of Postgres's lock modes, in their order of strength, that stops writes.
+const shareLock = 5
+
+// strong lists the tables that others use already and that a statement locks against writers, or against everybody.
+func (g glance) strong(n *tree.Node) []string {
+	var all []string
+	lock := func(tables ...*tree.RangeVar) {
+		for _, r := range tables {
+			if r.GetRelname() != "" && !g.now.table(r).fresh && !slices.Contains(all, relationName(r)) {
+				all = append(all, relationName(r))
+			}
+		}
+	}
+	named := func(table string) {
+		if !g.now.named(table).fresh && !slices.Contains(all, table) {
+			all = append(all, table)
+		}
+	}
+	switch n := n.GetNode().(type) {
+	case *tree.Node_AlterTableStmt:
+		if n.AlterTableStmt.GetObjtype() != tree.ObjectType_OBJECT_TABLE {
+			return nil
+		}
+		for _, c := range n.AlterTableStmt.GetCmds() {
+			cmd := c.GetAlterTableCmd()
+			part := cmd.GetDef().GetPartitionCmd()
+			if !slices.Contains(gentle, cmd.GetSubtype()) && !part.GetConcurrent() {
+				lock(n.AlterTableStmt.GetRelation())
+			}
+			if !part.GetConcurrent() {
+				lock(part.GetName())
+			}
+		}
+	case *tree.Node_RenameStmt:
+		lock(n.RenameStmt.GetRelation())
+	case *tree.Node_AlterObjectSchemaStmt:
+		lock(n.AlterObjectSchemaStmt.GetRelation())
+	case *tree.Node_TruncateStmt:
+		for _, r := range n.TruncateStmt.GetRelations() {
+			lock(r.GetRangeVar())
+		}
+	case *tree.Node_LockStmt:
+		for _, r := range n.LockStmt.GetRelations() {
+			if n.LockStmt.GetMode() >= shareLock {
+				lock(r.GetRangeVar())
+			}
+		}
+	case *tree.Node_CreateTrigStmt:
+		lock(n.CreateTrigStmt.GetRelation())
+	case *tree.Node_RuleStmt:
+		lock(n.RuleStmt.GetRelation())
+	case *tree.Node_CreatePolicyStmt:
+		lock(n.CreatePolicyStmt.GetTable())
+	case *tree.Node_AlterPolicyStmt:
+		lock(n.AlterPolicyStmt.GetTable())
+	case *tree.Node_ClusterStmt:
+		lock(n.ClusterStmt.GetRelation())
+	case *tree.Node_IndexStmt:
+		if !n.IndexStmt.GetConcurrent() {
+			lock(n.IndexStmt.GetRelation())
+		}
+	case *tree.Node_RefreshMatViewStmt:
+		if !n.RefreshMatViewStmt.GetConcurrent() {
+			lock(n.RefreshMatViewStmt.GetRelation())
+		}
+	case *tree.Node_ReindexStmt:
+		if option(n.ReindexStmt.GetParams(), "concurrently") {
+			break
+		}
+		if t, _ := g.now.index(relationName(n.ReindexStmt.GetRelation())); t != nil {
+			named(t.name)
+		} else {
+			lock(n.ReindexStmt.GetRelation())
+		}
+	case *tree.Node_CreateStmt:
+		if n.CreateStmt.GetPartbound() != nil {
+			lock(n.CreateStmt.GetInhRelations()[0].GetRangeVar())
+		}
+	case *tree.Node_DropStmt:
+		for _, o := range n.DropStmt.GetObjects() {
+			switch parts := texts(o.GetList().GetItems()); n.DropStmt.GetRemoveType() {
+			case tree.ObjectType_OBJECT_TABLE, tree.ObjectType_OBJECT_MATVIEW:
+				named(objectName(o))
+			case tree.ObjectType_OBJECT_TRIGGER, tree.ObjectType_OBJECT_POLICY, tree.ObjectType_OBJECT_RULE:
+				named(listName(o.GetList().GetItems()[:len(parts)-1]))
+			case tree.ObjectType_OBJECT_INDEX:
+				if t, _ := g.now.index(objectName(o)); !n.DropStmt.GetConcurrent() && t != nil {
+					named(t.name)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// held are the tables that the statements above have locked so.
+func (g glance) held() []string {
+	var all []string
+	for n := range g.earlier() {
+		all = append(all, g.strong(n)...)
+	}
+	return all
+}
+
+func severalTables(g glance) {
+	held := g.held()
+	for _, t := range g.strong(g.st.Node) {
+		if len(held) > 0 && !slices.Contains(held, t) {
+			g.hit("", "%s is locked while %s still is: give each table a file of its own", t, strings.Join(slices.Compact(slices.Sorted(slices.Values(held))), ", "))
+			return
+		}
+	}
+}
+
+func slowUnderLock(g glance) {
+	held := g.held()
+	if n := g.st.Node.GetAlterTableStmt(); n != nil && g.reads() != "" {
+		held = append(held, g.strong(g.st.Node)...) // VALIDATE among other commands
+	}
+	what := g.reads()
+	if what == "" || len(held) == 0 {
+		return
+	}
+	safe := ""
+	if n := g.st.Node.GetAlterTableStmt(); n != nil {
+		for _, c := range n.GetCmds() {
+			if cmd := c.GetAlterTableCmd(); cmd.GetSubtype() == tree.AlterTableType_AT_ValidateConstraint {
+				safe = g.files(file{title("validate", cmd.GetName()), true, g.alter(cmd)})
+			}
+		}
+	}
+	g.hit(safe, "%s while %s is locked: give the statement a file of its own, in a later step if it changes rows", what, strings.Join(slices.Compact(slices.Sorted(slices.Values(held))), ", "))
+}
+
+// reads says in a few words that the statement goes through the rows of tables that others use already; "" if not. What has a
+// rule of its own for that, such as SET NOT NULL, is left to it.
+func (g glance) reads() string {
+	switch n := g.st.Node.GetNode().(type) {
+	case *tree.Node_AlterTableStmt:
+		for t, cmd := range g.alters(tree.AlterTableType_AT_ValidateConstraint) {
+			if k := t.constraint(cmd.GetName()); k == nil || !k.validated && !k.fresh {
+				return "constraint " + cmd.GetName() + " is proven"
+			}
+		}
+	case *tree.Node_UpdateStmt, *tree.Node_DeleteStmt, *tree.Node_InsertStmt, *tree.Node_MergeStmt:
+		if target := written(g.st.Node); g.pinned(g.st.Node) || len(g.used(g.st.Node)) == 0 {
+			return ""
+		} else if target != nil {
+			return "rows of " + relationName(target) + " are changed"
+		}
+	case *tree.Node_CopyStmt:
+		return "rows of " + relationName(n.CopyStmt.GetRelation()) + " are copied"
+	case *tree.Node_SelectStmt, *tree.Node_CreateTableAsStmt:
+		if c := g.st.Node.GetCreateTableAsStmt(); c.GetInto().GetSkipData() {
+			return ""
+		}
+		if tables := g.used(g.st.Node); len(tables) > 0 {
+			return "rows of " + strings.Join(tables, ", ") + " are read"
+		}
+	case *tree.Node_RefreshMatViewStmt:
+		if n.RefreshMatViewStmt.GetConcurrent() {
+			return relationName(n.RefreshMatViewStmt.GetRelation()) + " is computed"
+		}
+	}
+	return ""
+}
+
+// used are the tables in a query that others use already.
+func (g glance) used(n *tree.Node) []string {
+	var all, own []string
+	inspect(n, func(m proto.Message) {
+		switch m := m.(type) {
+		case *tree.CommonTableExpr:
+			own = append(own, m.GetCtename())
+		case *tree.RangeVar:
+			if t := g.now.table(m); !t.fresh && !slices.Contains(all, t.name) {
+				all = append(all, t.name)
+			}
+		}
+	})
+	if into := n.GetCreateTableAsStmt().GetInto().GetRel(); into != nil {
+		own = append(own, relationName(into))
+	}
+	return slices.DeleteFunc(all, func(t string) bool { return slices.Contains(own, t) })
+}
+
+func lockingTable(g glance) {
+	n := g.st.Node.GetLockStmt()
+	if n.GetMode() < shareLock {
+		return
+	}
+	for _, t := range g.strong(g.st.Node) {
+		g.hit("", "%s is locked to the end of the file", t)
+	}
+}
