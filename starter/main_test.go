@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	server.Stop()
+	pgtest.Stop()
 	os.Exit(code)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,20 +109,19 @@ func (a *app) repair(ctx context.Context, file string, f repairFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.database == "" {
-		f.database = p.Database
-	}
-	dsn, err := config.ReadDatabase(f.config, f.database, func(name string) string { value, _ := a.env.LookupEnv(name); return value })
+	database := cmp.Or(f.database, p.Database)
+	dsn, err := config.ReadDatabase(f.config, database, func(name string) string { value, _ := a.env.LookupEnv(name); return value })
 	if err != nil {
 		return fmt.Errorf("%w\nThis command reads the target database itself: name the worker's configuration with --config", err)
 	}
 	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow", StatementTimeout: listTimeout})
 	if err != nil {
-		return fmt.Errorf("database %s: %w", f.database, err)
+		return fmt.Errorf("database %s: %w", database, err)
 	}
 	defer pool.Close()
 	if way == "" {
-		return a.inspect(ctx, pool, file, p.Name, question, f)
+		found := inspected{Plan: p.Name, Database: database}
+		return a.inspect(ctx, pool, question, found, repairCommand(file, f))
 	}
 	by, err := person(f.by)
 	if err != nil {
@@ -135,9 +135,9 @@ func (a *app) repair(ctx context.Context, file string, f repairFlags) error {
 		return refused
 	}
 	if err != nil {
-		return fmt.Errorf("database %s: %w", f.database, err)
+		return fmt.Errorf("database %s: %w", database, err)
 	}
-	return a.answer(inspected{Plan: p.Name, Database: f.database, Done: &done},
+	return a.answer(inspected{Plan: p.Name, Database: database, Done: &done},
 		"Repaired: %s.\ngolang-migrate and contraflow go on from here.", done)
 }
 
@@ -162,21 +162,20 @@ func (a *app) tellWait() func(ddl.Waiting) {
 	}
 }
 
-func (a *app) inspect(ctx context.Context, pool *pgxpool.Pool, file, planName string, question repair.Question, f repairFlags) error {
+func (a *app) inspect(ctx context.Context, pool *pgxpool.Pool, question repair.Question, found inspected, command string) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	report, err := repair.Inspect(ctx, pool, question)
-	if err != nil {
-		return fmt.Errorf("database %s: %w", f.database, err)
+	var err error
+	if found.Report, err = repair.Inspect(ctx, pool, question); err != nil {
+		return fmt.Errorf("database %s: %w", found.Database, err)
 	}
-	found := inspected{Plan: planName, Database: f.database, Report: report}
-	if report.Way != "" {
-		found.Command = repairCommand(file, f) + wayFlag(report.Way)
+	if found.Way != "" {
+		found.Command = command + wayFlag(found.Way)
 	}
 	if err := a.answer(found, "%s", inspectedText(found)); err != nil {
 		return err
 	}
-	if report.Dirty {
+	if found.Dirty {
 		return &endedError{exitError}
 	}
 	return nil
