@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -129,13 +130,22 @@ func elementName(e *tree.IndexElem) string {
 	if e.GetName() != "" {
 		return e.GetName()
 	}
-	switch n := e.GetExpr().GetNode().(type) {
+	return cmp.Or(speakingName(e.GetExpr()), "expr")
+}
+
+// speakingName of an expression; empty where Postgres finds none.
+func speakingName(e *tree.Node) string {
+	switch n := e.GetNode().(type) {
 	case *tree.Node_FuncCall:
 		return bare(strings.Join(texts(n.FuncCall.GetFuncname()), "."))
+	case *tree.Node_ColumnRef:
+		return strings.Join(columnsIn(e), "")
+	case *tree.Node_TypeCast:
+		return cmp.Or(speakingName(n.TypeCast.GetArg()), bare(strings.Join(texts(n.TypeCast.GetTypeName().GetNames()), ".")))
 	case *tree.Node_CoalesceExpr:
 		return "coalesce"
 	}
-	return "expr"
+	return ""
 }
 
 // indexDefinition is what an index says, without its name and how it is built.

@@ -88,21 +88,40 @@ func typeName(t *tree.TypeName) string {
 	if known, ok := internalTypes[name]; ok {
 		name = known
 	}
-	first, rest, _ := strings.Cut(name, " ")
-	if strings.HasPrefix(name, "time") && rest != "" { // the precision stands inside: timestamp(3) with time zone
-		name = first + modifiers(t) + " " + rest
-	} else {
-		name += modifiers(t)
+	length := modifiers(t)
+	switch first, rest, _ := strings.Cut(name, " "); {
+	case strings.HasPrefix(name, "time") && rest != "": // the precision stands inside: timestamp(3) with time zone
+		name = first + brackets(length) + " " + rest
+	case name == "interval" && len(length) > 0:
+		name += intervalFields[length[0]] + brackets(length[1:])
+	case name == "numeric" && len(length) == 1:
+		name += brackets(append(length, "0"))
+	case name == "character" && len(length) == 0:
+		name = "bpchar"
+	default:
+		name += brackets(length)
 	}
-	return name + strings.Repeat("[]", len(t.GetArrayBounds()))
+	if len(t.GetArrayBounds()) > 0 {
+		name += "[]" // of however many dimensions
+	}
+	return name
 }
 
-// modifiers are a type's length or precision, in brackets.
-func modifiers(t *tree.TypeName) string {
-	var all []string
+// intervalFields are what an interval is restricted to, by Postgres's number for it.
+var intervalFields = map[string]string{
+	"4": " year", "2": " month", "8": " day", "1024": " hour", "2048": " minute", "4096": " second", "6": " year to month", "1032": " day to hour",
+	"3080": " day to minute", "7176": " day to second", "3072": " hour to minute", "7168": " hour to second", "6144": " minute to second",
+}
+
+// modifiers are a type's length, or precision and scale.
+func modifiers(t *tree.TypeName) (all []string) {
 	for _, m := range t.GetTypmods() {
 		all = append(all, expression(m))
 	}
+	return all
+}
+
+func brackets(all []string) string {
 	if len(all) == 0 {
 		return ""
 	}

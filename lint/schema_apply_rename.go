@@ -148,8 +148,8 @@ func (s *schema) renameType(kind, from, to string) {
 	}
 	for _, t := range s.tables {
 		for _, c := range t.columns {
-			if base, array, _ := strings.Cut(c.typ, "["); base == from {
-				c.typ = to + strings.Repeat("[]", strings.Count(array, "]"))
+			if base, _, _ := strings.Cut(c.typ, "["); base == from {
+				c.typ = to + strings.TrimPrefix(c.typ, base)
 			}
 		}
 	}

@@ -105,10 +105,11 @@ func (s *schema) addColumn(t *table, d *tree.ColumnDef) {
 			c.identity, c.notNull = true, true
 		case tree.ConstrType_CONSTR_GENERATED:
 			c.generated, c.standard = true, expression(k.GetRawExpr())
-		case tree.ConstrType_CONSTR_ATTR_DEFERRABLE:
-			last.Deferrable = true
-		case tree.ConstrType_CONSTR_ATTR_DEFERRED:
-			last.Deferrable, last.Initdeferred = true, true
+		case tree.ConstrType_CONSTR_ATTR_DEFERRABLE, tree.ConstrType_CONSTR_ATTR_DEFERRED:
+			if last != nil { // what belongs to nothing is refused only after it was parsed
+				last.Deferrable = true
+				last.Initdeferred = last.Initdeferred || k.GetContype() == tree.ConstrType_CONSTR_ATTR_DEFERRED
+			}
 		case tree.ConstrType_CONSTR_CHECK, tree.ConstrType_CONSTR_FOREIGN, tree.ConstrType_CONSTR_PRIMARY, tree.ConstrType_CONSTR_UNIQUE:
 			last = proto.CloneOf(k)
 			own := []*tree.Node{{Node: &tree.Node_String_{String_: &tree.String{Sval: c.name}}}}
