@@ -7,18 +7,19 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/rehearse"
 	"github.com/contraflow/contraflow/signals"
 )
 
-// Bounds of what travels with a start and stays in Temporal's history: below 32 KB, at four bytes a character and the worst texts.
+// Bounds of what travels with a start and stays in Temporal's history, texts in bytes: 32 KB in all.
 const (
 	maxAttachedStatements = 50
 	maxAttachedProblems   = 20
-	maxAttachedText       = 100
-	maxAttachedProblem    = 200
+	maxAttachedText       = 200
+	maxAttachedProblem    = 300
 )
 
 // attach gives the start the rehearsal of exactly this plan, if there is one. One that was only found is left behind where it does not
@@ -121,9 +122,11 @@ func worst(all []rehearse.Statement) []rehearse.Statement {
 
 func cut(text string) string { return cutTo(text, maxAttachedText) }
 
+// cutTo leaves no half of a character.
 func cutTo(text string, limit int) string {
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:limit-1]) + "…"
+	const more = "…"
+	if text = oneLine(text); len(text) > limit {
+		return strings.ToValidUTF8(text[:limit-len(more)], "") + more
 	}
 	return text
 }
