@@ -216,36 +216,49 @@ func (c *check) backfillWhereWithoutIndex(r Rule) {
 // something the query looks for.
 func (s *schema) scanned(n *tree.SelectStmt) (all []*table) {
 	where := n.GetWhereClause()
-	if where == nil && (n.GetLimitCount() != nil || len(n.GetFromClause()) == 0) {
+	if where == nil && n.GetLimitCount() != nil {
 		return nil
 	}
-	sought := columnsIn(where)
-	terms := append(conjuncts(where), expression(where))
+	conditions := []*tree.Node{where}
 	for _, from := range n.GetFromClause() {
 		inspect(from, func(m proto.Message) {
 			if join, ok := m.(*tree.JoinExpr); ok {
-				sought = append(sought, columnsIn(join.GetQuals())...)
+				conditions = append(conditions, join.GetQuals())
 			}
 		})
 	}
 	for _, target := range n.GetTargetList() {
-		if call := target.GetResTarget().GetVal().GetFuncCall(); where == nil && call != nil && slices.Contains([]string{"min", "max"}, bare(strings.Join(texts(call.GetFuncname()), "."))) {
-			sought = append(sought, columnsIn(target)...) // the first or last entry of an index
+		call := target.GetResTarget().GetVal().GetFuncCall()
+		if where == nil && call != nil && slices.Contains([]string{"min", "max"}, bare(strings.Join(texts(call.GetFuncname()), "."))) {
+			conditions = append(conditions, target.GetResTarget().GetVal()) // the first or last entry of an index
 		}
 	}
 	for _, from := range n.GetFromClause() {
 		for _, r := range relations(from) {
-			t := s.table(r)
-			led := slices.ContainsFunc(t.indexes, func(i *index) bool {
-				return i.where != "" && slices.Contains(terms, i.where) ||
-					i.where == "" && slices.ContainsFunc(sought, func(name string) bool { return mentions(i.columns[0], name) || i.columns[0] == name })
-			})
-			if t.known && !led {
+			if t := s.table(r); t.known && !slices.ContainsFunc(t.indexes, func(i *index) bool { return i.serves(r, conditions) }) {
 				all = append(all, t)
 			}
 		}
 	}
 	return all
+}
+
+// serves tells whether a condition has something of this relation that the index begins with or is restricted to.
+func (i *index) serves(r *tree.RangeVar, conditions []*tree.Node) bool {
+	return slices.ContainsFunc(conditions, func(n *tree.Node) bool {
+		text := expression(n)
+		switch {
+		case i.where != "":
+			return text == i.where || slices.Contains(conjuncts(n), i.where)
+		case !plain.MatchString(i.columns[0]):
+			return strings.Contains(text, i.columns[0])
+		}
+		return slices.ContainsFunc(referencesIn(n), func(words []string) bool {
+			qualifiers := words[:len(words)-1]
+			return words[len(words)-1] == i.columns[0] &&
+				(len(qualifiers) == 0 || slices.Contains([]string{r.GetRelname(), r.GetAlias().GetAliasname()}, qualifiers[len(qualifiers)-1]))
+		})
+	})
 }
 
 // relations of a FROM item, without those of its subqueries.

@@ -164,17 +164,22 @@ func fit(name, columns, label string) string {
 
 // columnsIn lists the columns that an expression names, each once.
 func columnsIn(n *tree.Node) (names []string) {
-	inspect(n, func(m proto.Message) {
-		ref, ok := m.(*tree.ColumnRef)
-		if !ok {
-			return
-		}
-		fields := ref.GetFields()
-		if name := fields[len(fields)-1].GetString_().GetSval(); name != "" && !slices.Contains(names, name) {
+	for _, words := range referencesIn(n) {
+		if name := words[len(words)-1]; name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-	})
+	}
 	return names
+}
+
+// referencesIn lists the references to columns as they are written: the words between the dots, the last one empty for a star.
+func referencesIn(n *tree.Node) (all [][]string) {
+	inspect(n, func(m proto.Message) {
+		if ref, ok := m.(*tree.ColumnRef); ok {
+			all = append(all, texts(ref.GetFields()))
+		}
+	})
+	return all
 }
 
 // inspect visits every message of a tree, outer ones first.
