@@ -165,3 +165,16 @@ func TestFinishingGivesWayToOthers(t *testing.T) {
 	require.NoError(t, <-finished)
 	require.Equal(t, "1", b.version(t))
 }
+
+// The way back builds an index that version 1 never had: that it is missing doesn't show that version 2 ever stood.
+func TestAWayBackThatIsNoneProvesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t, map[string]string{
+		"1_a.up.sql": "create table a (n int);\ninsert into a values (1);", "1_a.down.sql": "drop table a;",
+		"2_b.up.sql": "drop index if exists a_n;", "2_b.down.sql": "create index a_n on a (n);",
+	})
+	require.NoError(t, b.stock(t, "").Steps(1))
+	b.exec(t, "update schema_migrations set dirty = true")
+	require.Empty(t, b.inspect(t).Failed)
+	b.refused(t, repair.AsUnapplied, "--direction")
+}

@@ -42,6 +42,8 @@ type Report struct {
 	Above   []Version      `json:"versionsAbove,omitempty"`
 
 	file *File // Failed
+	// after is the up file of the version after the dirty one: what stands of it shows that this version stood.
+	after *File
 }
 
 // Question is what to look at.
@@ -128,6 +130,16 @@ func (r *Report) read(ctx context.Context, tx pgx.Tx, schema string, at ddl.Row,
 			return err
 		}
 		r.Files = append(r.Files, f)
+	}
+	if len(r.Files) < 2 {
+		return nil
+	}
+	if script, ok := q.Files.Script(r.Files[1].Version, ddl.Up); ok {
+		after, err := inspectFile(ctx, tx, script, schema)
+		if err != nil {
+			return err
+		}
+		r.after = &after
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func (r *Report) judge(at ddl.Row, q Question) {
 	r.Way, r.Verdict = r.file.verdict()
 }
 
-// failed picks the file by what contradicts the others: an up file that is done has not failed, and a down file with nothing
-// left to do has not failed either, or its version was never there.
+// failed picks the file by what contradicts the other: an up file that is done has not failed, and a down file can only have
+// failed where its version stood.
 func (r *Report) failed() *File {
 	if len(r.Files) == 1 {
 		return &r.Files[0]
@@ -34,20 +34,28 @@ func (r *Report) failed() *File {
 	up, down := &r.Files[0], &r.Files[1]
 	upMissing, _ := up.count(NotApplied)
 	downMissing, _ := down.count(NotApplied)
-	upUntold, downUntold := up.untold(), down.untold()
 	switch {
-	case upMissing > 0 && downMissing > 0:
+	case downMissing > 0:
+		if _, stood := r.afterwards(); upMissing == 0 && stood > 0 {
+			return down
+		}
 		return nil
 	case upMissing > 0:
 		return up
-	case downMissing > 0:
-		return down
-	case upUntold && downUntold:
+	case up.untold() && down.untold():
 		return nil
-	case downUntold:
+	case down.untold():
 		return down
 	}
 	return up // where both are done, the version stands either way
+}
+
+// afterwards counts what stands of the next version.
+func (r *Report) afterwards() (all, proofs int) {
+	if r.after == nil {
+		return 0, 0
+	}
+	return r.after.count(Applied)
 }
 
 func (f File) untold() bool {
