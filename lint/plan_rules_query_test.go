@@ -8,7 +8,7 @@ import (
 
 func TestFlagUnused(t *testing.T) {
 	t.Parallel()
-	judge(t, "flag-unused", map[string]judgement{
+	judgePlan(t, "flag-unused", map[string]verdict{
 		"a scope without flags":  {plan: flagScope + "steps:\n" + proveStep, want: []string{"warning plan.yaml:4 the plan says where its flags live, and has no flag step"}, safe: "flag: {key: KEY"},
 		"retired without a step": {plan: flagScope + "steps:\n" + writeFlag + retireStep, want: []string{"warning plan.yaml:7 flag r is retired, and no step before turns it on"}},
 		"all turned":             {plan: flagScope + "steps:\n" + writeFlag + readFlag + retireStep},
@@ -17,7 +17,7 @@ func TestFlagUnused(t *testing.T) {
 
 func TestFlagNotRetired(t *testing.T) {
 	t.Parallel()
-	judge(t, "flag-not-retired", map[string]judgement{
+	judgePlan(t, "flag-not-retired", map[string]verdict{
 		"two of them": {plan: flagScope + "steps:\n" + writeFlag + readFlag, want: []string{"note plan.yaml:6 flag w is turned on and never retired", "note plan.yaml:7 flag r is turned on and never retired"}, safe: "retire: {flags: [w]}"},
 		"retired":     {plan: flagScope + "steps:\n" + writeFlag + readFlag + retireStep},
 	})
@@ -27,7 +27,7 @@ func TestBackfillBeforeWrite(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"2": addStreet}
 	synced := "  - {name: fill, backfill: {table: customers, set: {street: \"substr(address, 2)\"}, where: street is null, sync: trigger}}\n"
-	judge(t, "backfill-before-write", map[string]judgement{
+	judgePlan(t, "backfill-before-write", map[string]verdict{
 		"behind the write flag": {plan: flagScope + "steps:\n" + expandStep + writeFlag + fillStep, files: files},
 		"before it":             {plan: flagScope + "steps:\n" + expandStep + fillStep + writeFlag + readFlag, files: files, want: []string{"error plan.yaml:7 step write, the first to turn a flag, comes only behind it"}, safe: "put step write in front of step fill"},
 		"with a trigger":        {plan: flagScope + "steps:\n" + expandStep + synced + readFlag, files: files},
@@ -44,7 +44,7 @@ func TestUnknownColumn(t *testing.T) {
 		return "guard: {checks: [{name: c, sql: {" + rest + ", max: 0}, from: " + from + "}]}\n"
 	}
 	drop := map[string]string{"2": addStreet, "3": "alter table customers drop column address"}
-	judge(t, "unknown-column", map[string]judgement{
+	judgePlan(t, "unknown-column", map[string]verdict{
 		"all there": {plan: "steps:\n" + expandStep + fillStep + proveStep, files: map[string]string{"2": addStreet}},
 		"set, read and counted before it is there": {
 			plan: "steps:\n" + fillStep + proveStep + expandStep, files: map[string]string{"2": addStreet},
@@ -74,15 +74,15 @@ func TestUnknownColumn(t *testing.T) {
 
 func TestCheckWithoutIndex(t *testing.T) {
 	t.Parallel()
-	guard := func(query string) judgement {
-		return judgement{plan: "guard: {interval: 2s, checks: [{name: c, sql: {query: \"" + query + "\", max: 0}}]}\nsteps:\n" + askStep}
+	guard := func(query string) verdict {
+		return verdict{plan: "guard: {interval: 2s, checks: [{name: c, sql: {query: \"" + query + "\", max: 0}}]}\nsteps:\n" + askStep}
 	}
-	hit := func(query, safe string) judgement {
+	hit := func(query, safe string) verdict {
 		j := guard(query)
 		j.want, j.safe = []string{`warning plan.yaml:4 check "c" reads all of customers every 2s: no index leads with what it looks for`}, safe
 		return j
 	}
-	judge(t, "check-without-index", map[string]judgement{
+	judgePlan(t, "check-without-index", map[string]verdict{
 		"by an indexed column":      guard("select count(*) from customers where changed_at > now() - interval '1 s' and name is null"),
 		"by an indexed expression":  guard("select count(*) from customers where lower(name) = 'x'"),
 		"by no index":               hit("select count(*) from customers where address = 'x'", "create index concurrently customers_address_idx on customers (address);"),
@@ -112,7 +112,7 @@ func TestCheckWithoutIndex(t *testing.T) {
 
 func TestBackfillWhereWithoutIndex(t *testing.T) {
 	t.Parallel()
-	judge(t, "backfill-where-without-index", map[string]judgement{
+	judgePlan(t, "backfill-where-without-index", map[string]verdict{
 		"by hand": {
 			plan: "steps:\n  - name: fill\n    backfill:\n      table: customers\n      manual: true\n      where: name is null\n",
 			want: []string{"warning plan.yaml:9 no index of customers leads to the rows that are left"}, safe: "create index concurrently customers_name_idx on customers (name) where name IS NULL;",

@@ -18,24 +18,24 @@ const flagScope = "flags: {project: shop, environment: production}\n"
 const customers = `create table customers (id bigint primary key, name text, address text, changed_at timestamptz);
 create index on customers (changed_at); create index on customers (lower(name)); create view names as select name from customers; create table orders (id bigint primary key, customer_id bigint)`
 
-// judgement is a plan with the findings of one rule: "file:line" and what the message holds.
-type judgement struct {
+// verdict is a plan with the findings of one rule: "file:line" and what the message holds.
+type verdict struct {
 	plan  string
 	files map[string]string // up files by version; version 1 is customers
 	want  []string
 	safe  string // a part of the first finding's safe form
 }
 
-// judge looks at the findings of one rule alone. Down files that only must be there are added.
-func judge(t *testing.T, rule string, judgements map[string]judgement) {
+// judgePlan looks at the findings of one rule alone. Down files that only must be there are added.
+func judgePlan(t *testing.T, rule string, verdicts map[string]verdict) {
 	t.Helper()
 	hit, spared := false, false
-	for _, test := range judgements {
+	for _, test := range verdicts {
 		hit, spared = hit || len(test.want) > 0, spared || len(test.want) == 0
 	}
 	require.True(t, hit && spared, "each rule is tried both ways")
 	require.True(t, slices.ContainsFunc(Rules(), func(r Rule) bool { return r.ID == rule && r.Why != "" && r.Title != "" }))
-	for name, test := range judgements {
+	for name, test := range verdicts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := map[string]string{"1_a.up.sql": customers}
@@ -71,7 +71,7 @@ const (
 func TestContractBeforeRead(t *testing.T) {
 	t.Parallel()
 	drops := map[string]string{"2": addStreet, "3": "select 1;\nalter table customers drop column address, drop column name"}
-	judge(t, "contract-before-read", map[string]judgement{
+	judgePlan(t, "contract-before-read", map[string]verdict{
 		"behind the read flag": {plan: flagScope + "steps:\n" + expandStep + writeFlag + readFlag + contractStep, files: drops},
 		"between write and read": {
 			plan: flagScope + "steps:\n" + expandStep + writeFlag + contractStep + readFlag, files: drops,
@@ -112,7 +112,7 @@ func TestContractBeforeRead(t *testing.T) {
 
 func TestContractWithoutFlag(t *testing.T) {
 	t.Parallel()
-	judge(t, "contract-without-flag", map[string]judgement{
+	judgePlan(t, "contract-without-flag", map[string]verdict{
 		"a column": {
 			plan: "steps:\n" + expandStep, files: map[string]string{"2": "alter table customers drop column name"},
 			want: []string{"warning 2_x.up.sql:1 drops column name of customers, and no flag of the plan stops its use"}, safe: "- name: expand",
@@ -125,7 +125,7 @@ func TestContractWithoutFlag(t *testing.T) {
 
 func TestIrreversibleWithoutProof(t *testing.T) {
 	t.Parallel()
-	judge(t, "irreversible-without-proof", map[string]judgement{
+	judgePlan(t, "irreversible-without-proof", map[string]verdict{
 		"a verify reads the column": {
 			plan: "steps:\n" + expandStep + fillStep + proveStep + askStep + lastStep, files: map[string]string{"2": addStreet, "3": "alter table customers drop column address"},
 		},
@@ -144,7 +144,7 @@ func TestIrreversibleWithoutProof(t *testing.T) {
 
 func TestNotNullWithItsColumn(t *testing.T) {
 	t.Parallel()
-	judge(t, "not-null-with-its-column", map[string]judgement{
+	judgePlan(t, "not-null-with-its-column", map[string]verdict{
 		"in the next statement": {
 			plan: "steps:\n" + expandStep, files: map[string]string{"2": addStreet + ";\nalter table customers alter column street set not null"},
 			want: []string{"error 2_x.up.sql:2 column street of customers is new in step expand, and nothing has filled it yet"},
@@ -174,7 +174,7 @@ func TestNotNullWithItsColumn(t *testing.T) {
 
 func TestTypeChangeWithItsColumn(t *testing.T) {
 	t.Parallel()
-	judge(t, "type-change-with-its-column", map[string]judgement{
+	judgePlan(t, "type-change-with-its-column", map[string]verdict{
 		"in the same step": {
 			plan: "steps:\n" + expandStep, files: map[string]string{"2": addStreet + ";\nalter table customers alter column street type varchar(9)"},
 			want: []string{"warning 2_x.up.sql:2 column street of customers is new in the same step: give it the type character varying(9) there"},
@@ -187,7 +187,7 @@ func TestTypeChangeWithItsColumn(t *testing.T) {
 
 func TestUnindexedForeignKey(t *testing.T) {
 	t.Parallel()
-	judge(t, "unindexed-foreign-key", map[string]judgement{
+	judgePlan(t, "unindexed-foreign-key", map[string]verdict{
 		"added": {
 			plan: "steps:\n" + expandStep, files: map[string]string{"2": "alter table orders add foreign key (customer_id) references customers not valid"},
 			want: []string{"warning 2_x.up.sql:1 no index of orders begins with customer_id"},
