@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -68,8 +69,13 @@ func (e *Engine) Holders(ctx context.Context) ([]Blocker, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.holders(ctx, locks), nil
+}
+
+// holders counts who holds both locks once.
+func (e *Engine) holders(ctx context.Context, locks []string) []Blocker {
 	w, _ := e.look(ctx, holdersOf, locks)
-	return w.Blockers, nil
+	return slices.CompactFunc(w.Blockers, func(a, b Blocker) bool { return a.PID == b.PID })
 }
 
 // BusyError says that somebody changes the schema right now.
@@ -133,8 +139,7 @@ func (e *Engine) force(ctx context.Context, o *observer, decide Decide) error {
 		return err
 	}
 	if !held {
-		w, _ := e.look(ctx, holdersOf, s.locks)
-		return &BusyError{w.Blockers}
+		return &BusyError{e.holders(ctx, s.locks)}
 	}
 	stop := o.watch(ctx, s)
 	err = s.transaction(ctx, func(tx pgx.Tx) error { return s.overwrite(ctx, tx, decide) })

@@ -33,7 +33,7 @@ func (r reader) alterTable(s *tree.AlterTableStmt) effect {
 func (r reader) command(table name, c *tree.AlterTableCmd) effect {
 	switch c.GetSubtype() {
 	case tree.AlterTableType_AT_AddColumn:
-		return told(r.column(table, c.GetDef().GetColumnDef().GetColname()).ifNot(c.GetMissingOk()))
+		return r.addColumn(table, c)
 	case tree.AlterTableType_AT_DropColumn:
 		return told(r.column(table, c.GetName()).away(true).ifNot(c.GetMissingOk()))
 	case tree.AlterTableType_AT_AlterColumnType:
@@ -136,27 +136,49 @@ func (r reader) detached(parent, child name) fact {
 	return f
 }
 
-// columnType compares to what Postgres makes of the type in the file.
-func (r reader) columnType(table name, c *tree.AlterTableCmd) effect {
-	wanted, err := deparse(&tree.Node{Node: &tree.Node_TypeCast{TypeCast: &tree.TypeCast{
-		Arg: &tree.Node{Node: &tree.Node_AConst{AConst: &tree.A_Const{Isnull: true}}}, TypeName: c.GetDef().GetColumnDef().GetTypeName()}}})
-	if err != nil {
-		return untold("its type can't be written down")
-	}
-	f := r.columnProperty("type", "of the type that the file gives it", "", table, c.GetName())
+// addColumn isn't content with another column of the name: that one may be why the file failed.
+func (r reader) addColumn(table name, c *tree.AlterTableCmd) effect {
+	column := c.GetDef().GetColumnDef()
+	f := r.column(table, column.GetColname())
+	exists, typed := f.look, r.typed(table, column.GetColname(), column.GetTypeName())
 	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		is, note, err := exists(ctx, tx)
+		if err != nil || is == nil || !*is {
+			return is, note, err
+		}
+		same, _, err := peek(ctx, tx, typed) // serial is no type that Postgres would know
+		if err == nil && same != nil && !*same {
+			return nil, f.what + " is there with another type: it may be another column", nil
+		}
+		return is, note, err
+	}
+	return told(f.ifNot(c.GetMissingOk()))
+}
+
+func (r reader) columnType(table name, c *tree.AlterTableCmd) effect {
+	f := r.columnProperty("type", "of the type that the file gives it", "", table, c.GetName())
+	f.look = r.typed(table, c.GetName(), c.GetDef().GetColumnDef().GetTypeName())
+	if c.GetDef().GetColumnDef().GetRawDefault() != nil { // USING would be applied to its own result
+		f.repeats = false
+	}
+	return told(f)
+}
+
+// typed compares a column's type to what Postgres makes of the type in the file.
+func (r reader) typed(table name, column string, t *tree.TypeName) look {
+	return func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		wanted, err := deparse(&tree.Node{Node: &tree.Node_TypeCast{TypeCast: &tree.TypeCast{
+			Arg: &tree.Node{Node: &tree.Node_AConst{AConst: &tree.A_Const{Isnull: true}}}, TypeName: t}}})
+		if err != nil {
+			return nil, "its type can't be written down", nil
+		}
 		oid, modifier, err := typeOf(ctx, tx, wanted)
 		if err != nil {
 			return nil, "", err
 		}
 		return ask("select (select atttypid = $3::oid and atttypmod = $4::int from pg_attribute where attrelid = to_regclass($1) and attname = $2::text::name and not attisdropped)",
-			table.quoted(), c.GetName(), oid, modifier)(ctx, tx)
+			table.quoted(), column, oid, modifier)(ctx, tx)
 	}
-	e := told(f)
-	if c.GetDef().GetColumnDef().GetRawDefault() != nil { // USING would be applied to its own result
-		e.facts[0].repeats = false
-	}
-	return e
 }
 
 // typeOf asks Postgres for the type of an expression, with its modifier.

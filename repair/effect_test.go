@@ -100,6 +100,8 @@ func TestWhatTheCatalogDoesntTell(t *testing.T) {
 		"create index on a (n)":                                       "Postgres chooses its name",
 		"alter table a add check (n > 3)":                             "Postgres chooses its name",
 		"create or replace view v as select 2 as x":                   "it replaces what may have been there before",
+		"create table spare (id int, other int)":                      "it may be another table",
+		"alter table a add column m int":                              "it may be another column",
 		"create table hidden.t (n int)":                               "may not look",
 		"grant select on a to public":                                 "rights",
 		"alter table a set (fillfactor = 70)":                         "not looked up",

@@ -226,3 +226,35 @@ func TestNothingIsRepairedWhileSomebodyHoldsTheLock(t *testing.T) {
 	b.repaired(t, repair.AsUnapplied, "1")
 	require.NoError(t, d.Lock(), "the repair has freed both locks")
 }
+
+// Whatever the moment, the version and what was missing are written together or not at all.
+func TestACutRepairHasHappenedOrNot(t *testing.T) {
+	t.Parallel()
+	b := setup(t, map[string]string{"1_a.up.sql": "create table a (n int);\ncreate table b (n int);", "1_a.down.sql": "drop table a, b;"})
+	b.exec(t, "create table a (n int)")
+	b.dirty(t)
+	done := 0
+	for n := 1; ; n++ {
+		proxy := pgproxy.Start(t, b.db.DSN)
+		proxy.CutAt(n, pgproxy.Cut{When: pgproxy.Unanswered})
+		pool, err := pg.Open(t.Context(), proxy.DSN(), pg.Settings{})
+		require.NoError(t, err)
+		_, err = repair.Do(t.Context(), pool, repair.Order{Question: repair.Question{Files: b.files}, Way: repair.Finish, By: "carol", Plan: "p"})
+		reached := proxy.Statements() >= n
+		pool.Close()
+		proxy.Close()
+		finished := one[bool](t, b, "select to_regclass('b') is not null")
+		require.Equal(t, map[bool]string{false: "1 dirty", true: "1"}[finished], b.version(t), "cut at statement %d", n)
+		if !reached {
+			require.NoError(t, err)
+			break
+		}
+		require.Eventually(t, func() bool { return len(b.inspect(t).Holders) == 0 }, patience, look)
+		if finished {
+			done++
+			b.exec(t, "drop table b")
+			b.exec(t, "update schema_migrations set dirty = true")
+		}
+	}
+	require.NotZero(t, done, "it was cut behind the commit, too")
+}

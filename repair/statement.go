@@ -46,7 +46,7 @@ const (
 func (r reader) effect(n *tree.Node) effect {
 	switch s := n.GetNode().(type) {
 	case *tree.Node_CreateStmt:
-		return told(r.relation("table", tables, named(s.CreateStmt.GetRelation())).ifNot(s.CreateStmt.GetIfNotExists()))
+		return r.createTable(s.CreateStmt)
 	case *tree.Node_CreateForeignTableStmt:
 		base := s.CreateForeignTableStmt.GetBaseStmt()
 		return told(r.relation("table", tables, named(base.GetRelation())).ifNot(base.GetIfNotExists()))
@@ -141,6 +141,34 @@ func (r reader) typ(n name) fact {
 		key: key("type", full.schema, full.local), within: []string{r.schemaKey(full.schema)}, what: "type " + n.String(),
 		look: ask("select to_regtype($1) is not null", n.quoted()),
 	}
+}
+
+// createTable isn't content with another table of the name: that one may be why the file failed.
+func (r reader) createTable(s *tree.CreateStmt) effect {
+	n := named(s.GetRelation())
+	f := r.relation("table", tables, n)
+	var columns []string
+	for _, e := range s.GetTableElts() {
+		if column := e.GetColumnDef(); column != nil {
+			columns = append(columns, column.GetColname())
+		}
+	}
+	exists := f.look
+	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		is, note, err := exists(ctx, tx)
+		if err != nil || is == nil || !*is {
+			return is, note, err
+		}
+		var others []string
+		err = tx.QueryRow(ctx, `select coalesce(array_agg(wanted), '{}') from unnest($2::text[]) wanted
+			where not exists (select from pg_attribute where attrelid = to_regclass($1) and attname = wanted::name and not attisdropped)`,
+			n.quoted(), columns).Scan(&others)
+		if len(others) > 0 {
+			return nil, fmt.Sprintf("%s is there without the column %s that the file gives it: it may be another table", f.what, others[0]), err
+		}
+		return is, note, err
+	}
+	return told(f.ifNot(s.GetIfNotExists()))
 }
 
 // replaceable is there or not; of OR REPLACE, being there proves nothing.

@@ -90,6 +90,9 @@ func (f File) verdict() (Way, string) {
 	case untold > 0:
 		return "", fmt.Sprintf("The catalog can't tell whether %s was applied: %s, then say --as applied or --as unapplied.", f.Name, look)
 	}
+	if applied == 0 && len(f.Statements) > 0 {
+		return AsUnapplied, fmt.Sprintf("%s leaves nothing that would matter, and does no harm to be run again.", f.Name)
+	}
 	return AsApplied, fmt.Sprintf("All of %s stands.", f.Name)
 }
 
