@@ -53,6 +53,9 @@ type ignored struct {
 
 const noUnit = -1
 
+// header is the comment that isn't for the linter.
+const header = "-- contraflow: no-transaction"
+
 // units of a file are its statements, or the plan's steps: each ends here, and the next begins.
 type units []place
 
@@ -117,7 +120,7 @@ func (c *check) ignoresOfScript(s *script) (u units, found []*ignored) {
 	}
 	for _, comment := range sqltree.Comments(s.Text) {
 		text, ours := directive(comment.Text, "--")
-		if !ours || s.NoTransaction && comment.Line == 1 {
+		if !ours || comment.Line == 1 && comment.Text == header {
 			continue
 		}
 		unit := slices.IndexFunc(s.statements, func(st sqltree.Statement) bool { return st.Start > comment.Start })
@@ -225,7 +228,7 @@ func (c *check) ignore(file string, at place, unit int, text string) (found []*i
 // headerHint tells of the one comment that isn't for the linter, which counts only as the first line.
 func headerHint(text string) string {
 	if strings.Contains(text, "transaction") {
-		return ", or \"-- contraflow: no-transaction\" as the file's first line"
+		return fmt.Sprintf(", or %q as the file's first line", header)
 	}
 	return ""
 }

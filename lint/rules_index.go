@@ -40,10 +40,16 @@ var indexRules = []statementRule{
 
 func creatingIndex(g glance) {
 	n := g.st.Node.GetIndexStmt()
-	if n == nil || n.GetConcurrent() {
+	if n == nil {
 		return
 	}
 	t := g.now.table(n.GetRelation())
+	if n.GetConcurrent() {
+		if t.partitioned && n.GetRelation().GetInh() {
+			g.hit(g.partitionedIndex(n), "Postgres doesn't build an index on partitioned table %s concurrently: the step would fail", t.name)
+		}
+		return
+	}
 	if t.fresh || t.partitioned && !n.GetRelation().GetInh() || g.madeHere(func(e *tree.Node) bool { return makesView(e, t.name) }) {
 		return
 	}
@@ -77,7 +83,7 @@ func indexName(n *tree.IndexStmt) string {
 // partitionedIndex is the index on the parent alone, to which those of the partitions are attached one by one.
 func (g glance) partitionedIndex(n *tree.IndexStmt) string {
 	parent := proto.CloneOf(n)
-	parent.Relation.Inh = false
+	parent.Relation.Inh, parent.Concurrent = false, false
 	if parent.GetIdxname() == "" {
 		parent.Idxname = indexName(n)
 	}

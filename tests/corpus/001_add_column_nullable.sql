@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers add column street text;

@@ -1,0 +1,2 @@
+-- expect: adding-required-field@2
+alter table customers add column street text not null;

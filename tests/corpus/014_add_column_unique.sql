@@ -1,0 +1,2 @@
+-- expect: disallowed-unique-constraint@2
+alter table customers add column passport text unique;

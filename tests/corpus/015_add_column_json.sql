@@ -1,0 +1,2 @@
+-- expect: adding-json-field@2
+alter table customers add column extra json;

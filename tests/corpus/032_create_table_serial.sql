@@ -1,0 +1,4 @@
+-- expect: prefer-identity@2
+create table invoices (
+  id bigserial primary key
+);

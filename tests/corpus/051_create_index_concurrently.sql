@@ -1,0 +1,3 @@
+-- contraflow: no-transaction
+-- expect: nothing
+create index concurrently customers_name on customers (name);

@@ -1,0 +1,2 @@
+-- expect: require-concurrent-index-deletion@2
+drop index customers_code;

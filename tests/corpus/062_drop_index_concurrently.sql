@@ -1,0 +1,3 @@
+-- contraflow: no-transaction
+-- expect: nothing
+drop index concurrently customers_code;

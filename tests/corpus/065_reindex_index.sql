@@ -1,0 +1,2 @@
+-- expect: require-concurrent-reindex@2
+reindex index customers_code;

@@ -1,0 +1,3 @@
+-- contraflow: no-transaction
+-- expect: nothing
+reindex index concurrently customers_code;

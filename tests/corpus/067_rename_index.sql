@@ -1,0 +1,2 @@
+-- expect: nothing
+alter index customers_code rename to customers_by_code;

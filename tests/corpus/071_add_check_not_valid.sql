@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers add constraint customers_age_positive check (age > 0) not valid;

@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers validate constraint customers_name_present;

@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table items add constraint items_order_id foreign key (order_id) references orders (id) not valid;

@@ -1,0 +1,2 @@
+-- expect: disallowed-unique-constraint@2
+alter table products add primary key (id);

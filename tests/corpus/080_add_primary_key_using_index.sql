@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table products add constraint products_pkey primary key using index products_id;

@@ -1,0 +1,2 @@
+-- expect: adding-not-nullable-field@2
+alter table customers alter column age set not null;

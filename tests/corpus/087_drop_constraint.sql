@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table orders drop constraint orders_total_positive;

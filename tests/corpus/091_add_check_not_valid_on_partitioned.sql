@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table events add constraint events_kind_known check (kind in ('a', 'b')) not valid;

@@ -1,0 +1,2 @@
+-- expect: changing-column-type@2, prefer-text-field@2
+alter table customers alter column note type varchar(20);

@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers alter column balance type numeric(12, 2);

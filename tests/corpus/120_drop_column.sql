@@ -1,0 +1,2 @@
+-- expect: ban-drop-column@2
+alter table customers drop column address;

@@ -1,0 +1,2 @@
+-- expect: renaming-column@2
+alter table customers rename column address to location;

@@ -1,0 +1,2 @@
+-- expect: renaming-object@2
+alter view customer_names rename to client_names;

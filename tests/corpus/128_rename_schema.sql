@@ -1,0 +1,2 @@
+-- expect: renaming-object@2
+alter schema archive rename to attic;

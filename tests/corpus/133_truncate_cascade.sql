@@ -1,0 +1,2 @@
+-- expect: ban-truncate@2, ban-truncate-cascade@2
+truncate customers cascade;

@@ -1,0 +1,2 @@
+-- expect: renaming-object@2
+alter type mood rename to feeling;

@@ -1,0 +1,2 @@
+-- expect: ban-drop-object@2
+drop domain label;

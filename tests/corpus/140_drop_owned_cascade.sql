@@ -1,0 +1,2 @@
+-- expect: ban-drop-column@2, drop-cascade@2
+alter table customers drop column name cascade;

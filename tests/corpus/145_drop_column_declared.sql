@@ -1,0 +1,3 @@
+-- expect: nothing
+-- step: irreversible
+alter table customers drop column address;

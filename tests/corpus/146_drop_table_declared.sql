@@ -1,0 +1,3 @@
+-- expect: nothing
+-- step: irreversible
+drop table items;

@@ -1,0 +1,3 @@
+-- expect: nothing
+-- step: irreversible
+truncate items;

@@ -1,0 +1,3 @@
+-- expect: drop-cascade@3
+-- step: irreversible
+drop type mood cascade;

@@ -1,0 +1,2 @@
+-- expect: nothing
+alter type mood add value 'fine' after 'ok';

@@ -1,0 +1,2 @@
+-- expect: nothing
+create type weather as enum ('sun', 'rain');

@@ -1,0 +1,2 @@
+-- expect: altering-composite-type@2
+alter type point_of_sale add attribute floor integer;

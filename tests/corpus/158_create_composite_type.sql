@@ -1,0 +1,2 @@
+-- expect: nothing
+create type size as (width integer, height integer);

@@ -1,0 +1,3 @@
+-- contraflow: no-transaction
+-- expect: nothing
+alter table events detach partition events_2025 concurrently;

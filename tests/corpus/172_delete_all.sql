@@ -1,0 +1,2 @@
+-- expect: backfill-in-ddl@2
+delete from items;

@@ -1,0 +1,2 @@
+-- expect: nothing
+insert into products (id, title) values (1, 'first');

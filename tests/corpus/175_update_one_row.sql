@@ -1,0 +1,2 @@
+-- expect: backfill-in-ddl@2
+update customers set status = 'old' where id = 1;

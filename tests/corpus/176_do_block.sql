@@ -1,0 +1,2 @@
+-- expect: opaque@2
+do $$ begin perform 1; end $$;

@@ -1,0 +1,2 @@
+-- expect: nothing
+create function greet(text) returns text language sql immutable as $$ select 'hello ' || $1 $$;

@@ -1,0 +1,2 @@
+-- expect: opaque@2
+call tidy();

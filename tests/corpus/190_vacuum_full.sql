@@ -1,0 +1,3 @@
+-- contraflow: no-transaction
+-- expect: prefer-repack@3
+vacuum full customers;

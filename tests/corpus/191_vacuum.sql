@@ -1,0 +1,3 @@
+-- contraflow: no-transaction
+-- expect: nothing
+vacuum (analyze) customers;

@@ -1,0 +1,2 @@
+-- expect: prefer-repack@2
+alter table items set unlogged;

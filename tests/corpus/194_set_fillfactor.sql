@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers set (fillfactor = 80);

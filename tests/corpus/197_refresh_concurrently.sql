@@ -1,0 +1,2 @@
+-- expect: nothing
+refresh materialized view concurrently order_totals;

@@ -1,0 +1,2 @@
+-- expect: lock-table@2
+lock table customers in access exclusive mode;

@@ -1,0 +1,2 @@
+-- expect: ban-disable-trigger@2
+alter table customers disable trigger customers_touch;

@@ -1,0 +1,3 @@
+-- expect: nothing
+comment on table customers is 'who buys';
+comment on column customers.name is 'as they call themselves';

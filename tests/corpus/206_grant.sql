@@ -1,0 +1,2 @@
+-- expect: nothing
+grant select on customers to public;

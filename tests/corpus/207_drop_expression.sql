@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table items alter column total drop expression;

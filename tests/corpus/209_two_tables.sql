@@ -1,0 +1,3 @@
+-- expect: several-tables-in-one-file@3
+alter table customers add column street text;
+alter table orders add column street text;

@@ -1,0 +1,4 @@
+-- expect: nothing
+begin;
+alter table customers add column street text;
+commit;

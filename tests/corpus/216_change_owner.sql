@@ -1,0 +1,2 @@
+-- expect: changing-owner@2
+alter table items owner to current_user;

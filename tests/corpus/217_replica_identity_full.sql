@@ -1,0 +1,2 @@
+-- expect: ban-replica-identity@2
+alter table items replica identity full;

@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers enable trigger customers_touch;

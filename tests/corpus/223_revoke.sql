@@ -1,0 +1,2 @@
+-- expect: ban-revoke@2
+revoke select on customers from public;

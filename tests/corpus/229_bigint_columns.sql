@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers add column visits integer not null default 0;

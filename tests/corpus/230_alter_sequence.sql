@@ -1,0 +1,2 @@
+-- expect: nothing
+alter sequence tickets owned by none;

@@ -1,0 +1,2 @@
+-- expect: nothing
+create policy customers_all on customers using (true);

@@ -1,0 +1,2 @@
+-- expect: renaming-column@2
+alter view customer_names rename column name to title;

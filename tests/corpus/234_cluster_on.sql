@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers cluster on customers_created_at;
