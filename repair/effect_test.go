@@ -1,6 +1,7 @@
 package repair_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -155,4 +156,63 @@ func TestStatementsOfOneFileThatTouchTheSame(t *testing.T) {
 			require.Equal(t, test.second, standings(b.dirty(t)))
 		})
 	}
+}
+
+// Wherever golang-migrate stopped, what is left is found and finished.
+func TestEachPlaceToStopAt(t *testing.T) {
+	t.Parallel()
+	statements := []string{
+		"create type state as enum ('new', 'done')",
+		"alter table orders add column state state not null default 'new', add column note text",
+		"create table lines (order_id int not null, n numeric(10, 2))",
+		"alter table lines add constraint lines_orders foreign key (order_id) references orders (id)",
+		"create index lines_order on lines (order_id)",
+		"alter table orders rename column total to cents",
+		"alter table orders alter column cents type bigint",
+		"create function touch() returns trigger language plpgsql as $$ begin new.note := 'x; y'; return new; end $$",
+		"create trigger touch before insert on orders for each row execute function touch()",
+		"create view open_orders as select id from orders where state = 'new'",
+		"drop table old_orders",
+		"alter type state add value if not exists 'lost'",
+		"comment on table lines is 'of an order'",
+	}
+	for stopped := range len(statements) + 1 {
+		t.Run(fmt.Sprint(stopped), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, map[string]string{"1_a.up.sql": strings.Join(statements, ";\n") + ";\n"})
+			b.exec(t, "create table orders (id int primary key, total int); create table old_orders ()")
+			for _, sql := range statements[:stopped] {
+				b.exec(t, sql)
+			}
+			var want []repair.Standing
+			for i := range statements {
+				want = append(want, map[bool]repair.Standing{true: repair.Applied, false: repair.NotApplied}[i < stopped])
+			}
+			r := b.dirty(t)
+			require.Equal(t, want, standings(r), "%+v", r.Files)
+			way := repair.Finish
+			switch stopped {
+			case 0:
+				require.Equal(t, repair.AsUnapplied, r.Way)
+			case len(statements):
+				way = repair.AsApplied
+				fallthrough
+			default:
+				require.Equal(t, way, r.Way)
+			}
+			b.repaired(t, way, "1")
+			b.exec(t, "update schema_migrations set dirty = true")
+			require.Equal(t, repair.AsApplied, b.inspect(t).Way)
+		})
+	}
+}
+
+func TestAFileThatLeavesNothingIsRunAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, map[string]string{"1_a.up.sql": "analyze;"})
+	r := b.dirty(t)
+	require.Equal(t, repair.AsUnapplied, r.Way)
+	require.Equal(t, "1_a.up.sql leaves nothing that would matter, and does no harm to be run again.", r.Verdict)
+	b.repaired(t, repair.AsUnapplied, "none")
+	b.goesOn(t)
 }

@@ -274,7 +274,7 @@ func leftoverText(b *strings.Builder, r *repair.Report) {
 		begun := r.Begun[i]
 		return fmt.Sprintf("version %d %s of plan %s, begun %s: %s", begun.Version, begun.Direction, begun.Plan, begun.Since.UTC().Format(time.RFC3339), begun.Next)
 	})
-	section("Versions that contraflow applied, above the one that stands: somebody else took them down", len(r.Above), func(i int) string {
+	section("Versions that contraflow applied, above the one that stands (somebody else took them down):", len(r.Above), func(i int) string {
 		above := r.Above[i]
 		return fmt.Sprintf("version %d of plan %s, applied %s", above.Version, above.Plan, above.Applied.UTC().Format(time.RFC3339))
 	})

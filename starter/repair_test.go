@@ -4,10 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/repair"
 )
 
 // dirtyShop is a plan beside its files, a worker's configuration, and a database that is dirty at version 2.
@@ -108,4 +111,34 @@ func TestCommandsArePastedAsTheyStand(t *testing.T) {
 	for want, word := range map[string]string{"plans/a-b.yaml": "plans/a-b.yaml", "''": "", "'a b'": "a b", `'it'\''s'`: "it's", "'$(x)'": "$(x)"} {
 		require.Equal(t, want, shellWord(word))
 	}
+}
+
+func TestWhatElseIsLeftIsListed(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 22, 7, 30, 0, 0, time.UTC)
+	require.Equal(t, `Database shop, schema public: version 1, dirty; version 2, clean
+
+schema_migrations has 2 rows
+
+Worth a look:
+  version 9 has no file
+
+The migration lock is held by:
+  pid 7 (migrate), active
+
+Invalid indexes, of concurrent builds that failed:
+  public.i on public.a: DROP INDEX CONCURRENTLY public.i;
+  public.j on public.a is being built right now
+
+Statements outside a transaction whose end nobody has seen:
+  version 3 up of plan p, begun 2026-11-22T07:30:00Z: the next attempt asks a person
+
+Versions that contraflow applied, above the one that stands (somebody else took them down):
+  version 4 of plan p, applied 2026-11-22T07:30:00Z`, inspectedText(inspected{Database: "shop", Report: &repair.Report{
+		Schema: "public", Rows: []ddl.Row{{Version: 1, Dirty: true}, {Version: 2}}, Verdict: "schema_migrations has 2 rows",
+		Notes: []string{"version 9 has no file"}, Holders: []string{"pid 7 (migrate), active"},
+		Invalid: []repair.InvalidIndex{{Index: "public.i", Table: "public.a", Drop: "DROP INDEX CONCURRENTLY public.i;"}, {Index: "public.j", Table: "public.a", Building: true}},
+		Begun:   []repair.Intent{{Version: 3, Direction: "up", Plan: "p", Since: at, Next: "the next attempt asks a person"}},
+		Above:   []repair.Version{{Version: 4, Plan: "p", Applied: at}},
+	}}))
 }
