@@ -139,6 +139,24 @@ func TestAConditionThatTheExpressionsLeaveTrueIsFound(t *testing.T) {
 	require.Zero(t, r.count(t, "select count(*) from customers"))
 }
 
+func TestAPartitionedTableIsSampledAsOne(t *testing.T) {
+	t.Parallel()
+	const before = `create table shops (id bigint primary key);
+		create table customers (id bigint primary key generated always as identity, address text, shop bigint not null references shops, size int generated always as (length(address)) stored)
+			partition by range (id);
+		create table customers_a partition of customers for values from (1) to (1000);
+		create table customers_b partition of customers for values from (1000) to (9000)`
+	r := onScratch(t, fill, before+`; alter table customers add number int`,
+		before+`; insert into shops values (1); insert into customers (address, shop) select i || ' Street', 1 from generate_series(1, 5000) i; analyze customers`)
+	r.Sample = 500
+	require.NoError(t, r.sample(t.Context(), r.Plan.Steps[0]))
+	require.Empty(t, r.report.Notes)
+	require.Empty(t, r.report.Trials)
+	require.Equal(t, Sample{Step: "fill", Table: "customers", Rows: 500, Filled: 500}, r.report.Samples[0])
+	require.Zero(t, r.count(t, "select count(*) from customers"))
+	require.Zero(t, r.count(t, "select count(*) from pg_trigger where tgenabled <> 'O'"), "foreign keys are back")
+}
+
 func TestARoleThatCannotSilenceTriggersSamplesNothing(t *testing.T) {
 	t.Parallel()
 	const before = `create table customers (id bigint primary key, address text)`

@@ -97,7 +97,7 @@ func (t *rehearsalText) statements(all []rehearse.Statement) {
 		if s.Problem != "" {
 			verdict, detail, colour = "fails", s.Problem, redText
 		}
-		table = append(table, row{oneLine(s.Where()), runewidth.Truncate(oneLine(s.Summary), maxSummary, "…"), verdict, oneLine(detail), colour})
+		table = append(table, row{oneLine(s.Where()), cells().Truncate(oneLine(s.Summary), maxSummary, "…"), verdict, oneLine(detail), colour})
 	}
 	var where, what, verdict int
 	for _, r := range table {
@@ -239,7 +239,10 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func cellsOf(s string) int { return runewidth.StringWidth(s) }
+// cells measures as terminals do, whatever the locale: ambiguous characters are one cell wide.
+func cells() *runewidth.Condition { return &runewidth.Condition{StrictEmojiNeutral: true} }
+
+func cellsOf(s string) int { return cells().StringWidth(s) }
 
 func padded(s string, to int) string { return s + strings.Repeat(" ", max(to-cellsOf(s), 0)) }
 

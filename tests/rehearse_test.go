@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/internal/devstack/chatserver"
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/devstack/postgres"
 	"github.com/contraflow/contraflow/rehearse"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -127,4 +129,10 @@ func TestARehearsalIsForOneDatabaseAndSaysWhatItLacks(t *testing.T) {
 	require.Equal(t, uint(1), report.From)
 	require.NotContains(t, c.stderr.String()+c.stdout.String(), "postgres://")
 	require.NoFileExists(t, b.rehearsalFile())
+
+	scratch := filepath.Join(b.folder, "scratch.dsn")
+	require.NoError(t, os.WriteFile(scratch, []byte(pgtest.Cluster(t).DSN(postgres.Superuser, "postgres")), 0o600))
+	said := b.contraflow(0, "rehearse", b.planFile(), "--config", b.config(), "--scratch", "file:"+scratch, "--sample", "50")
+	require.True(t, contains(said, "50 rows of customers: 50 filled, 0 refused"), said)
+	require.Zero(t, b.count(`select count(*) from pg_database where datname like 'contraflow_rehearsal%'`), "nothing stays")
 }

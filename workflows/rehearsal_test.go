@@ -52,6 +52,7 @@ func TestTheFirstCardTellsOfTheRehearsal(t *testing.T) {
 	require.Equal(t, "write-new", second.Evidence[0].Name, "once is enough")
 	require.Equal(t, r, b.made("Begin")[0].in.(activities.BeginInput).Input.Rehearsal)
 	require.Equal(t, r, b.status().Rehearsal)
+	require.Contains(t, b.details(), "Rehearsed on shop 15.14: 2 statements, worst: blocks writes for a scan, 1 problem")
 }
 
 func TestALongRehearsalIsCutOnTheCard(t *testing.T) {

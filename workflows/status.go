@@ -107,6 +107,9 @@ func (m *migration) show() {
 	if s.Cause != "" {
 		fmt.Fprintf(&b, "Cause: %s\n\n", s.Cause)
 	}
+	if s.Rehearsal != nil {
+		fmt.Fprintf(&b, "Rehearsed %s\n\n", s.Rehearsal.Summary())
+	}
 	b.WriteString("| step | verb | state | |\n|---|---|---|---|\n")
 	for _, step := range s.Steps {
 		detail := strings.ReplaceAll(step.Detail, "|", "\\|")
