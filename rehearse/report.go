@@ -94,7 +94,7 @@ type Down struct {
 // Trial is a piece of the plan's SQL, explained where it would run.
 type Trial struct {
 	Step string `json:"step"` // "" for checks of the guard
-	Kind string `json:"kind"` // backfill, verify, check, throttle, protect
+	Kind string `json:"kind"` // as the constants Kind… say
 	Name string `json:"name,omitempty"`
 	// At lists the schema versions at which it was tried, 0 for none.
 	At []uint `json:"at"`

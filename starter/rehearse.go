@@ -82,7 +82,10 @@ func (a *app) rehearse(ctx context.Context, file string, f rehearseFlags) error 
 	if live {
 		fmt.Fprint(a.stderr, "\r\x1b[K")
 	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("interrupted: plan %s was not rehearsed, and nothing of it is left", o.Plan.Name)
+	case err != nil:
 		return fmt.Errorf("plan %s could not be rehearsed: %w", o.Plan.Name, err)
 	}
 	if f.out == "" {
