@@ -24,7 +24,8 @@ var checked = []string{"lock_timeout", "statement_timeout", "idle_in_transaction
 // ignore_startup_parameters names, and without lock_timeout a change would wait in front of the application for ever. Where a
 // role has the same settings none is lost, but the next transaction may be another session's, without our advisory lock: so the
 // backend that answers must be the one that was announced at the start. Whatever only passes bytes on (a load balancer, a TLS
-// or ssh tunnel) passes that too; a pooler announces a key of its own, in every mode. The error wraps ErrSettings.
+// or ssh tunnel) passes that too; a pooler announces a key of its own, in every mode. So do a few proxies that share nothing
+// (Neon's): there too nobody could be named who blocks us, since that is looked up by the backend. The error wraps ErrSettings.
 func CheckSettings(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, "select name, setting, pg_backend_pid() from pg_settings where name = any($1)", pgx.QueryExecModeExec, checked)
 	if err != nil {
