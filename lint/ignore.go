@@ -238,8 +238,8 @@ func notIgnorable(id string) string {
 	isID := func(r Rule) bool { return r.ID == id }
 	all := Rules()
 	switch {
-	case slices.ContainsFunc(ignoreRules, isID):
-		return fmt.Sprintf("%s can't be ignored: mend the comment", id)
+	case slices.ContainsFunc(ignoreRules, isID), id == syntaxError.ID, id == scriptRefused.ID:
+		return fmt.Sprintf("%s can't be ignored: mend what it finds", id)
 	case slices.ContainsFunc(all, isID):
 		return ""
 	}
