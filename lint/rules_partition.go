@@ -33,12 +33,16 @@ func attachingPartition(g glance) {
 		bound := cmd.GetDef().GetPartitionCmd()
 		part := g.now.table(bound.GetName())
 		defaults := g.defaultPartition(parent.name)
-		switch missing := lacks(part, parent); {
+		missing, proof := lacks(part, parent), ""
+		if parent.known && part.known && missing == "" {
+			proof = g.provenPartition(parent, part, bound.GetBound())
+		}
+		switch {
 		case defaults != "" && !bound.GetBound().GetIsDefault():
 			g.hit("", "default partition %s of %s is read to see that none of its rows belong to %s, and nobody can read or write it meanwhile", defaults, parent.name, part.name)
 		case part.fresh:
 		case !g.within(parent, part, bound.GetBound()):
-			g.hit(g.provenPartition(parent, part, bound.GetBound()), "every row of %s is read to see that it belongs there, and nobody can read or write it meanwhile", part.name)
+			g.hit(proof, "every row of %s is read to see that it belongs there, and nobody can read or write it meanwhile", part.name)
 		case !parent.known || !part.known:
 			g.hit("", "no file tells which indexes and foreign keys %s and %s have: those that %s lacks are built while nobody can read or write it", parent.name, part.name, part.name)
 		case missing != "":

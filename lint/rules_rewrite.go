@@ -25,7 +25,11 @@ func changingColumnType(g glance) {
 	for t, cmd := range g.alters(tree.AlterTableType_AT_AlterColumnType) {
 		column, to := cmd.GetName(), typeName(cmd.GetDef().GetColumnDef().GetTypeName())
 		if why := g.disturbs(t, cmd); why != "" {
-			g.hit(g.beside(t, column, to, using(cmd)), "column %s of %s becomes %s: %s", column, t.name, to, why)
+			safe := ""
+			if constrained, _ := g.domain(cmd.GetDef().GetColumnDef().GetTypeName()); !constrained {
+				safe = g.replace(t, column, column+"_new", to, using(cmd))
+			}
+			g.hit(safe, "column %s of %s becomes %s: %s", column, t.name, to, why)
 		}
 	}
 }
@@ -89,13 +93,7 @@ func using(cmd *tree.AlterTableCmd) string {
 	return fmt.Sprintf("%s::%s", name(cmd.GetName()), typeName(cmd.GetDef().GetColumnDef().GetTypeName()))
 }
 
-// beside is the form that takes two versions of the application from one column to another.
-func (g glance) beside(t *table, column, typ, expr string) string {
-	replacement := column + "_new"
-	return g.replace(t, column, replacement, typ, expr)
-}
-
-// replace is that form with a name for the new column.
+// replace is the form that takes two versions of the application from one column to another.
 func (g glance) replace(t *table, column, replacement, typ, expr string) string {
 	table := tableName(t.name)
 	return g.files(
