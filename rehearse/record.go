@@ -90,7 +90,7 @@ func (r *recorder) inside(ctx context.Context) error {
 // judge what a statement has done.
 func (r *recorder) judge(told *Statement, st ddl.Statement, before, after catalog, held map[lock]bool) {
 	word := firstWord(st.Text)
-	e := effects{truncates: word == "truncate"}
+	e := effects{truncates: word == "truncate", looksUp: slices.Contains(queries, word)}
 	for l := range held { // a second one takes no new lock
 		if l.strength == writesRows && r.base[l.relation].isTable() && (!r.held[l] || writes(st.Text)) {
 			e.writes = true
@@ -189,13 +189,23 @@ func (r *recorder) compare(e *effects, before, after catalog) {
 		busy[after[index].table] = true
 	}
 	for oid, rel := range after {
-		if base, ok := r.base[oid]; ok && rel.scans > before[oid].scans && !busy[oid] && !e.truncates {
-			switch {
-			case base.isTable():
-				e.scans = append(e.scans, oid)
-			case base.isIndex() && !base.unique && e.writes:
-				e.works = true
-			}
+		base, ok := r.base[oid]
+		if !ok || rel.scans <= before[oid].scans || e.truncates {
+			continue
+		}
+		table := oid
+		switch {
+		case base.isIndex() && e.looksUp && base.unique: // a row or two
+			continue
+		case base.isIndex() && e.looksUp:
+			e.works = e.works || e.writes
+			continue
+		case base.isIndex(): // a foreign key may be proved along one
+			table = base.table
+		}
+		if !busy[table] {
+			e.scans = append(e.scans, table)
+			busy[table] = true
 		}
 	}
 }

@@ -22,6 +22,7 @@ const busy = `
 	create table events_2 (id bigint, at timestamp, constraint in_range check (at is not null and at >= '2025-01-01' and at < '2026-01-01'));
 	create materialized view totals as select customer, sum(amount) from orders group by 1;
 	create unique index on totals (customer);
+	create table names (code varchar(10) primary key);
 	create type mood as enum ('sad');
 	create procedure fix() language plpgsql as $$ begin update orders set amount = 1; commit; end $$;`
 
@@ -54,7 +55,9 @@ func TestEachStatementTellsWhatItDoesToTrafficBesideIt(t *testing.T) {
 		"check validated on its own":  {outsideHeader + "alter table customers validate constraint address_short", Background, "SHARE UPDATE EXCLUSIVE on customers", []string{"scans customers"}},
 		"check added and validated": {"alter table customers add constraint c check (id > 0) not valid; alter table customers validate constraint c", BlocksScan,
 			"ACCESS EXCLUSIVE on customers", []string{"scans customers"}},
-		"foreign key":                 {"alter table orders add foreign key (customer) references customers", BlocksWrites, "SHARE ROW EXCLUSIVE on customers", []string{"scans orders"}},
+		"foreign key": {"alter table orders add foreign key (customer) references customers", BlocksWrites, "SHARE ROW EXCLUSIVE on customers", []string{"scans orders"}},
+		"foreign key, proved along an index": {"set enable_hashjoin = off; set enable_seqscan = off; alter table customers add foreign key (code) references names", BlocksWrites,
+			"SHARE ROW EXCLUSIVE on customers", []string{"scans customers"}},
 		"foreign key, not valid":      {"alter table orders add foreign key (customer) references customers not valid", Instant, "SHARE ROW EXCLUSIVE on customers", nil},
 		"unique":                      {"alter table customers add unique (code)", BlocksScan, "ACCESS EXCLUSIVE on customers", []string{"builds customers_code_key on customers"}},
 		"index":                       {"create index i on customers (address)", BlocksWrites, "SHARE on customers", []string{"builds i on customers"}},

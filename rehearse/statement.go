@@ -16,6 +16,7 @@ import (
 var (
 	writers  = []string{"insert", "update", "delete", "merge", "copy"}
 	wrappers = []string{"with", "do", "call", "select"}
+	queries  = append([]string{"with", "select"}, writers...)
 	written  = regexp.MustCompile(`(?i)\b(insert|update|delete|merge)\b`)
 )
 

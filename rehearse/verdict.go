@@ -6,6 +6,7 @@ type effects struct {
 	writes                  bool // rows
 	works                   bool // otherwise: writes what an index finds, or can't be seen at its work
 	truncates               bool
+	looksUp                 bool // rows, as queries do
 	// strongest lock that its transaction holds by now on anything that stood before: it lasts while the statement works.
 	strongest int
 }
