@@ -24,7 +24,8 @@ func (s Severity) colour() string {
 	return map[Severity]string{Error: red, Warning: yellow, Note: cyan}[s]
 }
 
-// text is a paragraph for each finding, its place first, so that editors and terminals make a link of it.
+// text is a paragraph for each finding, its place first, so that editors and terminals make a link of it. Why is told once
+// for findings of one rule that follow each other.
 func (r Report) text(colour bool) string {
 	var b strings.Builder
 	paint := func(sgr, s string) string {
@@ -33,13 +34,15 @@ func (r Report) text(colour bool) string {
 		}
 		return sgr + s + reset
 	}
-	for _, f := range r.Findings {
+	for i, f := range r.Findings {
 		fmt.Fprintf(&b, "%s  %s  %s\n", paint(bold, fmt.Sprintf("%s:%d:%d", printable(f.File), f.Line, f.Column)), paint(f.Severity.colour(), string(f.Severity)), f.Rule)
 		for _, line := range wrap(printable(f.Message), textWidth-2) {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
-		for _, line := range wrap(printable(f.Why), textWidth-2) {
-			fmt.Fprintf(&b, "  %s\n", paint(dim, line))
+		if i == 0 || r.Findings[i-1].Why != f.Why {
+			for _, line := range wrap(printable(f.Why), textWidth-2) {
+				fmt.Fprintf(&b, "  %s\n", paint(dim, line))
+			}
 		}
 		if f.Safe != "" {
 			b.WriteByte('\n')
