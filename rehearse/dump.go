@@ -30,7 +30,7 @@ func (c clients) dump(ctx context.Context, config *pgx.ConnConfig, owners bool) 
 		args = append(args, "--no-owner", "--no-privileges")
 	}
 	dump, err := c.run(ctx, config, "", "pg_dump", args...)
-	return setNewer.ReplaceAllString(dump, ""), err
+	return ours.ReplaceAllString(setNewer.ReplaceAllString(dump, ""), ""), err
 }
 
 // restore runs a dump.
@@ -74,6 +74,9 @@ var meta = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`)
 
 // setNewer matches settings that a newer pg_dump writes and an older server doesn't know.
 var setNewer = regexp.MustCompile(`(?m)^SET transaction_timeout = .*\n`)
+
+// ours matches the triggers by which a migration that is under way keeps columns in step: their functions stand in our schema.
+var ours = regexp.MustCompile(`(?m)^(CREATE TRIGGER zz_contraflow_.* EXECUTE FUNCTION ` + pg.Schema + `\.|COMMENT ON TRIGGER zz_contraflow_).*;\n`)
 
 // remark matches the comments that pg_dump itself writes; those inside functions belong to them.
 var remark = regexp.MustCompile(`^--( Name: .*| Dumped .*| PostgreSQL database dump.*)?$`)

@@ -46,6 +46,9 @@ const shop = `create table customers (id bigint primary key, address text not nu
 	create function twice(n bigint) returns bigint language sql as $$ select n * 2; -- two
 	$$;
 	create schema contraflow; create table contraflow.audit (what text);
+	create function contraflow."sync p fill"() returns trigger language plpgsql as 'begin return new; end';
+	create trigger zz_contraflow_sync before insert on customers for each row when (new.code is null) execute function contraflow."sync p fill"();
+	comment on trigger zz_contraflow_sync on customers is 'keeps street in step';
 	create table schema_migrations (version bigint not null primary key, dirty boolean not null);
 	insert into schema_migrations values (1, false);`
 
