@@ -165,7 +165,7 @@ func addingSerialField(g glance) {
 			continue
 		}
 		column := d.GetColname()
-		sequence := name(fit(bare(t.name), column, "seq"))
+		sequence := name(schemaOf(t.name), fit(bare(t.name), column, "seq"))
 		next := fmt.Sprintf("nextval('%s')", strings.ReplaceAll(sequence, "'", "''"))
 		g.hit(g.files(file{title("add", column), false, fmt.Sprintf("%s\nCREATE SEQUENCE %s OWNED BY %s.%s;\nALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;\n%s",
 			g.plain(d), sequence, tableName(t.name), name(column), tableName(t.name), name(column), next, fill(t.name, column, next))}),

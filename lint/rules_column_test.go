@@ -42,7 +42,7 @@ var columnJudgements = map[string]judgement{
 			"alter table orders drop constraint state_known, alter column state set not null;",
 			"alter table orders add constraint c check (customer is not null) not valid;\nalter table orders alter column customer set not null;",
 			"alter table orders alter customer set not null, add constraint c check (customer is not null)"),
-		misses: hit("alter table orders alter column state set not null;", "alter table orders alter column id set not null;",
+		misses: hit("alter table widths alter f set not null", "alter table orders alter column state set not null;", "alter table orders alter column id set not null;",
 			"create table n (a int); alter table n alter column a set not null;"),
 	},
 	"ban-drop-not-null": {
@@ -65,11 +65,15 @@ var columnJudgements = map[string]judgement{
 			"alter table orders alter column state type text collate \"C\";", "alter table elsewhere alter column x type text;",
 			"alter table orders alter column shipped type timestamp using shipped + interval '1 h'", "alter table orders alter tags type varchar[]",
 			"alter table orders alter lasting type interval(2)", "alter table customers alter name type citext", "alter table customers alter id type numeric",
-			"alter table customers alter name type positive"),
+			"alter table customers alter name type positive", "alter table widths alter w type text", // a condition of an index
+			"alter table widths alter v type text collate \"C\"", "alter table widths alter n type numeric(12,3)", "alter table widths alter m type smallint",
+			"alter table widths alter f type varchar(9)", "alter table widths alter ts type timestamp(1)", "alter table widths alter b type bit(3)"),
 		misses: hit("alter table customers alter column name type varchar;", "alter table orders alter column placed type timestamptz;",
 			"alter table orders alter column address type inet;", "alter table orders alter column shipped type timestamp using shipped::timestamp;",
 			"create table n (a int); alter table n alter column a type text;", "alter table orders alter placed type timestamptz(3)", "alter table orders alter lasting type interval",
-			"alter table customers alter name type text collate \"C\""),
+			"alter table customers alter name type text collate \"C\"",
+			"alter table widths alter n type numeric(12,2), alter b type bit varying(9), alter t type time(4), alter ts type timestamp", "alter table widths alter n type numeric",
+			"alter table widths alter b type bit varying", "alter table widths alter ts type timestamp(3) using ts"),
 	},
 	"prefer-repack": {
 		hits: hit("-- contraflow: no-transaction\nvacuum full orders;", "-- contraflow: no-transaction\nvacuum (full true, analyze);", "cluster orders using orders_state;", "cluster",

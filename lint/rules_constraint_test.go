@@ -21,7 +21,7 @@ var constraintJudgements = map[string]judgement{
 	"adding-primary-key-over-nullable-columns": {
 		hits: hit("alter table orders drop constraint orders_pkey; alter table orders add primary key using index orders_customer;",
 			"alter table elsewhere add constraint k primary key using index i;"),
-		misses: hit("alter table orders add constraint k primary key using index orders_amount;", "alter table orders add constraint u unique using index orders_customer",
+		misses: hit("alter table widths drop constraint widths_pkey; alter table widths add primary key using index widths_f", "alter table orders add constraint k primary key using index orders_amount;", "alter table orders add constraint u unique using index orders_customer",
 			"alter table orders add primary key (customer)"),
 	},
 	"adding-exclusion-constraint": {

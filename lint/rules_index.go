@@ -127,9 +127,12 @@ func reindexing(g glance) {
 	}
 	safe := ""
 	if n.GetKind() != tree.ReindexObjectType_REINDEX_OBJECT_SYSTEM {
-		later := proto.CloneOf(n)
-		later.Params = append(later.Params, tree.MakeSimpleDefElemNode("concurrently", nil, 0))
-		safe = g.files(file{title("reindex", what), true, sql(&tree.Node{Node: &tree.Node_ReindexStmt{ReindexStmt: later}})})
+		kind := strings.TrimPrefix(n.GetKind().String(), "REINDEX_OBJECT_")
+		called := name(n.GetName())
+		if n.GetRelation() != nil {
+			called = relation(n.GetRelation())
+		}
+		safe = g.files(file{title("reindex", what), true, fmt.Sprintf("REINDEX %s CONCURRENTLY %s;", kind, called)})
 	}
 	g.hit(safe, "%s is read to build its indexes anew, and nobody can write meanwhile", cmp.Or(what, "the database"))
 }

@@ -128,17 +128,51 @@ func (g glance) strong(n *tree.Node) []string {
 	return all
 }
 
-// held are the tables that the statements above have locked so.
-func (g glance) held() []string {
-	var all []string
-	for n := range g.earlier() {
-		all = append(all, g.strong(n)...)
+// pointed lists the tables that a statement locks against writers because a foreign key that it makes or drops points to them.
+func (g glance) pointed(n *tree.Node) (all []string) {
+	lock := func(table string) {
+		if table != "" && !g.now.named(table).fresh {
+			all = append(all, table)
+		}
+	}
+	dropped := func(table, constraint string) {
+		for _, k := range g.now.named(table).constraints {
+			if k.kind == foreignKey && (constraint == "" || k.name == constraint) {
+				lock(k.references)
+			}
+		}
+	}
+	inspect(n, func(m proto.Message) {
+		if k, ok := m.(*tree.Constraint); ok && k.GetPktable() != nil {
+			lock(relationName(k.GetPktable()))
+		}
+	})
+	if a := n.GetAlterTableStmt(); a != nil {
+		for _, c := range a.GetCmds() {
+			if cmd := c.GetAlterTableCmd(); cmd.GetSubtype() == tree.AlterTableType_AT_DropConstraint {
+				dropped(relationName(a.GetRelation()), cmd.GetName())
+			}
+		}
+	}
+	if d := n.GetDropStmt(); d.GetRemoveType() == tree.ObjectType_OBJECT_TABLE {
+		for _, o := range d.GetObjects() {
+			dropped(objectName(o), "")
+		}
 	}
 	return all
 }
 
+// held are the tables that the statements above have locked so.
+func (g glance) held() (all, pointed []string) {
+	for n := range g.earlier() {
+		all = append(all, g.strong(n)...)
+		pointed = append(pointed, g.pointed(n)...)
+	}
+	return all, pointed
+}
+
 func severalTables(g glance) {
-	held := g.held()
+	held, _ := g.held()
 	for _, t := range g.strong(g.st.Node) {
 		if len(held) > 0 && !slices.Contains(held, t) {
 			g.hit("", "%s is locked while %s still is: give each table a file of its own", t, strings.Join(slices.Compact(slices.Sorted(slices.Values(held))), ", "))
@@ -148,7 +182,8 @@ func severalTables(g glance) {
 }
 
 func slowUnderLock(g glance) {
-	held := g.held()
+	held, pointed := g.held()
+	held = append(held, pointed...)
 	if n := g.st.Node.GetAlterTableStmt(); n != nil && g.reads() != "" {
 		held = append(held, g.strong(g.st.Node)...) // VALIDATE among other commands
 	}

@@ -10,7 +10,7 @@ var lockJudgements = map[string]judgement{
 	"slow-statement-under-lock": {
 		hits: hit("alter table orders add column x int;\nalter table orders validate constraint orders_old;", "alter table orders add column x int, validate constraint orders_old;",
 			"alter table orders add column x int;\nupdate orders set x = 1;", "drop table items;\ncreate table n as select * from orders;", "alter table orders add x int;\nselect count(*) from orders",
-			"lock table orders;\nrefresh materialized view concurrently totals", "alter table customers add x int;\ndelete from items where n = 1", "alter table orders add x int;\ninsert into customers select id from orders",
+			"create table n (a bigint references customers);\ninsert into n select id from orders;", "lock table orders;\nrefresh materialized view concurrently totals", "alter table customers add x int;\ndelete from items where n = 1", "alter table orders add x int;\ninsert into customers select id from orders",
 			"alter table orders add x int;\nwith gone as (select id from items) update orders set x = 1 where id in (select id from gone)"),
 		misses: hit("alter table orders validate constraint orders_old;", "alter table orders add column x int; update orders set x = 1 where id = 5;",
 			"create table n (a int); insert into n values (1); alter table orders add x int; update n set a = 2", "alter table orders add x int; insert into customers values (1, 'a')",

@@ -86,12 +86,12 @@ func renamingObject(g glance) {
 		return
 	}
 	n, moved := g.st.Node.GetRenameStmt(), g.st.Node.GetAlterObjectSchemaStmt()
-	kind, from, to := n.GetRenameType(), "", n.GetNewname()
+	kind, from, to := n.GetRenameType(), "", "is called "+n.GetNewname()
 	switch {
 	case n != nil:
 		from = renamedObject(n)
 	case moved != nil:
-		kind, to = moved.GetObjectType(), moved.GetNewschema()
+		kind, to = moved.GetObjectType(), "is in schema "+moved.GetNewschema()
 		if from = objectName(moved.GetObject()); moved.GetRelation() != nil {
 			from = relationName(moved.GetRelation())
 		}
@@ -99,7 +99,7 @@ func renamingObject(g glance) {
 	if !slices.Contains(renamable, kind) || g.madeHere(func(m *tree.Node) bool { return makes(m) == from }) {
 		return
 	}
-	g.hit("", "%s is called, or found in, %s from now on: the running version fails", from, to)
+	g.hit("", "%s %s from now on: the running version fails", from, to)
 }
 
 func renamedObject(n *tree.RenameStmt) string {

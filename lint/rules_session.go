@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -39,7 +40,7 @@ func liftingLockTimeout(g glance) {
 	n := g.st.Node.GetVariableSetStmt()
 	everything := n.GetKind() == tree.VariableSetKind_VAR_RESET_ALL || g.st.Node.GetDiscardStmt().GetTarget() == tree.DiscardMode_DISCARD_ALL
 	if n.GetName() == "lock_timeout" || everything || g.setsConfig("lock_timeout") {
-		g.hit("- name: migrate\n  migrate: {to: 1, lockTimeout: 500ms}\n", "the file sets lock_timeout: take the statement out, and say it in the plan if another bound is needed")
+		g.hit(fmt.Sprintf("- name: migrate\n  migrate: {to: %d, lockTimeout: 500ms}\n", g.s.Version), "the file sets lock_timeout: take the statement out, and say it in the plan if another bound is needed")
 	}
 }
 
