@@ -31,7 +31,7 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 		}
 		return versions, nil
 	})
-	return done, fail(ctx, err)
+	return done, failed(ctx, err)
 }
 
 // MigrateDown takes back what this plan has done to the versions in (in.Floor, in.To], newest first: statements that it has
@@ -70,7 +70,7 @@ func (a *Activities) MigrateDown(ctx context.Context, in MigrateInput) (Migrated
 		}
 		return undone, nil
 	})
-	return done, fail(ctx, err)
+	return done, failed(ctx, err)
 }
 
 // own are those versions of the list that belong to the step.
@@ -134,7 +134,7 @@ func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(con
 		err = told.failed
 	}
 	if err != nil {
-		return Migrated{}, err
+		return Migrated{}, told.cancelled(ctx, err)
 	}
 	state, err := engine.State(ctx)
 	if err != nil {

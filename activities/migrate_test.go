@@ -184,6 +184,11 @@ func TestMigrateTellsForWhomItWaitsAndCanBeCancelled(t *testing.T) {
 	}()
 	_, err = run[Migrated](t, b, b.acts.Migrate, MigrateInput{Origin: begun.origin("expand"), Schema: begun.Schema, To: 2}, call{ctx: ctx, onAir: hear})
 	require.True(t, temporal.IsCanceledError(err), "%v", err)
+	var ended *temporal.CanceledError
+	var waited string
+	require.ErrorAs(t, err, &ended)
+	require.NoError(t, ended.Details(&waited))
+	require.Contains(t, waited, "AccessExclusiveLock on customers, blocked by pid", "the step's timeout says so")
 	require.Less(t, time.Since(cancelled), 5*time.Second)
 	b.exec(t, "rollback")
 	require.Equal(t, 1, one[int](t, b, "select version::int from schema_migrations where not dirty"))

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
+
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/internal/slackcard"
 	"github.com/contraflow/contraflow/signals"
@@ -79,6 +81,22 @@ func (w *waits) follow(ctx context.Context) (stop func()) {
 			w.post(ctx, story.news(time.Now(), now))
 		}
 	}
+}
+
+// cancelled brings along what a change that was cancelled, as by its step's timeout, was waiting for.
+func (w *waits) cancelled(ctx context.Context, err error) error {
+	if now := w.now.get(); now.Waits() && temporal.IsCanceledError(context.Cause(ctx)) {
+		return temporal.NewCanceledError(now.String())
+	}
+	return err
+}
+
+// failed is fail, for changes of the schema: what cancelled has said stays.
+func failed(ctx context.Context, err error) error {
+	if ended, ok := errors.AsType[*temporal.CanceledError](err); ok && ended.HasDetails() {
+		return ended
+	}
+	return fail(ctx, err)
 }
 
 // post tells people what is worth it; a chat that fails is no reason to fail.

@@ -1,9 +1,11 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/contraflow/contraflow/activities"
@@ -74,4 +76,14 @@ func numbers(versions []uint) string {
 		words[i] = fmt.Sprint(v)
 	}
 	return strings.Join(words, ", ")
+}
+
+// waitedFor is what a cancelled activity says it was waiting for; "" if it says nothing.
+func waitedFor(err error) string {
+	var cancelled *temporal.CanceledError
+	var text string
+	if !errors.As(err, &cancelled) || !cancelled.HasDetails() || cancelled.Details(&text) != nil {
+		return ""
+	}
+	return "; it waited for " + text
 }

@@ -1,10 +1,13 @@
 package workflows
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/activities"
 )
@@ -22,5 +25,14 @@ func TestTheStepsLockMannersHoldOnBothWays(t *testing.T) {
 		in := b.made(key)[0].in.(activities.MigrateInput)
 		require.Equal(t, 200*time.Millisecond, in.LockTimeout.Std(), key)
 		require.Equal(t, 5*time.Minute, in.KillIdleAfter.Std(), key)
+	}
+}
+
+func TestATimeoutSaysWhatWasWaitedFor(t *testing.T) {
+	t.Parallel()
+	told := fmt.Errorf("activity error: %w", temporal.NewCanceledError("AccessExclusiveLock on customers, blocked by pid 7"))
+	require.Equal(t, "; it waited for AccessExclusiveLock on customers, blocked by pid 7", waitedFor(told))
+	for _, silent := range []error{temporal.NewCanceledError(), errors.New("gone"), nil} {
+		require.Empty(t, waitedFor(silent))
 	}
 }
