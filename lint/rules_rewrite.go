@@ -42,6 +42,8 @@ func (g glance) disturbs(t *table, cmd *tree.AlterTableCmd) string {
 	switch {
 	case c == nil:
 		return "no file tells its type now, so it counts as a rewrite of the table"
+	case !keeps(c.typ, to) && strings.HasPrefix(c.typ, "timestamp") && strings.HasPrefix(to, "timestamp") && shapeOf(c.typ).base != shapeOf(to).base:
+		return fmt.Sprintf("from %s that rewrites the table, unless the session's time zone is UTC", c.typ)
 	case !keeps(c.typ, to):
 		return fmt.Sprintf("from %s that rewrites the table", c.typ)
 	case d.GetRawDefault() != nil && !sameValue(d.GetRawDefault(), c.name, to):

@@ -46,7 +46,7 @@ create type mood as enum ('sad', 'happy');
 create domain positive as int check (value > 0);
 create domain label as text;
 create type pair as (a int, b int);
-create view open_orders as select * from orders;
+create view open_orders as select id from orders;
 create materialized view totals as select count(*) from orders;
 create function helper() returns int language sql as 'select 1';
 create function tell() returns trigger language plpgsql as 'begin return new; end';
