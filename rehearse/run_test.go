@@ -209,3 +209,13 @@ func TestWhatKeepsItFromRehearsingIsOneClearError(t *testing.T) {
 	_, err = newScratch(t.Context(), o.Scratch, read)
 	require.ErrorContains(t, err, "locks and rewrites differ")
 }
+
+func TestARoleThatMayNotReadEveryTableIsTold(t *testing.T) {
+	t.Parallel()
+	target := pgtest.New(t)
+	target.Exec(t, shop+"grant select on schema_migrations to public")
+	require.NoError(t, pgtest.Cluster(t).CreateRole(t.Context(), "nobody_much"))
+	_, err := Run(t.Context(), Options{Plan: planOf(t, shopPlan), Files: files(t, shopFiles), Scratch: scratchFor(t),
+		Target: pgtest.Cluster(t).DSN("nobody_much", target.Name)})
+	require.ErrorContains(t, err, "pg_read_all_data")
+}
