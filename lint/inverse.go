@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/contraflow/contraflow/internal/sqltree"
 )
 
 var (
@@ -53,9 +51,11 @@ func (c *check) undo(up *script, before *schema) {
 
 // opaque tells that a file can't be read, or does what can't be seen from outside.
 func opaque(s *script) bool {
-	return s.unread || slices.ContainsFunc(s.statements, func(st sqltree.Statement) bool {
-		return st.Node.GetDoStmt() != nil || st.Node.GetCallStmt() != nil
-	})
+	alone := newSchema()
+	for _, st := range s.statements {
+		alone.apply(st)
+	}
+	return s.unread || alone.opaque
 }
 
 // difference between what was before a version, and what is after it came and went.

@@ -17,7 +17,8 @@ type schema struct {
 	others map[string]bool
 	// gone are the objects, as "kind name", that files took away and no file had made: they were there before.
 	gone map[string]bool
-	// opaque says that a file did something that can't be seen from outside: what is not listed may be there.
+	// opaque says that a file did something that can't be seen from outside, or changed what names mean: what is not listed may
+	// be there.
 	opaque bool
 	// step of the plan whose files are being applied; history before them.
 	step int

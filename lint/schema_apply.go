@@ -37,6 +37,8 @@ func (s *schema) apply(st sqltree.Statement) {
 		s.alterEnum(n.AlterEnumStmt)
 	case *tree.Node_DoStmt, *tree.Node_CallStmt:
 		s.opaque = true
+	case *tree.Node_VariableSetStmt: // from then on names may mean others
+		s.opaque = s.opaque || n.VariableSetStmt.GetName() == "search_path"
 	default:
 		s.createOther(st.Node)
 	}
@@ -122,6 +124,9 @@ func (s *schema) drop(n *tree.DropStmt) {
 			s.dropSchema(name)
 			s.remove("schema", name, n.GetMissingOk())
 		default:
+			if n.GetBehavior() == tree.DropBehavior_DROP_CASCADE && (kind == tree.ObjectType_OBJECT_TYPE || kind == tree.ObjectType_OBJECT_DOMAIN) {
+				s.dropColumnsOf(name)
+			}
 			if _, ok := s.types[name]; ok && kind == tree.ObjectType_OBJECT_TYPE {
 				delete(s.types, name)
 			} else if kinds[kind] != "" {
@@ -144,6 +149,17 @@ func (s *schema) dropTable(name string, missingOK bool) {
 	}
 	for _, t := range s.tables {
 		t.constraints = slices.DeleteFunc(t.constraints, func(k *constraint) bool { return k.references == name })
+	}
+}
+
+// dropColumnsOf takes the columns of a type away.
+func (s *schema) dropColumnsOf(typ string) {
+	for _, t := range s.tables {
+		for _, c := range slices.Clone(t.columns) {
+			if c.typ == typ || c.typ == typ+"[]" {
+				s.dropColumn(t, c.name, false)
+			}
+		}
 	}
 }
 
