@@ -18,7 +18,7 @@ const maxProblems = 100
 // Decode reads a plan from YAML or JSON and validates it. The error is of type Problems and holds every mistake.
 // name is what the problems call the document, usually its path.
 func Decode(name string, document []byte) (*Plan, error) {
-	d := &decoder{file: name, places: map[string]place{"": {1, 1}}, broken: map[string]bool{}}
+	d := newDecoder(name)
 	var p Plan
 	if root := d.parse(document); root != nil {
 		d.plan(root, &p)
@@ -40,6 +40,10 @@ type decoder struct {
 	problems Problems
 	places   map[string]place // where each path of the document stands
 	broken   map[string]bool  // paths that are reported already: validation is silent about them and what lies in them
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, places: map[string]place{"": {1, 1}}, broken: map[string]bool{}}
 }
 
 func (d *decoder) report(path, format string, args ...any) {

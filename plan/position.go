@@ -3,7 +3,7 @@ package plan
 // Position of the value below keys (texts) and indexes (ints) of a plan's document, from 1; columns count characters. Where
 // there is no such value it is that of the nearest thing around it.
 func Position(document []byte, keys ...any) (line, column int) {
-	at := new(decoder).parse(document)
+	at := newDecoder("").parse(document)
 	if at == nil {
 		return 1, 1
 	}
