@@ -55,6 +55,9 @@ var constraintRules = []statementRule{
 // provenLater are the files that add a constraint without proof, and prove it.
 func (g glance) provenLater(k *tree.Constraint, d *tree.ColumnDef, label string) string {
 	t := g.target()
+	if t.partitioned && k.GetContype() == tree.ConstrType_CONSTR_FOREIGN {
+		return "" // Postgres below 18 takes no NOT VALID there
+	}
 	later := proto.CloneOf(k)
 	later.SkipValidation, later.InitiallyValid = true, false
 	first := ""
@@ -119,6 +122,9 @@ func addingUnique(g glance) {
 // indexFirst are the files that build the index beside the traffic, and then make it the constraint's.
 func (g glance) indexFirst(k *tree.Constraint, d *tree.ColumnDef) string {
 	t, columns := g.target(), constraintColumns(k, d)
+	if t.partitioned {
+		return "" // CONCURRENTLY goes partition by partition
+	}
 	kind, label := "UNIQUE", "key"
 	if k.GetContype() == tree.ConstrType_CONSTR_PRIMARY {
 		kind, label = "PRIMARY KEY", "pkey"

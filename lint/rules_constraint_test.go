@@ -8,14 +8,14 @@ var constraintJudgements = map[string]judgement{
 	},
 	"adding-foreign-key-constraint": {
 		hits: append(hit("alter table orders add constraint f foreign key (customer) references customers;", "alter table orders add foreign key (customer) references customers (id) on delete cascade;",
-			"alter table orders add column x bigint default 1 references customers (id) on delete set null"),
+			"alter table orders add column x bigint default 1 references customers (id) on delete set null", "alter table spare add foreign key (id) references customers"),
 			judged{sql: "alter table orders add column x bigint references customers;", as: Note}),
 		misses: hit("alter table orders add constraint f foreign key (customer) references customers not valid;", "create table n (a bigint references customers);",
 			"create table n (a bigint); alter table n add foreign key (a) references customers"),
 	},
 	"disallowed-unique-constraint": {
 		hits: hit("alter table orders add constraint u unique (state, note);", "alter table orders add unique nulls not distinct (state) include (note);",
-			"alter table customers add primary key (name);", "alter table orders add column x int unique;", "alter table elsewhere add column x int primary key"),
+			"alter table customers add primary key (name);", "alter table orders add column x int unique;", "alter table elsewhere add column x int primary key", "alter table spare add unique (id, kind)"),
 		misses: hit("alter table orders add constraint u unique using index orders_customer;", "create table n (a int); alter table n add unique (a);"),
 	},
 	"adding-primary-key-over-nullable-columns": {

@@ -23,11 +23,11 @@ var lockJudgements = map[string]judgement{
 	},
 	"backfill-in-ddl": {
 		hits: append(hit("update orders set state = 'new', note = null where state is null;", "delete from orders where id < 5;", "insert into customers select id, note from orders;",
-			"with gone as (delete from items returning *) select count(*) from gone;", "update orders set state = 'x' where id = customer", "copy orders from '/tmp/x'", "update elsewhere set x = 1 where id = 1",
+			"with gone as (delete from items returning *) select count(*) from gone;", "update orders set state = 'x' where id = customer", "copy orders from '/tmp/x'", "insert into customers select n from generate_series(1, 1000000) n", "with t as (select id from items) insert into customers select 1, 'a'", "update elsewhere set x = 1 where id = 1",
 			"merge into orders o using customers c on c.id = o.customer when matched then update set note = c.name", "update items set n = 2 where order_id = 1", "update orders set \"order\" = 'it''s'"),
 			judged{sql: "update orders set state = 'x' where id in (1, 2) and state is null;", as: Note},
 			judged{sql: "create table n (a bigint);\ninsert into n select id from orders;", as: Warning}),
-		misses: hit("insert into customers values (1, 'a'), (2, 'b');", "insert into customers select 1, 'a';", "create table n (a int); insert into n values (1); update n set a = 2;", "select * from orders"),
+		misses: hit("insert into customers values (1, 'a'), (2, 'b');", "insert into customers select 1, 'a';", "insert into customers select * from (values (1, 'a')) as v where not exists (select 1)", "create table n (a int); insert into n values (1); update n set a = 2;", "select * from orders"),
 	},
 	"ban-duplicate-column-assignments": {
 		hits:   hit("update orders set state = 'a', state = 'b' where id = 1;", "insert into customers (id, id) values (1, 2)", "insert into customers values (1) on conflict (id) do update set name = 'a', name = 'b'"),

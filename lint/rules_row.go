@@ -59,7 +59,7 @@ func written(n *tree.Node) *tree.RangeVar {
 func changingRows(g glance) {
 	look := func(n *tree.Node) {
 		r := written(n)
-		if r == nil || g.listed(n) {
+		if r == nil || listed(n) {
 			return
 		}
 		t := g.now.table(r)
@@ -82,13 +82,19 @@ func changingRows(g glance) {
 }
 
 // listed tells that the rows to insert stand in the statement itself.
-func (g glance) listed(n *tree.Node) bool {
+func listed(n *tree.Node) bool {
 	i := n.GetInsertStmt()
 	if i == nil {
 		return false
 	}
-	s := i.GetSelectStmt().GetSelectStmt()
-	return s == nil || len(s.GetValuesLists()) > 0 || len(s.GetFromClause()) == 0 && s.GetLarg() == nil
+	here := i.GetWithClause() == nil
+	inspect(i.GetSelectStmt(), func(m proto.Message) {
+		switch m.(type) {
+		case *tree.RangeVar, *tree.RangeFunction:
+			here = false
+		}
+	})
+	return here
 }
 
 // pinned tells that the statement's WHERE leaves one row of the table, or as many as it lists: those of a primary key's values.
@@ -100,7 +106,7 @@ func (g glance) pinned(n *tree.Node) bool {
 	case *tree.Node_DeleteStmt:
 		where = n.DeleteStmt.GetWhereClause()
 	case *tree.Node_InsertStmt:
-		return g.listed(&tree.Node{Node: n})
+		return listed(&tree.Node{Node: n})
 	default:
 		return false
 	}
