@@ -48,7 +48,7 @@ func TestTheApplicationWaitsOneLockTimeoutAtATime(t *testing.T) {
 	_, end := b.reading(t)
 	const (
 		lockTimeout = time.Second
-		attempts    = 3
+		attempts    = 4
 		clients     = 4
 	)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -86,6 +86,5 @@ func TestTheApplicationWaitsOneLockTimeoutAtATime(t *testing.T) {
 	cancel()
 	group.Wait()
 	require.Greater(t, longest, lockTimeout/2, "the test sees waits")
-	require.Less(t, longest, waited/2, "of the whole wait it has felt %s", longest)
-	require.Less(t, longest, 2*lockTimeout)
+	require.Less(t, longest, waited/attempts, "never more than its share of one attempt, the pause behind it included")
 }
