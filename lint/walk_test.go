@@ -25,7 +25,7 @@ func inputOf(t *testing.T, document string, files map[string]string) Input {
 	return Input{Plan: p, File: "plan.yaml", Document: []byte(document), Files: read, Folder: "migrations"}
 }
 
-// schemaOf text is what the statements of a history make.
+// schemaAfter is what the texts make, one file after the other.
 func schemaAfter(t *testing.T, texts ...string) *schema {
 	t.Helper()
 	s := newSchema()
@@ -40,7 +40,7 @@ func schemaAfter(t *testing.T, texts ...string) *schema {
 	return s
 }
 
-// only keeps the findings of one rule, as "file:line: message".
+// only keeps the findings of one rule.
 func only(r Report, rule string) []Finding {
 	var found []Finding
 	for _, f := range r.Findings {
