@@ -21,7 +21,7 @@ var (
 	}
 	scriptRefused = Rule{
 		ID: "script-refused", Severity: Error, Title: "contraflow doesn't run such a file",
-		Why: "Each file runs in one transaction together with its version, or is one statement outside of any. What fits neither is refused before anything runs.",
+		Why:     "Each file runs in one transaction together with its version, or is one statement outside of any. What fits neither is refused before anything runs.",
 		Sources: []string{"contraflow"},
 	}
 )
