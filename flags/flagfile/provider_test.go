@@ -89,12 +89,12 @@ func TestConformance(t *testing.T) {
 		require.NoError(t, b.provider.Create(t.Context(), "plain"))
 		return flagstest.Fixture{
 			Provider: b.provider, Plain: "plain", Furnished: "furnished", Text: "text",
-			Application: func(t *testing.T) *ld.LDClient { return application(t, b.path) },
+			Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(application(t, b.path)) },
 			Target: func(t *testing.T, key, user string) {
 				edit(t, b.path, key, func(flag map[string]any) {
 					flag["targets"] = []any{map[string]any{"variation": 0, "values": []string{user}}}
 				})
 			},
-		}
+		}.LikeLaunchDarkly()
 	})
 }

@@ -4,30 +4,53 @@ package flagstest
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
-	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
-	ld "github.com/launchdarkly/go-server-sdk/v7"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
 )
+
+// Reader is a flag service's reading side, as an application has it: its SDK, or whatever evaluates flags.
+type Reader interface {
+	// Bool evaluates a boolean flag for one context. ok is false where the service serves nothing, so that the application
+	// is left with the fallback in its own code.
+	Bool(key, contextKind, contextKey string) (value, ok bool)
+}
+
+// Listener is a Reader that tells of changes. The suite then waits to be told before it looks.
+type Listener interface {
+	// Listen begins to listen; each call of next waits for a flag to change, and returns its key.
+	Listen() (next func(context.Context) (key string, err error))
+}
 
 // Fixture is a provider with flags prepared behind its back.
 type Fixture struct {
 	Provider flags.Provider
 	// Plain is a boolean flag: off, true by its default rule, without targets and rules.
 	Plain string
-	// Furnished is a boolean flag: on, a 25 % rollout of true, false for the user "user-1", true for the device "phone",
-	// and a rule that serves true to users whose key ends with "77".
+	// Furnished is a boolean flag: on, a 25 % rollout of true by the default kind, and what Exempt says.
 	Furnished string
-	// Text is a flag that serves texts.
+	// Exempt are contexts that Furnished serves one value whatever its default rule says: some true, some false.
+	Exempt []Exempt
+	// Told is what the Exceptions of Furnished's state say when its default rule serves true to a percentage: 1 and 100.
+	Told map[int][]string
+	// Text is a flag that serves texts; empty where the service knows boolean flags only.
 	Text string
+	// OneKind says that the service distributes by one kind of context only. Apply then refuses any other.
+	OneKind bool
 	// Target lets a stranger serve true to one user, not through the provider.
 	Target func(t *testing.T, key, user string)
-	// Application starts a client of the real SDK as an application would, and waits until it has flags.
-	Application func(t *testing.T) *ld.LDClient
+	// Application starts a reading side as an application would, waits until it has flags, and closes it when t ends.
+	Application func(t *testing.T) Reader
+}
+
+// Exempt is one context with the value that it is served.
+type Exempt struct {
+	ContextKind, ContextKey string
+	Value                   bool
 }
 
 const (
@@ -72,15 +95,18 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 
 const note = "conformance"
 
-func user(i int) ldcontext.Context { return ldcontext.New(fmt.Sprintf("user-%d", i)) }
+const (
+	user   = flags.DefaultContextKind
+	device = "device"
+)
 
-// served evaluates the flag for all contexts.
-func served(t *testing.T, app *ld.LDClient, key string, context func(int) ldcontext.Context) []bool {
+// served evaluates the flag for all contexts of a kind.
+func served(t *testing.T, app Reader, key, kind string) []bool {
 	t.Helper()
 	out := make([]bool, contexts)
 	for i := range out {
-		value, err := app.BoolVariation(key, context(i), false)
-		require.NoError(t, err)
+		value, ok := app.Bool(key, kind, fmt.Sprintf("%s-%d", kind, i))
+		require.True(t, ok, "flag %s serves nothing", key)
 		out[i] = value
 	}
 	return out
@@ -98,7 +124,10 @@ func share(values []bool) float64 {
 
 func rollout(t *testing.T, f Fixture) {
 	app := f.Application(t)
-	changes := app.GetFlagTracker().AddFlagChangeListener()
+	var told func(context.Context) (string, error)
+	if l, ok := app.(Listener); ok {
+		told = l.Listen()
+	}
 	before, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
 	require.Equal(t, "off", before.Summary)
@@ -118,19 +147,33 @@ func rollout(t *testing.T, f Fixture) {
 		require.NoError(t, err)
 		require.True(t, got.Equal(state))
 
-		select {
-		case change := <-changes:
-			require.Equal(t, f.Plain, change.Key)
-		case <-time.After(patience):
-			require.Fail(t, "the application's listener was never told")
-		}
-		values := served(t, app, f.Plain, user)
+		values := arrived(t, app, told, f.Plain, percent)
 		require.InDelta(t, float64(percent)/100, share(values), tolerance)
 		for i := range values {
 			require.False(t, lucky[i] && !values[i], "who was served true must stay so as the rollout grows")
 		}
 		last, lucky = state, values
 	}
+}
+
+// arrived is what the application is served once it has been told of the change; one that is never told is looked at until it
+// is near.
+func arrived(t *testing.T, app Reader, told func(context.Context) (string, error), key string, percent int) []bool {
+	t.Helper()
+	if told == nil {
+		var values []bool
+		require.Eventually(t, func() bool {
+			values = served(t, app, key, user)
+			return math.Abs(share(values)-float64(percent)/100) < tolerance
+		}, patience, poll)
+		return values
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	changed, err := told(ctx)
+	require.NoError(t, err, "the application's listener was never told")
+	require.Equal(t, key, changed)
+	return served(t, app, key, user)
 }
 
 func off(t *testing.T, f Fixture) {
@@ -144,21 +187,19 @@ func off(t *testing.T, f Fixture) {
 }
 
 func exceptions(t *testing.T, f Fixture) {
+	require.Len(t, f.Told, 2)
+	require.NotEmpty(t, f.Exempt)
 	app := f.Application(t)
-	check := func(context ldcontext.Context, want bool) {
-		t.Helper()
-		require.Eventually(t, func() bool {
-			value, err := app.BoolVariation(f.Furnished, context, !want)
-			return err == nil && value == want
-		}, patience, poll)
-	}
-	for percent, told := range map[int][]string{100: {"1 target"}, 1: {"2 targets", "1 rule"}} {
+	for percent, told := range f.Told {
 		state, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: percent}, note, nil)
 		require.NoError(t, err)
 		require.Equal(t, told, state.Exceptions)
-		check(ldcontext.New("user-1"), false)
-		check(ldcontext.NewWithKind("device", "phone"), true)
-		check(ldcontext.New("user-77"), true)
+		for _, e := range f.Exempt {
+			require.Eventually(t, func() bool {
+				value, ok := app.Bool(f.Furnished, e.ContextKind, e.ContextKey)
+				return ok && value == e.Value
+			}, patience, poll)
+		}
 	}
 }
 
@@ -173,8 +214,12 @@ func applyAgain(t *testing.T, f Fixture) {
 func preview(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Furnished)
 	require.NoError(t, err)
+	kind := device
+	if f.OneKind {
+		kind = ""
+	}
 	for _, percent := range []int{0, 1, 99, 100} {
-		change := flags.Change{Percent: percent, ContextKind: "device"}
+		change := flags.Change{Percent: percent, ContextKind: kind}
 		expected, err := f.Provider.Preview(t.Context(), f.Furnished, change)
 		require.NoError(t, err)
 		unchanged, err := f.Provider.Get(t.Context(), f.Furnished)
@@ -223,8 +268,8 @@ func archive(t *testing.T, f Fixture) {
 	_, err = f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
 	require.ErrorIs(t, err, flags.ErrArchived)
 	require.Eventually(t, func() bool {
-		value, err := app.BoolVariation(f.Plain, user(1), false)
-		return err != nil && !value
+		_, ok := app.Bool(f.Plain, user, "user-1")
+		return !ok
 	}, patience, poll, "the application must be left with its own fallback")
 }
 
@@ -244,6 +289,9 @@ func unknown(t *testing.T, f Fixture) {
 }
 
 func notBoolean(t *testing.T, f Fixture) {
+	if f.Text == "" {
+		return // the service cannot hold such a flag
+	}
 	_, err := f.Provider.Apply(t.Context(), f.Text, flags.Change{Percent: 100}, note, nil)
 	require.ErrorIs(t, err, flags.ErrNotBoolean)
 	require.ErrorContains(t, err, f.Text)
@@ -271,10 +319,16 @@ func otherFlag(t *testing.T, f Fixture) {
 }
 
 func otherKind(t *testing.T, f Fixture) {
+	byDevice := flags.Change{Percent: 30, ContextKind: device}
+	if f.OneKind {
+		_, err := f.Provider.Apply(t.Context(), f.Plain, byDevice, note, nil)
+		require.ErrorIs(t, err, flags.ErrInvalid)
+		require.ErrorContains(t, err, device)
+		return
+	}
 	app := f.Application(t)
-	_, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 30, ContextKind: "device"}, note, nil)
+	_, err := f.Provider.Apply(t.Context(), f.Plain, byDevice, note, nil)
 	require.NoError(t, err)
-	device := func(i int) ldcontext.Context { return ldcontext.NewWithKind("device", fmt.Sprintf("device-%d", i)) }
 	require.Eventually(t, func() bool {
 		got := share(served(t, app, f.Plain, device))
 		return got > 0.3-tolerance && got < 0.3+tolerance

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	ld "github.com/launchdarkly/go-server-sdk/v7"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
@@ -21,12 +20,12 @@ func TestConformance(t *testing.T) {
 			`{"key": "text", "name": "Text", "variations": [{"value": "a"}, {"value": "b"}]}`)
 		return flagstest.Fixture{
 			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text",
-			Application: func(t *testing.T) *ld.LDClient { return b.application(t) },
+			Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(b.application(t)) },
 			Target: func(t *testing.T, key, user string) {
 				yes, _ := b.ids(t, key)
 				b.instruct(t, key, `{"kind": "addTargets", "values": ["`+user+`"], "variationId": "`+yes+`"}`)
 			},
-		}
+		}.LikeLaunchDarkly()
 	})
 }
 
