@@ -43,6 +43,9 @@ plan.yaml:1:2  note  prefer-identity
 
 1 error, 1 note in 4 SQL files, 12 statements; 1 ignored
 `, inFormat(t, reported(), Text, false))
+	twice := reported()
+	twice.Findings[1].Why = twice.Findings[0].Why
+	require.Equal(t, 1, strings.Count(inFormat(t, twice, Text, false), "at last."), "why is told once")
 	require.Contains(t, inFormat(t, reported(), Text, true), bold+"a b/1_x,y.up.sql:3:1"+reset+"  "+red+"error"+reset+"  renaming-column\n")
 	require.Equal(t, "nothing found in 1 SQL file, 0 statements\n", inFormat(t, Report{Files: 1}, Text, false))
 }

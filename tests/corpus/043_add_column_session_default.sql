@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers add column added_by text default current_user;

@@ -1,0 +1,2 @@
+-- expect: nothing
+alter table customers alter column age type integer;
