@@ -22,6 +22,8 @@ const (
 	noticeEvery = time.Minute
 	// chatPatience bounds one notice, so that a silent chat doesn't keep the step from ending.
 	chatPatience = 5 * time.Second
+	// auditPatience bounds the record of who was ended, which a cancellation must not lose.
+	auditPatience = 5 * time.Second
 )
 
 // waits tells what a change of the schema waits for: the status at once, the audit who was ended, the chat what lasts.
@@ -48,8 +50,14 @@ func (w *waits) hear(ctx context.Context, now ddl.Waiting) {
 			continue
 		}
 		w.audited = append(w.audited, e)
-		w.failed = errors.Join(w.failed, audit(ctx, w.db, w.origin, "session", fmt.Sprintf("ended %s, because it stood in the way", e)))
+		w.failed = errors.Join(w.failed, w.audit(ctx, e))
 	}
+}
+
+func (w *waits) audit(ctx context.Context, e ddl.Ended) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditPatience)
+	defer cancel()
+	return audit(ctx, w.db, w.origin, "session", fmt.Sprintf("ended %s, because it stood in the way", e))
 }
 
 // follow posts to the chat until stop, which returns when the last notice is out.

@@ -64,8 +64,11 @@ func (o *observer) grant(what string, pid int) string {
 	return fmt.Sprintf("killBlockers: our role may not "+what+": have a superuser run GRANT pg_signal_backend, pg_read_all_stats TO %s, or end it by hand", pid, role)
 }
 
-// end fails with pgx.ErrNoRows if the session isn't idle any more.
+// end fails with pgx.ErrNoRows if the session isn't idle any more. The change may get through before the answer is here, and who was
+// ended must be known all the same.
 func (e *Engine) end(ctx context.Context, b Blocker) (Ended, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
 	ended := Ended{PID: b.PID}
 	var (
 		idle  float64
