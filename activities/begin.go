@@ -143,7 +143,7 @@ func (a *Activities) checkSchema(ctx context.Context, db *Database, p *plan.Plan
 		return state, err
 	}
 	if state.Dirty {
-		return state, fmt.Errorf("%w at version %d: repair it first, then start again", ddl.ErrDirty, state.Version)
+		return state, fmt.Errorf("%w at %s: run contraflow repair PLAN, then start again", ddl.ErrDirty, state)
 	}
 	at := state
 	for _, s := range p.Steps {

@@ -144,7 +144,7 @@ func TestBeginRefusesWhatCannotRunAndChangesNothing(t *testing.T) {
 			spoil: func(t *testing.T, b *bundle) {
 				b.write(t, "shop/migrations/000002_add_street.up.sql", "alter table customers add street text; commit;")
 			}},
-		"a dirty schema": {kind: "SchemaVersion", parts: []string{"dirty at version 1", "repair it first"},
+		"a dirty schema": {kind: "SchemaVersion", parts: []string{"dirty at version 1", "run contraflow repair PLAN"},
 			spoil: func(t *testing.T, b *bundle) { b.stock(t, 1, true) }},
 		"a schema from another folder": {kind: "SchemaVersion", parts: []string{"no file in this folder"},
 			spoil: func(t *testing.T, b *bundle) {

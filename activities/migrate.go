@@ -18,7 +18,7 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 			return nil, err
 		}
 		if state.Dirty { // also where no version is left to apply
-			return nil, fmt.Errorf("%w at version %d: repair it first, then go on", ddl.ErrDirty, state.Version)
+			return nil, fmt.Errorf("%w at %s: run contraflow repair PLAN, then go on", ddl.ErrDirty, state)
 		}
 		versions, err := files.Between(state, in.To)
 		if err != nil {

@@ -259,7 +259,7 @@ func (e *Engine) attempt(ctx context.Context, work work, o *observer) error {
 		return err
 	}
 	if at.Dirty {
-		return fmt.Errorf("%w at %s: see what the failed file has done, put it right, then run golang-migrate's force", ErrDirty, at)
+		return fmt.Errorf("%w at %s: run contraflow repair PLAN, which tells what of the failed file stands and puts the version right", ErrDirty, at)
 	}
 	stop := o.watch(ctx, s)
 	defer stop()

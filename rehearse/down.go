@@ -11,7 +11,7 @@ import (
 
 // down takes versions back, newest first, as the migration's compensation would, and compares the schema with what it was before.
 func (r *run) down(ctx context.Context, versions []uint, before []string) (*Down, error) {
-	r.say("Taking %d versions down again", len(versions))
+	r.say("Taking down again what can be taken down")
 	told := &Down{Versions: []uint{}}
 	for _, version := range slices.Backward(versions) {
 		problem, err := r.repeat(ctx, version, ddl.Down)

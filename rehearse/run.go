@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	defer r.base.close(ctx)
 	if r.base.state.Dirty {
-		return nil, fmt.Errorf("%w at %s: see what the failed file has done and put it right before a rehearsal", ddl.ErrDirty, r.base.state)
+		return nil, fmt.Errorf("%w at %s: run contraflow repair PLAN before a rehearsal", ddl.ErrDirty, r.base.state)
 	}
 	r.target, r.report.Server, r.report.From = r.base.conn, r.base.version, r.base.state.Version
 	if o.Scratch == "" {

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/golang-migrate/migrate/v4/source"
-
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/plan"
 )
@@ -109,22 +107,18 @@ func (c *fileCheck) versions(files *ddl.Files) {
 }
 
 // onDisk gives the sums the names that the files have in the folder; the hash knows them by version and direction alone.
-func (c *fileCheck) onDisk(sums []plan.FileSum) ([]plan.FileSum, error) {
-	entries, err := os.ReadDir(c.folder)
-	if err != nil {
-		return nil, fmt.Errorf("list the SQL files: %w", err)
-	}
+func onDisk(files *ddl.Files, sums []plan.FileSum) []plan.FileSum {
 	names := map[string]string{}
-	for _, entry := range entries {
-		if m, err := source.Parse(entry.Name()); err == nil && !entry.IsDir() {
-			names[fmt.Sprintf("%d.%s.sql", m.Version, m.Direction)] = entry.Name()
+	for _, v := range files.Versions() {
+		for _, direction := range []ddl.Direction{ddl.Up, ddl.Down} {
+			if script, ok := files.Script(v, direction); ok {
+				names[fmt.Sprintf("%d.%s.sql", v, direction)] = script.Name
+			}
 		}
 	}
 	named := slices.Clone(sums)
 	for i, sum := range sums {
-		if name, ok := names[sum.Name]; ok {
-			named[i].Name = name
-		}
+		named[i].Name = names[sum.Name]
 	}
-	return named, nil
+	return named
 }
