@@ -61,7 +61,20 @@ func TestAnOlderSchemaIsUpgraded(t *testing.T) {
 	pool := open(t, pgtest.New(t).DSN, pg.Settings{})
 	require.NoError(t, pg.EnsureSchema(t.Context(), pool))
 	_, highest := versions(t, pool)
-	exec(t, pool, "drop table contraflow.migration, contraflow.flag_record; delete from contraflow.schema_version where version >= 4")
+	exec(t, pool, `do $$
+		declare
+			own record;
+		begin
+			for own in select oid::regclass as name from pg_class where relnamespace = 'contraflow'::regnamespace and relkind = 'r'
+				and relname not in ('schema_version', 'audit') loop
+				execute 'drop table ' || own.name || ' cascade';
+			end loop;
+			for own in select oid::regprocedure as name from pg_proc where pronamespace = 'contraflow'::regnamespace loop
+				execute 'drop function ' || own.name;
+			end loop;
+			drop sequence if exists contraflow.backfill_fence;
+		end $$;
+		delete from contraflow.schema_version where version > 1`)
 	require.NoError(t, pg.EnsureSchema(t.Context(), pool))
 	_, now := versions(t, pool)
 	require.Equal(t, highest, now)

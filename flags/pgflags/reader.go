@@ -1,0 +1,160 @@
+// Package pgflags reads feature flags from the table contraflow.flag of a Postgres database, which package flags/postgres
+// changes. A Reader evaluates in memory, exactly as the SQL function contraflow.flag_is_on does.
+//
+// The application's role needs rights on three functions, and on no table:
+//
+//	grant usage on schema contraflow to shop;
+//	grant execute on function contraflow.flag_is_on, contraflow.flag_list, contraflow.flag_saw to shop;
+package pgflags
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// DefaultPoll bounds how late a change is seen whose notification is lost: short enough to wait for, and one query of a
+	// small table for each instance is nothing to the database.
+	DefaultPoll = 10 * time.Second
+	// stalePolls is how many polls may fail before the copy is called stale: one may hit a restart.
+	stalePolls = 3
+	// reportEvery is how often what was evaluated is reported: whoever asks whether a flag is in use thinks in days.
+	reportEvery = time.Minute
+	// queryTimeout bounds one query, which takes milliseconds; a dead connection must not hold the poll for longer.
+	queryTimeout = 5 * time.Second
+	// channel is what the table's trigger notifies.
+	channel = "contraflow_flag"
+)
+
+// Options of a Reader.
+type Options struct {
+	// Poll is the time between two looks at the table beside notifications. Defaults to DefaultPoll.
+	Poll time.Duration
+	// Instance names this process, up to 200 characters, in contraflow.flag_seen: once a minute it is told there which
+	// flags were evaluated, and to what; without keys of contexts. Defaults to none: nothing is reported.
+	Instance string
+	// Log is told when the flags can't be read, and when they can again. Defaults to none.
+	Log *slog.Logger
+	// Changed is called after a new copy has been taken over in which keys differ, in order. It must not block. Defaults to none.
+	Changed func(keys []string)
+	// Stale is called when the copy becomes stale (true: three polls in a row have failed), and when it is good again. It must
+	// not block. Defaults to none.
+	Stale func(stale bool)
+}
+
+// Reader holds a copy of all flags. It is safe for concurrent use, and no evaluation waits for the database.
+type Reader struct {
+	source  Source
+	options Options
+	loading sync.Mutex // so that no copy is replaced by an older one
+	copied  atomic.Pointer[map[string]*flag]
+	seen    sync.Map // *seen by flag key
+	stale   atomic.Bool
+	wake    chan struct{}
+	end     context.CancelFunc
+	running sync.WaitGroup
+}
+
+// Open takes the first copy within ctx and keeps it fresh until Close. If the flags can't be had, the error says why, and the
+// Reader is usable all the same: it serves fallbacks and goes on trying. So close it, also behind an error, or use it.
+func Open(ctx context.Context, source Source, options Options) (*Reader, error) {
+	options.Poll = cmp.Or(max(options.Poll, 0), DefaultPoll)
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Reader{source: source, options: options, wake: make(chan struct{}, 1)}
+	err := r.load(ctx)
+	if err != nil {
+		options.Log.Warn("flags can't be read: fallbacks are served until they can", "error", err)
+	}
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	r.end = end
+	r.running.Go(func() { r.follow(running, err != nil) })
+	if listener, ok := source.(Listener); ok {
+		r.running.Go(func() { r.listen(running, listener) })
+	}
+	if options.Instance != "" {
+		r.running.Go(func() { r.report(running) })
+	}
+	return r, err
+}
+
+// Close reports what is left to report and ends the reader's own connection and goroutines. It may be called twice, and
+// evaluations go on with the last copy.
+func (r *Reader) Close() error {
+	r.end()
+	r.running.Wait()
+	return nil
+}
+
+// Bool evaluates a flag for one context, by the kind "user" if kind is empty. An unknown or archived flag serves the fallback.
+func (r *Reader) Bool(key, kind, contextKey string, fallback bool) bool {
+	return r.Evaluate(key, kind, contextKey, fallback).Value
+}
+
+// Evaluate is Bool with the reason.
+func (r *Reader) Evaluate(key, kind, contextKey string, fallback bool) Evaluation {
+	copied := r.copied.Load()
+	if copied == nil {
+		return Evaluation{Value: fallback, Reason: NotReady}
+	}
+	f, ok := (*copied)[key]
+	if !ok {
+		return Evaluation{Value: fallback, Reason: NotFound}
+	}
+	value, reason := f.evaluate(kind, contextKey)
+	if r.options.Instance != "" {
+		r.seenOf(key).add(value)
+	}
+	return Evaluation{Value: value, Reason: reason, Version: f.Version}
+}
+
+// Ready tells whether there is a copy.
+func (r *Reader) Ready() bool { return r.copied.Load() != nil }
+
+// Stale tells whether the last three polls, or more, have failed.
+func (r *Reader) Stale() bool { return r.stale.Load() }
+
+// Refresh takes a copy now.
+func (r *Reader) Refresh(ctx context.Context) error { return r.load(ctx) }
+
+func (r *Reader) seenOf(key string) *seen {
+	if s, ok := r.seen.Load(key); ok {
+		return s.(*seen)
+	}
+	s, _ := r.seen.LoadOrStore(key, &seen{})
+	return s.(*seen)
+}
+
+// load replaces the copy, or leaves it as it is.
+func (r *Reader) load(ctx context.Context) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	text, err := r.source.Text(ctx, "select contraflow.flag_list()::text")
+	if err != nil {
+		return fmt.Errorf("read the flags: %w", err)
+	}
+	var list []*flag
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return errors.New("read the flags: contraflow.flag_list() is not what this version of pgflags understands")
+	}
+	fresh := make(map[string]*flag, len(list))
+	for _, f := range list {
+		fresh[f.Key] = f
+	}
+	if old := r.copied.Swap(&fresh); old != nil && r.options.Changed != nil {
+		if keys := changed(*old, fresh); len(keys) > 0 {
+			r.options.Changed(keys)
+		}
+	}
+	return nil
+}

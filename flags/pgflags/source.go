@@ -1,0 +1,64 @@
+package pgflags
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Source asks the database whose table contraflow.flag is read.
+type Source interface {
+	// Text returns the one text of a query with one row and one column.
+	Text(ctx context.Context, query string, args ...any) (string, error)
+}
+
+// Listener is a Source that hears of changes at once; without, a Reader only polls.
+type Listener interface {
+	Source
+	// Listen calls told when it listens to the channel, and at each notification. It returns when ctx ends or the
+	// connection is lost.
+	Listen(ctx context.Context, channel string, told func()) error
+}
+
+// Pool is the Listener of a pgx pool, which stays the caller's to close. Listening takes one connection out of the pool for
+// itself, beyond the pool's maximum. Behind a pooler in transaction mode nothing is heard, and the poll has to do.
+func Pool(pool *pgxpool.Pool) Listener { return poolSource{pool} }
+
+type poolSource struct{ pool *pgxpool.Pool }
+
+func (s poolSource) Text(ctx context.Context, query string, args ...any) (text string, err error) {
+	err = s.pool.QueryRow(ctx, query, args...).Scan(&text)
+	return text, err
+}
+
+func (s poolSource) Listen(ctx context.Context, channel string, told func()) error {
+	pooled, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to listen for flags: %w", err)
+	}
+	conn := pooled.Hijack()
+	// Its own context: the goodbye must reach the server also when ctx has ended.
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+		return fmt.Errorf("listen for flags: %w", err)
+	}
+	for {
+		told()
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return fmt.Errorf("listen for flags: %w", err)
+		}
+	}
+}
+
+// DB is the Source of a database/sql handle with any Postgres driver, which stays the caller's to close.
+func DB(db *sql.DB) Source { return dbSource{db} }
+
+type dbSource struct{ db *sql.DB }
+
+func (s dbSource) Text(ctx context.Context, query string, args ...any) (text string, err error) {
+	err = s.db.QueryRowContext(ctx, query, args...).Scan(&text)
+	return text, err
+}
