@@ -20,6 +20,13 @@ type Reader interface {
 	Bool(key, contextKind, contextKey string) (value, ok bool)
 }
 
+// Batcher is a Reader that evaluates for many contexts at once: the suite asks for thousands, which is slow one by one where
+// each has to travel.
+type Batcher interface {
+	// Bools evaluates as Bool does, with one value for each context.
+	Bools(key, contextKind string, contextKeys []string) (values []bool, ok bool)
+}
+
 // Listener is a Reader that tells of changes. The suite then waits to be told before it looks.
 type Listener interface {
 	// Listen begins to listen; each call of next waits for a flag to change, and returns its key.
@@ -103,9 +110,19 @@ const (
 // served evaluates the flag for all contexts of a kind.
 func served(t *testing.T, app Reader, key, kind string) []bool {
 	t.Helper()
+	keys := make([]string, contexts)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s-%d", kind, i)
+	}
+	if b, ok := app.(Batcher); ok {
+		values, ok := b.Bools(key, kind, keys)
+		require.True(t, ok, "flag %s serves nothing", key)
+		require.Len(t, values, contexts)
+		return values
+	}
 	out := make([]bool, contexts)
 	for i := range out {
-		value, ok := app.Bool(key, kind, fmt.Sprintf("%s-%d", kind, i))
+		value, ok := app.Bool(key, kind, keys[i])
 		require.True(t, ok, "flag %s serves nothing", key)
 		out[i] = value
 	}

@@ -74,9 +74,10 @@ func (r *Reader) report(ctx context.Context) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	failing := false
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
+			ended = true
 		case <-ticker.C:
 		}
 		// Its own context, for the report at the end.
