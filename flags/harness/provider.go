@@ -1,0 +1,270 @@
+// Package harness is the flags.Provider of Harness Feature Flags (the module FF; not FME): it changes flags over the
+// admin API and reads each change back over the REST and stream endpoints of Harness's own server SDK.
+//
+// Where each shape comes from:
+//
+//	GET, PATCH /cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag and …/patchfeature: query
+//	                                            parameters, fields of a feature, {comment, instructions[kind, parameters]}, and
+//	                                            details.pipelineMetadata of the answer
+//	instructions and their parameters           Harness's own console (src/modules/75-cf/utils/instructions.ts) and
+//	                                            harness-core's io.harness.cf.CFApi, which both send them
+//	DELETE …?forceDelete=false                  how that console archives (FlagArchiving/useArchiveFlagDialog.tsx)
+//	errors {code, message, details}, 4xx, 5xx   the same API pages
+//	429                                         https://developer.harness.io/docs/platform/rate-limits: no Retry-After is promised
+//
+// The public API has no dry run, no version to compare and set, and no documented instruction for putting prerequisites
+// back; what follows from that is said where it matters.
+package harness
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/internal/retry"
+)
+
+// Name is the Provider of every State this package returns.
+const Name = "harness"
+
+const (
+	defaultAPIURL = "https://app.harness.io/gateway"
+	defaultSDKURL = "https://config.ff.harness.io/api/1.0"
+	// defaultReadBack is far above the second or so that a change usually takes to reach SDKs.
+	defaultReadBack = 15 * time.Second
+	// defaultRequestTimeout bounds one request; flags with many targets take seconds.
+	defaultRequestTimeout = 30 * time.Second
+)
+
+// Config of a Provider.
+type Config struct {
+	APIURL       string // base URL of the admin API. Defaults to https://app.harness.io/gateway
+	APIKey       string // API key (or service account token) with the rights to view and edit flags
+	Account      string // account identifier
+	Organization string // organization identifier
+	Project      string // project identifier
+	Environment  string // environment identifier
+	SDKKey       string // server SDK key of the environment, for reading back
+	// SDKURL is the base URL SDKs read from, for example of a Relay Proxy. Defaults to https://config.ff.harness.io/api/1.0
+	SDKURL string
+	// HTTPClient makes the admin API's requests. Defaults to one with a timeout of 30 s.
+	HTTPClient *http.Client
+	// ReadBack bounds the wait until a change is seen where SDKs read. Defaults to 15 s.
+	ReadBack time.Duration
+}
+
+// Provider of one environment's flags.
+type Provider struct {
+	config  Config
+	api     *url.URL
+	sdk     *url.URL
+	readers *http.Client // of the SDK's endpoints: streams last, so it has no timeout but each request's context
+}
+
+var _ flags.Provider = (*Provider)(nil)
+
+// New checks the configuration. It connects to nothing: a server that is down is an error of the first use.
+func New(c Config) (*Provider, error) {
+	for _, needed := range []struct{ name, value string }{
+		{"API key", c.APIKey}, {"account identifier", c.Account}, {"organization identifier", c.Organization},
+		{"project identifier", c.Project}, {"environment identifier", c.Environment}, {"SDK key", c.SDKKey},
+	} {
+		if needed.value == "" {
+			return nil, fmt.Errorf("without the %s Harness cannot be used: %w", needed.name, flags.ErrInvalid)
+		}
+	}
+	api, err := baseURL("API", cmp.Or(c.APIURL, defaultAPIURL), defaultAPIURL)
+	if err != nil {
+		return nil, err
+	}
+	sdk, err := baseURL("SDK", cmp.Or(c.SDKURL, defaultSDKURL), defaultSDKURL)
+	if err != nil {
+		return nil, err
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{Timeout: defaultRequestTimeout}
+	}
+	c.ReadBack = cmp.Or(c.ReadBack, defaultReadBack)
+	return &Provider{config: c, api: api, sdk: sdk, readers: &http.Client{}}, nil
+}
+
+func baseURL(what, text, example string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(text, "/"))
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("the %s URL of Harness is not like %s: %w", what, example, flags.ErrInvalid)
+	}
+	return u, nil
+}
+
+// Close releases idle connections.
+func (p *Provider) Close() error {
+	p.config.HTTPClient.CloseIdleConnections()
+	p.readers.CloseIdleConnections()
+	return nil
+}
+
+// Get returns the state the admin API answers.
+func (p *Provider) Get(ctx context.Context, key string) (flags.State, error) {
+	current, err := p.get(ctx, key)
+	return current.state, err
+}
+
+func (p *Provider) get(ctx context.Context, key string) (snapshot, error) {
+	return retry.Do(ctx, func() (snapshot, error) { return p.read(ctx, key) })
+}
+
+// Preview changes nothing.
+func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (flags.State, error) {
+	current, err := p.get(ctx, key)
+	if err != nil {
+		return flags.State{}, err
+	}
+	want, err := current.want(c)
+	if err == nil && !want.equal(current.configuration) {
+		err = current.free()
+	}
+	if err != nil {
+		return flags.State{}, err
+	}
+	return current.boolean.state(key, current.state.Version, false, want)
+}
+
+// Apply makes one patch, or none if the flag serves c already, and waits until SDKs are told. A context kind other than
+// "user" is the attribute of Harness's targets to distribute by. The API knows no compare-and-set: who is frozen, or
+// overtaken by a stranger, in the milliseconds between still and the request goes unseen.
+func (p *Provider) Apply(
+	ctx context.Context, key string, c flags.Change, note string, still flags.Still,
+) (flags.State, error) {
+	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
+	after, err := retry.Do(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return snapshot{}, err
+		}
+		want, err := current.want(c)
+		if err != nil || want.equal(current.configuration) {
+			return current, err
+		}
+		return p.change(ctx, current, want, note, still)
+	})
+	return p.served(ctx, after, err)
+}
+
+// Restore makes one patch of what differs from before, or none, and waits until SDKs are told. Here, too, a stranger who
+// changes the flag between our reading and our patch goes unseen.
+func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
+	after, err := retry.Do(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return snapshot{}, err
+		}
+		want, done, err := restoration(current.state, before, ours)
+		if err != nil || done {
+			return current, err
+		}
+		return p.change(ctx, current, want, note, nil)
+	})
+	return p.served(ctx, after, err)
+}
+
+func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags.State, error) {
+	if err == nil {
+		err = p.awaitServed(ctx, after)
+	}
+	if err != nil {
+		return flags.State{}, err
+	}
+	return after.state, nil
+}
+
+// Archive archives the flag in all environments, as Harness does, and waits until SDKs are told of it no more. Harness
+// keeps no comment of an archiving, so the note is not recorded there.
+func (p *Provider) Archive(ctx context.Context, key, _ string) error {
+	_, err := retry.Do(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil || current.state.Archived {
+			return current, err
+		}
+		if err := flags.Late(ctx); err != nil {
+			return snapshot{}, fmt.Errorf("too late to archive flag %q: %w", key, err)
+		}
+		return current, p.archive(ctx, key)
+	})
+	if err != nil {
+		return err
+	}
+	return p.awaitGone(ctx, key)
+}
+
+// Status is Harness's own, which hears of evaluations only where SDKs send metrics, and with a delay of minutes.
+func (p *Provider) Status(ctx context.Context, key string) (flags.Status, error) {
+	current, err := p.get(ctx, key)
+	return current.status, err
+}
+
+// snapshot is a flag as one answer of the admin API shows it.
+type snapshot struct {
+	state         flags.State
+	configuration configuration
+	boolean       boolean
+	variations    []variation
+	rules         []servingRule
+	piped         bool // changes start a pipeline, which makes them later, or doesn't
+	status        flags.Status
+}
+
+// free refuses a flag whose changes a pipeline makes: each attempt at one would start another run of it.
+// https://developer.harness.io/docs/feature-flags/ff-build-pipeline/default-pipeline-ff
+func (s snapshot) free() error {
+	if !s.piped {
+		return nil
+	}
+	return fmt.Errorf("flag %q has a pipeline that makes its changes, and may ask people first: take the pipeline off the flag until "+
+		"the migration is over, or change the flag by hand: %w", s.state.Key, flags.ErrApprovalRequired)
+}
+
+func (s snapshot) want(c flags.Change) (configuration, error) {
+	if s.state.Archived {
+		return configuration{}, fmt.Errorf("flag %q serves nothing: restore it in Harness first: %w", s.state.Key, flags.ErrArchived)
+	}
+	return s.boolean.want(s.state.Key, s.configuration, c)
+}
+
+// change patches current into want and reads the outcome: a patch's answer doesn't show the flag.
+func (p *Provider) change(
+	ctx context.Context, current snapshot, want configuration, note string, still flags.Still,
+) (snapshot, error) {
+	key := current.state.Key
+	if err := current.free(); err != nil {
+		return snapshot{}, err
+	}
+	instructions, discreet, err := current.instructions(want)
+	if err != nil {
+		return snapshot{}, err
+	}
+	if err := still.Ask(ctx, current.state); err != nil {
+		return snapshot{}, err
+	}
+	if err := flags.Late(ctx); err != nil {
+		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
+	}
+	pipeline, err := p.patch(ctx, key, patch{Comment: note, Instructions: instructions}, discreet)
+	if err != nil {
+		return snapshot{}, err
+	}
+	after, err := p.read(ctx, key)
+	switch {
+	case err != nil || after.configuration.equal(want):
+		return after, err
+	case pipeline != "":
+		return snapshot{}, fmt.Errorf("flag %q: Harness left the change to pipeline execution %q: end that, take the pipeline off the flag "+
+			"and retry: %w", key, pipeline, flags.ErrApprovalRequired)
+	default:
+		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
+	}
+}

@@ -1,0 +1,190 @@
+package harnessserver
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// maxBody in bytes is far above any patch or batch of metrics.
+const maxBody = 4 << 20
+
+func (s *Server) routes() http.Handler {
+	admin := http.NewServeMux()
+	admin.HandleFunc("POST /gateway/cf/admin/features", s.createFeature)
+	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}", s.getFeature)
+	admin.HandleFunc("PATCH /gateway/cf/admin/features/{identifier}", s.patchFeature)
+	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.deleteFeature)
+
+	all := http.NewServeMux()
+	all.Handle("/gateway/cf/admin/", s.adminGate(admin))
+	all.HandleFunc("POST /api/1.0/client/auth", s.authenticate)
+	all.Handle("GET /api/1.0/client/env/{environment}/feature-configs", s.sdkGate(s.listConfigs))
+	all.Handle("GET /api/1.0/client/env/{environment}/feature-configs/{identifier}", s.sdkGate(s.getConfig))
+	all.Handle("GET /api/1.0/client/env/{environment}/target-segments", s.sdkGate(s.listSegments))
+	all.Handle("GET /api/1.0/stream", s.sdkGate(s.stream))
+	all.Handle("POST /api/1.0/metrics/{environment}", s.sdkGate(s.metrics))
+	return all
+}
+
+// adminGate checks the key and the scope, and answers with injected statuses.
+func (s *Server) adminGate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !same(r.Header.Get("x-api-key"), s.options.APIKey) {
+			refuse(w, http.StatusUnauthorized, "Unauthenticated")
+			return
+		}
+		if status, ok := s.takeInjected(r.Method); ok {
+			refuse(w, status, "injected")
+			return
+		}
+		query := r.URL.Query()
+		if query.Get("accountIdentifier") != s.options.Account || query.Get("orgIdentifier") != s.options.Organization {
+			refuse(w, http.StatusForbidden, "Unauthorized")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+func refuse(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"code": strconv.Itoa(status), "message": message})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the reader is gone, nobody to tell
+}
+
+// find answers 404 itself. The caller holds mu.
+func (s *Server) find(w http.ResponseWriter, r *http.Request) (Feature, bool) {
+	f, ok := s.flags[r.PathValue("identifier")]
+	query := r.URL.Query()
+	if !ok || query.Get("projectIdentifier") != s.options.Project || f.Archived && query.Get("archived") != "true" {
+		refuse(w, http.StatusNotFound, "The specified resource was not found")
+		return Feature{}, false
+	}
+	return f, true
+}
+
+func (s *Server) getFeature(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	f.Status = s.status(f)
+	if r.URL.Query().Get("environmentIdentifier") != s.options.Environment {
+		f.EnvProperties = nil
+	} else if s.pipeline != "" {
+		shown := *f.EnvProperties
+		shown.Piped = true
+		f.EnvProperties = &shown
+	}
+	answer(w, http.StatusOK, f)
+}
+
+// status of a flag. The caller holds mu.
+func (s *Server) status(f Feature) *Status {
+	at, evaluated := s.accessed[f.Identifier]
+	if !evaluated {
+		return &Status{"never-requested", time.Time{}.UnixMilli()}
+	}
+	return &Status{"active", at.UnixMilli()}
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$.-]*$`)
+
+func (s *Server) createFeature(w http.ResponseWriter, r *http.Request) {
+	var f Feature
+	if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+		refuse(w, http.StatusBadRequest, "Malformed JSON")
+		return
+	}
+	kinds := []string{"boolean", "int", "string", "json"}
+	if !identifier.MatchString(f.Identifier) || f.Name == "" || !slices.Contains(kinds, f.Kind) || len(f.Variations) < 2 ||
+		!f.has(f.DefaultOnVariation) || !f.has(f.DefaultOffVariation) || f.Project != s.options.Project {
+		refuse(w, http.StatusBadRequest, "A flag needs identifier, name, kind, project, two variations and which of them are its defaults")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, exists := s.flags[f.Identifier]; exists {
+		refuse(w, http.StatusConflict, "The specified resource already exists")
+		return
+	}
+	f.Archived, f.Status = false, nil
+	f.equip(s.options.Environment, time.Now())
+	s.put(f, "create")
+	answer(w, http.StatusCreated, map[string]any{"details": map[string]any{}})
+}
+
+func (s *Server) patchFeature(w http.ResponseWriter, r *http.Request) {
+	var p patch
+	if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
+		refuse(w, http.StatusBadRequest, "Malformed JSON")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	if r.URL.Query().Get("environmentIdentifier") != s.options.Environment {
+		refuse(w, http.StatusNotFound, "Environment not found")
+		return
+	}
+	changed, err := f.apply(p)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	details := map[string]any{}
+	if s.pipeline != "" {
+		details["pipelineMetadata"] = map[string]string{"pipelineExecutionId": s.pipeline}
+	} else {
+		changed.EnvProperties.Version++
+		changed.EnvProperties.ModifiedAt, changed.ModifiedAt = time.Now().UnixMilli(), time.Now().UnixMilli()
+		s.comments[f.Identifier] = append(s.comments[f.Identifier], p.Comment)
+		s.put(changed, "patch")
+	}
+	answer(w, http.StatusOK, map[string]any{"details": details})
+}
+
+// deleteFeature archives, or forgets for good when forced to.
+func (s *Server) deleteFeature(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	for _, other := range s.flags {
+		if slices.ContainsFunc(other.Prerequisites, func(p Prerequisite) bool { return p.Feature == f.Identifier }) {
+			refuse(w, http.StatusBadRequest, "The flag is a prerequisite of "+other.Identifier)
+			return
+		}
+	}
+	gone, err := f.clone()
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "The flag cannot be copied")
+		return
+	}
+	gone.Archived = true
+	gone.EnvProperties.Version++
+	s.put(gone, "delete")
+	if r.URL.Query().Get("forceDelete") != "false" {
+		delete(s.flags, f.Identifier)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,34 @@
+// Package harnessserver stands in for Harness Feature Flags: one project with one environment, spoken to over Harness's
+// own wire protocols, so that the real SDK and a client of the admin API need nothing but another URL. It serves tests.
+//
+// Where each shape comes from:
+//
+//	POST   /gateway/cf/admin/features               https://apidocs.harness.io/tag/Feature-Flags, "Creates a Feature Flag": 201
+//	GET    /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag; ?archived=true
+//	PATCH  /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/patchfeature: {comment, instructions}
+//	DELETE /gateway/cf/admin/features/{identifier}  the same tag, "Delete Feature Flag": 204; ?forceDelete=false archives, as Harness's
+//	                                                console asks for it (FlagArchiving/useArchiveFlagDialog.tsx)
+//	POST   /api/1.0/client/auth                     resources/client-v1.yaml of ff-golang-server-sdk, as all below
+//	GET    /api/1.0/client/env/{uuid}/feature-configs and …/{identifier}
+//	GET    /api/1.0/client/env/{uuid}/target-segments: none
+//	GET    /api/1.0/stream                          events of stream/message.go: {event, domain, identifier, version}; an empty comment
+//	                                                is the heartbeat
+//	POST   /api/1.0/metrics/{uuid}                  resources/metrics-v1.yaml; attribute featureIdentifier (analyticsservice/analytics.go)
+//
+// The admin API wants x-api-key and accountIdentifier, orgIdentifier, projectIdentifier and environmentIdentifier in the
+// query. A feature is archived, createdAt, defaultOnVariation, defaultOffVariation, envProperties{environment, state,
+// offVariation, defaultServe, variationMap, rules, pipelineConfigured, version, modifiedAt}, identifier, kind, modifiedAt, name, owner,
+// permanent, prerequisites, project, status{status, lastAccess}, tags, variations[identifier, name, value]. Times are epoch
+// ms; lastAccess without any is that of Go's zero time. The same shape is recorded in the console's own test data
+// (src/modules/75-cf/utils/testData/data/mockFeature.ts), and testdata/feature.json holds it. Errors are {code, message}.
+//
+// Instructions, with parameters as that console (utils/instructions.ts) and harness-core's io.harness.cf.CFApi send them:
+// setFeatureFlagState{state}, updateDefaultServe{variation | bucketBy, variations[variation, weight]},
+// updateOffVariation{variation}, addTargetsToVariationTargetMap and removeTargetsToVariationTargetMap{variation, targets},
+// addSegmentToVariationTargetMap and removeSegmentToVariationTargetMap{variation, targetSegments}, addRule{uuid, priority,
+// serve, clauses}, removeRule{ruleID}.
+//
+// Not documented, and therefore chosen here: all of a patch happens or nothing; a GET of an archived flag is 404 unless it
+// asks for archived ones; a flag that others depend on is not archived (the documentation says so, but not the status: 400);
+// a flag is "active" as soon as it was evaluated.
+package harnessserver
