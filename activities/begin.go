@@ -73,6 +73,10 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if from, err = a.checkFlags(ctx, db, p, from); err != nil {
 		return Begun{}, err
 	}
+	waits, err := a.tryFlags(ctx, p, from)
+	if err != nil {
+		return Begun{}, err
+	}
 	if err := checkApprovals(p, from, in.Input.StartedBy); err != nil {
 		return Begun{}, err
 	}
@@ -96,6 +100,11 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	begun.ResumeAt = max(from, again)
 	if begun.Begun, err = begunBefore(ctx, db, p, files, begun.ResumeAt); err != nil {
 		return Begun{}, err
+	}
+	for _, wait := range waits {
+		if err := audit(ctx, db, o, "flag will wait", wait); err != nil {
+			return Begun{}, err
+		}
 	}
 	return begun, audit(ctx, db, o, "started", startedBy(in.Input))
 }

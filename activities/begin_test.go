@@ -277,7 +277,7 @@ func (b *bundle) rest(t *testing.T, method, path, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, b.flagd.URL()+path, strings.NewReader(body))
 	require.NoError(t, err)
-	r.Header.Set("Authorization", apiToken)
+	r.Header.Set("Authorization", adminToken)
 	r.Header.Set("LD-API-Version", "20240415")
 	r.Header.Set("Content-Type", "application/json; domain-model=launchdarkly.semanticpatch")
 	answer, err := http.DefaultClient.Do(r)

@@ -35,7 +35,9 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	apiToken   = "S3CRET-API-TOKEN"
+	apiToken = "S3CRET-API-TOKEN"
+	// adminToken is of people who may change flags without approval.
+	adminToken = "S3CRET-ADMIN-TOKEN"
 	sdkKey     = "S3CRET-SDK-KEY"
 	slackToken = "xoxb-S3CRET-SLACK-TOKEN"
 	// rowMarker stands in rows whose values no text may repeat.
@@ -67,7 +69,7 @@ func setup(t *testing.T) *bundle {
 	require.NoError(t, err)
 	b.write(t, "shop/plan.yaml", string(document))
 
-	b.flagd = flagserver.New(flagserver.Options{Project: "shop", Environment: "production", APIToken: apiToken, SDKKey: sdkKey})
+	b.flagd = flagserver.New(flagserver.Options{Project: "shop", Environment: "production", APIToken: apiToken, BypassToken: adminToken, SDKKey: sdkKey})
 	require.NoError(t, b.flagd.Start("127.0.0.1:0"))
 	t.Cleanup(func() { _ = b.flagd.Close() })
 	for _, key := range []string{writeNew, readNew} {

@@ -15,8 +15,9 @@ import (
 // that is started again goes on where it stopped. What the flag was before is recorded first, and what it will be as well:
 // after a crash in between we still know our own change from a stranger's.
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
-	defer beat(ctx, nothing)()
-	now, err := a.applyFlag(ctx, in)
+	told := waitingFlag(in)
+	defer beat(ctx, told.details)()
+	now, err := whenApproved(ctx, told, func(ctx context.Context) (FlagNow, error) { return a.applyFlag(ctx, in) })
 	return now, fail(ctx, err)
 }
 
@@ -81,8 +82,9 @@ func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provid
 
 // RestoreFlag puts back exactly what the flag was before the step, unless a stranger changed it since.
 func (a *Activities) RestoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
-	defer beat(ctx, nothing)()
-	now, err := a.restoreFlag(ctx, in)
+	told := waitingFlag(in)
+	defer beat(ctx, told.details)()
+	now, err := whenApproved(ctx, told, func(ctx context.Context) (FlagNow, error) { return a.restoreFlag(ctx, in) })
 	return now, fail(ctx, err)
 }
 
@@ -97,6 +99,12 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	}
 	if !known { // the step never got as far as the flag, which may not even exist, or this is a second attempt
 		return FlagNow{Summary: "as it was"}, nil
+	}
+	// First what the step has asked people for: approved and applied behind the compensation, it would change the flag again.
+	if asking, ok := provider.(flags.Withdrawer); ok {
+		if err := asking.Withdraw(ctx, in.Key, note(in.Origin)); err != nil {
+			return FlagNow{}, err
+		}
 	}
 	now, err := provider.Get(ctx, in.Key)
 	if errors.Is(err, flags.ErrNotFound) {
@@ -128,8 +136,10 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 
 // RetireFlag archives a flag that serves one value to everybody.
 func (a *Activities) RetireFlag(ctx context.Context, in FlagInput) error {
-	defer beat(ctx, nothing)()
-	return fail(ctx, a.retireFlag(ctx, in))
+	told := waitingFlag(in)
+	defer beat(ctx, told.details)()
+	_, err := whenApproved(ctx, told, func(ctx context.Context) (FlagNow, error) { return FlagNow{}, a.retireFlag(ctx, in) })
+	return fail(ctx, err)
 }
 
 func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {

@@ -153,21 +153,11 @@ func TestAFlagServiceThatRefusesIsTriedAgainOrNot(t *testing.T) {
 		_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
 		requireRetryable(t, err, "503")
 	})
-	t.Run("it wants an approval", func(t *testing.T) {
-		t.Parallel()
-		b, begun := begunShop(t)
-		b.flagd.Inject(http.StatusMethodNotAllowed, 1)
-		_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
-		requirePermanent(t, err, "Flag", "approval")
-		_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
-		require.NoError(t, err, "recorded, and never changed")
-		require.Equal(t, -1, b.percent(t, writeNew))
-	})
 	t.Run("the token is revoked", func(t *testing.T) {
 		t.Parallel()
 		b, begun := begunShop(t)
 		b.flagd.Inject(http.StatusUnauthorized, 1)
 		_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
-		requirePermanent(t, err, "Flag", "give the API token the rights")
+		requirePermanent(t, err, "Flag", "renew the API token")
 	})
 }

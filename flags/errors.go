@@ -19,7 +19,23 @@ var (
 	ErrInvalid          = errors.New("invalid request")
 	ErrStranger         = errors.New("changed by someone else")
 	ErrSuperseded       = errors.New("superseded")
+	ErrDeclined         = errors.New("approval declined")
 )
+
+// ApprovalRequired says that people must approve a change in the flag service before it can be made. It matches
+// ErrApprovalRequired. The same call succeeds once they have, or once somebody made the change.
+type ApprovalRequired struct {
+	Key string
+	// Who must approve what and where, in words: "1 approval, …".
+	Who string
+}
+
+func (e *ApprovalRequired) Error() string {
+	return fmt.Sprintf("flag %q waits for an approval in the flag service: %s", e.Key, e.Who)
+}
+
+// Is makes errors.Is(err, ErrApprovalRequired) true.
+func (e *ApprovalRequired) Is(target error) bool { return target == ErrApprovalRequired }
 
 // RateLimited says that the service refuses requests until a moment.
 type RateLimited struct{ Until time.Time }
@@ -43,11 +59,11 @@ func (e *Stranger) Error() string {
 // Is makes errors.Is(err, ErrStranger) true.
 func (e *Stranger) Is(target error) bool { return target == ErrStranger }
 
-// Permanent reports whether a retry of the same call cannot help.
+// Permanent reports whether a retry of the same call cannot help. After an ApprovalRequired it helps only once people acted.
 func Permanent(err error) bool {
 	for _, permanent := range []error{
 		ErrNotFound, ErrUnauthorized, ErrApprovalRequired, ErrNotBoolean,
-		ErrArchived, ErrNotRestorable, ErrInvalid, ErrStranger, ErrSuperseded,
+		ErrArchived, ErrNotRestorable, ErrInvalid, ErrStranger, ErrSuperseded, ErrDeclined,
 	} {
 		if errors.Is(err, permanent) {
 			return true

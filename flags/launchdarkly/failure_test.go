@@ -20,47 +20,6 @@ import (
 	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 )
 
-// always is more often than any operation tries.
-const always = 20
-
-func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
-	t.Parallel()
-	for status, want := range map[int]struct {
-		is        error
-		permanent bool
-		says      string
-	}{
-		http.StatusBadRequest:          {flags.ErrInvalid, true, "scheduled change"},
-		http.StatusUnauthorized:        {flags.ErrUnauthorized, true, "give the API token the rights"},
-		http.StatusForbidden:           {flags.ErrUnauthorized, true, "give the API token the rights"},
-		http.StatusNotFound:            {flags.ErrNotFound, true, "create the flag"},
-		http.StatusMethodNotAllowed:    {flags.ErrApprovalRequired, true, "approval"},
-		http.StatusConflict:            {flags.ErrConflict, false, "conflict"},
-		http.StatusUnprocessableEntity: {flags.ErrInvalid, true, "422"},
-		http.StatusTooManyRequests:     {nil, false, "rate limited until"},
-		http.StatusInternalServerError: {nil, false, "try again later"},
-		http.StatusServiceUnavailable:  {nil, false, "try again later"},
-	} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			before, _ := b.server.Snapshot(plain)
-			b.server.Inject(status, always)
-			_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", nil)
-			requireDiscreet(t, err)
-			if want.is != nil {
-				require.ErrorIs(t, err, want.is)
-			}
-			require.Equal(t, want.permanent, flags.Permanent(err))
-			require.ErrorContains(t, err, want.says)
-			require.ErrorContains(t, err, plain)
-			require.ErrorContains(t, err, b.server.URL())
-			after, _ := b.server.Snapshot(plain)
-			require.Equal(t, before, after)
-		})
-	}
-}
-
 func TestPassingTroubleIsRidden(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusBadGateway} {

@@ -5,6 +5,7 @@ package launchdarkly
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -39,6 +40,11 @@ type Config struct {
 	StreamURL string
 	// HTTPClient makes REST requests. Defaults to one with a timeout of 30 s.
 	HTTPClient *http.Client
+	// RequestApprovals files LaunchDarkly's own approval request for a change that needs one, and applies it once it is
+	// approved. Without it the change has to be made by people. Defaults to false.
+	RequestApprovals bool
+	// NotifyTeams are the keys of the teams that are asked to review such requests, beside the flag's maintainer.
+	NotifyTeams []string
 	// ReadBack bounds the wait until a change is seen on the stream. Defaults to 15 s.
 	ReadBack time.Duration
 }
@@ -50,7 +56,12 @@ type Provider struct {
 	stream *url.URL // as shown in errors
 }
 
-var _ flags.Provider = (*Provider)(nil)
+var (
+	_ flags.Provider   = (*Provider)(nil)
+	_ flags.Rehearser  = (*Provider)(nil)
+	_ flags.Withdrawer = (*Provider)(nil)
+	_ flags.Creator    = (*Provider)(nil)
+)
 
 // New checks the configuration. It connects to nothing: a server that is down is an error of the first use.
 func New(_ context.Context, c Config) (*Provider, error) {
@@ -127,7 +138,32 @@ func (p *Provider) Apply(
 		}
 		return p.retarget(ctx, current, want, note, still)
 	})
-	return p.served(ctx, after, err)
+	return p.settled(ctx, after, note, err)
+}
+
+// Rehearse lets LaunchDarkly try the change in a dry run, and looks whether the environment asks for approvals: whether a dry
+// run tells is not documented. An API token whose role bypasses approvals will not need them after all.
+func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) error {
+	_, err := retry(ctx, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return snapshot{}, err
+		}
+		want, err := current.want(c)
+		if err != nil || want.Equal(current.targeting) {
+			return current, err
+		}
+		instructions, err := p.instructions(ctx, current, want)
+		if err != nil {
+			return snapshot{}, err
+		}
+		_, err = p.patch(ctx, key, semanticPatch{EnvironmentKey: p.config.Environment, Instructions: instructions}, true)
+		if errors.Is(err, flags.ErrApprovalRequired) || err == nil && p.guarded(ctx, current) {
+			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current)}
+		}
+		return current, err
+	})
+	return err
 }
 
 // Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it. Here, too, a
@@ -144,7 +180,17 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		}
 		return p.retarget(ctx, current, want, note, nil)
 	})
-	return p.served(ctx, after, err)
+	return p.settled(ctx, after, note, err)
+}
+
+// settled waits until a change is served, and takes back what was asked for and done by somebody else: carried out later it
+// would undo what follows.
+func (p *Provider) settled(ctx context.Context, after snapshot, note string, err error) (flags.State, error) {
+	state, err := p.served(ctx, after, err)
+	if err == nil {
+		err = p.Withdraw(ctx, after.state.Key, note)
+	}
+	return state, err
 }
 
 func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags.State, error) {
@@ -164,7 +210,11 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 		if err != nil || current.state.Archived {
 			return current, err
 		}
-		return p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}})
+		after, err := p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}}, false)
+		if errors.Is(err, flags.ErrApprovalRequired) { // which nobody can ask for: approval requests are of targeting and variations
+			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current) + "; archive it there, and the migration goes on"}
+		}
+		return after, err
 	})
 	if err != nil {
 		return err
@@ -183,6 +233,9 @@ type snapshot struct {
 	targeting    targeting.Targeting
 	boolean      targeting.Boolean
 	variationIDs []string
+	tags         []string
+	maintainer   string // member id; empty for none
+	page         string // path of the flag's page for people
 }
 
 func (s snapshot) want(c flags.Change) (targeting.Targeting, error) {
@@ -207,7 +260,10 @@ func (p *Provider) retarget(
 	}
 	after, err := p.patch(ctx, key, semanticPatch{
 		Comment: note, EnvironmentKey: p.config.Environment, Instructions: instructions,
-	})
+	}, false)
+	if errors.Is(err, flags.ErrApprovalRequired) {
+		return p.petition(ctx, current, want, instructions, note)
+	}
 	if err == nil && !after.targeting.Equal(want) {
 		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
 	}

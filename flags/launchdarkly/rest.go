@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/contraflow/contraflow/flags"
@@ -30,7 +29,18 @@ type flag struct {
 		ID    string `json:"_id"`
 		Value any    `json:"value"`
 	} `json:"variations"`
+	Tags         []string                   `json:"tags"`
+	MaintainerID string                     `json:"maintainerId"`
+	Purpose      string                     `json:"_purpose"` // "migration", or empty
 	Environments map[string]json.RawMessage `json:"environments"`
+}
+
+func (f flag) values() []any {
+	var values []any
+	for _, v := range f.Variations {
+		values = append(values, v.Value)
+	}
+	return values
 }
 
 func (f flag) variationIDs() []string {
@@ -41,8 +51,21 @@ func (f flag) variationIDs() []string {
 	return ids
 }
 
-func (p *Provider) flagPath(key string) string {
-	return "/api/v2/flags/" + url.PathEscape(p.config.Project) + "/" + url.PathEscape(key)
+func escape(part string) string { return url.PathEscape(part) }
+
+func (p *Provider) flagsPath() string { return "/api/v2/flags/" + escape(p.config.Project) }
+
+func (p *Provider) flagPath(key string) string { return p.flagsPath() + "/" + escape(key) }
+
+func (p *Provider) projectPath() string { return "/api/v2/projects/" + escape(p.config.Project) }
+
+// environmentOf is the path of what concerns the flag in this environment alone.
+func (p *Provider) environmentOf(key string) string {
+	return p.projectPath() + "/flags/" + escape(key) + "/environments/" + escape(p.config.Environment)
+}
+
+func (p *Provider) requestsPath(key string) string {
+	return p.environmentOf(key) + "/approval-requests"
 }
 
 func (p *Provider) flag(ctx context.Context, key string) (flag, error) {
@@ -59,26 +82,33 @@ func (p *Provider) read(ctx context.Context, key string) (snapshot, error) {
 	return p.snapshot(key, f)
 }
 
-func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch) (snapshot, error) {
-	// LaunchDarkly may quote what it refuses, and targets and rules hold people's keys.
-	quotable := !slices.ContainsFunc(patch.Instructions, func(in any) bool {
+// patch makes the change. A dry run changes nothing and answers as if it had.
+func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch, dryRun bool) (snapshot, error) {
+	r := request{
+		method: http.MethodPatch, key: key, path: p.flagPath(key), body: patch, discreet: personal(patch.Instructions),
+	}
+	if dryRun {
+		r.query = url.Values{"dryRun": {"true"}}
+	}
+	if err := flags.Late(ctx); err != nil {
+		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
+	}
+	var f flag
+	if err := p.do(ctx, r, &f); err != nil {
+		return snapshot{}, err
+	}
+	return p.snapshot(key, f)
+}
+
+// personal tells whether instructions hold people's keys, as targets and rules do: LaunchDarkly may quote what it refuses.
+func personal(instructions []any) bool {
+	return slices.ContainsFunc(instructions, func(in any) bool {
 		switch in.(type) {
 		case targetsInstruction, rulesInstruction:
 			return true
 		}
 		return false
 	})
-	if err := flags.Late(ctx); err != nil {
-		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
-	}
-	var f flag
-	err := p.do(ctx, request{
-		method: http.MethodPatch, key: key, path: p.flagPath(key), body: patch, discreet: !quotable,
-	}, &f)
-	if err != nil {
-		return snapshot{}, err
-	}
-	return p.snapshot(key, f)
 }
 
 func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
@@ -90,20 +120,19 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 	var environment struct {
 		Version  int  `json:"version"`
 		Archived bool `json:"archived"`
+		Site     struct {
+			Href string `json:"href"`
+		} `json:"_site"`
 	}
 	if err := json.Unmarshal(raw, &environment); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
 	}
-	out := snapshot{variationIDs: f.variationIDs()}
+	out := snapshot{variationIDs: f.variationIDs(), tags: f.Tags, maintainer: f.MaintainerID, page: environment.Site.Href}
 	var err error
 	if out.targeting, err = targeting.Decode(raw); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q: %w", key, err)
 	}
-	var values []any
-	for _, v := range f.Variations {
-		values = append(values, v.Value)
-	}
-	if out.boolean, err = targeting.NewBoolean(key, values); err != nil {
+	if out.boolean, err = targeting.NewBoolean(key, f.values()); err != nil {
 		return snapshot{}, err
 	}
 	archived := f.Archived || environment.Archived
@@ -116,8 +145,7 @@ func (p *Provider) status(ctx context.Context, key string) (flags.Status, error)
 		Name          flags.Activity `json:"name"`
 		LastRequested *time.Time     `json:"lastRequested"`
 	}
-	path := "/api/v2/flag-statuses/" + url.PathEscape(p.config.Project) + "/" +
-		url.PathEscape(p.config.Environment) + "/" + url.PathEscape(key)
+	path := "/api/v2/flag-statuses/" + escape(p.config.Project) + "/" + escape(p.config.Environment) + "/" + escape(key)
 	if err := p.do(ctx, request{method: http.MethodGet, key: key, path: path}, &answer); err != nil {
 		return flags.Status{}, err
 	}
@@ -133,6 +161,7 @@ type request struct {
 	query             url.Values
 	body              any
 	discreet          bool // keep the server's words out of errors
+	probe             bool // asked to explain another answer: take this one as it is
 }
 
 // do makes one request and maps its answer; it never retries.
@@ -156,8 +185,11 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 	req.Header.Set("Authorization", p.config.Token) // bare, without "Bearer"
 	req.Header.Set("LD-API-Version", apiVersion)
 	req.Header.Set("User-Agent", "contraflow")
-	if body != nil {
+	switch {
+	case r.method == http.MethodPatch:
 		req.Header.Set("Content-Type", patchType)
+	case body != nil:
+		req.Header.Set("Content-Type", "application/json")
 	}
 	response, err := p.config.HTTPClient.Do(req)
 	if err != nil {
@@ -169,43 +201,13 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 		return fmt.Errorf("read LaunchDarkly's answer on flag %q (%s %s): %w", r.key, r.method, req.URL.Redacted(), err)
 	}
 	if response.StatusCode/100 != 2 {
-		return p.refusal(r, req.URL.Redacted(), response, raw)
+		return p.refusal(ctx, r, req.URL.Redacted(), response, raw)
+	}
+	if response.StatusCode == http.StatusNoContent {
+		return nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
 		return fmt.Errorf("%s %s answered something that is not LaunchDarkly's JSON: check the API URL", r.method, req.URL.Redacted())
 	}
 	return nil
-}
-
-// refusal gives each status LaunchDarkly's meaning: https://launchdarkly.com/docs/api#errors
-func (p *Provider) refusal(r request, target string, response *http.Response, raw []byte) error {
-	var said struct{ Code, Message string }
-	_ = json.Unmarshal(raw, &said) // a proxy may answer anything; the status stands
-	if r.discreet {
-		said.Message = ""
-	}
-	said.Message = strings.ReplaceAll(said.Message, p.config.Token, "…")
-	at := fmt.Sprintf("flag %q: %s %s answered %d %s", r.key, r.method, target, response.StatusCode, said.Code)
-	if said.Message != "" {
-		at += " (" + said.Message + ")"
-	}
-	switch response.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: give the API token the rights to read and update flags of project %q, environment %q: %w",
-			at, p.config.Project, p.config.Environment, flags.ErrUnauthorized)
-	case http.StatusNotFound:
-		return fmt.Errorf("%s: create the flag in project %q, or correct its key: %w", at, p.config.Project, flags.ErrNotFound)
-	case http.StatusMethodNotAllowed:
-		return fmt.Errorf("%s: environment %q asks for an approval of every change; let the API token bypass it, or change "+
-			"the flag by hand: %w", at, p.config.Environment, flags.ErrApprovalRequired)
-	case http.StatusConflict:
-		return fmt.Errorf("%s: %w", at, flags.ErrConflict)
-	case http.StatusTooManyRequests:
-		return fmt.Errorf("%s: %w", at, &flags.RateLimited{Until: reset(response.Header)})
-	}
-	if response.StatusCode/100 == 4 {
-		return fmt.Errorf("%s: resolve what it names (a scheduled change or an open approval request counts): %w",
-			at, flags.ErrInvalid)
-	}
-	return fmt.Errorf("%s: LaunchDarkly has a problem, try again later", at)
 }

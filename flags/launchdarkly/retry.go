@@ -34,11 +34,12 @@ func retry[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 		pause := backOff/2 + rand.N(backOff/2)
 		backOff *= 2
 		if limited, ok := errors.AsType[*flags.RateLimited](err); ok {
-			pause = max(pause, time.Until(limited.Until)) // clocks may disagree
+			pause += max(0, time.Until(limited.Until)) // the pause is the jitter; clocks may disagree
 			deadline, bounded := ctx.Deadline()
 			if pause > maxRateLimitWait || bounded && limited.Until.After(deadline) {
 				return out, err
 			}
+			flags.Tell(ctx, "LaunchDarkly limits requests until "+limited.Until.UTC().Format(time.RFC3339))
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -46,18 +47,33 @@ func retry[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 			timer.Stop()
 			return out, errors.Join(ctx.Err(), err)
 		case <-timer.C:
+			flags.Tell(ctx, "")
 		}
 	}
 }
 
-// reset is the moment a 429 names: X-Ratelimit-Reset in epoch milliseconds, or for limits by address Retry-After in
-// seconds. https://launchdarkly.com/docs/api#rate-limiting
+// reset is the moment after which to try again: X-Ratelimit-Reset in epoch milliseconds for the account's limits, Retry-After in
+// seconds for limits by address, the later one of both. https://launchdarkly.com/docs/api#rate-limiting
 func reset(header http.Header) time.Time {
+	var until time.Time
 	if ms, err := strconv.ParseInt(header.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
-		return time.UnixMilli(ms)
+		until = time.UnixMilli(ms)
 	}
 	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
-		return time.Now().Add(time.Duration(s) * time.Second)
+		until = later(until, time.Now().Add(time.Duration(s)*time.Second))
 	}
-	return time.Now().Add(unnamedReset)
+	if at, err := http.ParseTime(header.Get("Retry-After")); err == nil { // the header's other form, which proxies use
+		until = later(until, at)
+	}
+	if until.IsZero() {
+		return time.Now().Add(unnamedReset)
+	}
+	return until
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

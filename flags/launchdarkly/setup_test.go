@@ -2,6 +2,7 @@ package launchdarkly_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -20,6 +21,8 @@ import (
 const (
 	token  = "api-token-4711"
 	sdkKey = "sdk-key-0815"
+	// adminToken is of somebody who may change flags without approval.
+	adminToken = "api-token-admin"
 	// plain is a boolean flag that is off.
 	plain = "plain"
 )
@@ -34,7 +37,9 @@ type bundle struct {
 
 func setup(t *testing.T) bundle {
 	t.Helper()
-	server := flagserver.New(flagserver.Options{Project: "shop", Environment: "production", APIToken: token, SDKKey: sdkKey})
+	server := flagserver.New(flagserver.Options{
+		Project: "shop", Environment: "production", APIToken: token, BypassToken: adminToken, SDKKey: sdkKey,
+	})
 	require.NoError(t, server.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
 	require.NoError(t, server.CreateFlag(plain))
@@ -60,7 +65,7 @@ func (b bundle) rest(t *testing.T, method, path, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, b.server.URL()+path, strings.NewReader(body))
 	require.NoError(t, err)
-	request.Header.Set("Authorization", token)
+	request.Header.Set("Authorization", adminToken)
 	request.Header.Set("LD-API-Version", "20240415")
 	request.Header.Set("Content-Type", "application/json; domain-model=launchdarkly.semanticpatch")
 	response, err := http.DefaultClient.Do(request)
@@ -116,6 +121,10 @@ type wire struct {
 	mu      sync.Mutex
 	seen    []recorded
 	onPatch func(*http.Response) error // called once, when the answer to a PATCH has come
+	// instead answers requests in the server's place, where it does not return nil.
+	instead func(*http.Request) *http.Response
+	// lose drops the answer to a request that got through.
+	lose func(*http.Request) bool
 }
 
 type recorded struct {
@@ -134,8 +143,19 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.mu.Lock()
 	w.seen = append(w.seen, recorded{r.Method, r.URL.RequestURI(), string(body), r.Header.Clone()})
+	instead, lose := w.instead, w.lose
 	w.mu.Unlock()
+	if instead != nil {
+		if response := instead(r); response != nil {
+			response.Request = r
+			return response, nil
+		}
+	}
 	response, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && lose != nil && lose(r) {
+		response.Body.Close()
+		return nil, errors.New("connection reset")
+	}
 	if err != nil || r.Method != http.MethodPatch {
 		return response, err
 	}
@@ -153,12 +173,15 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-func (w *wire) patches() []recorded {
+func (w *wire) patches() []recorded { return w.all(http.MethodPatch, "") }
+
+// all requests with a method whose target ends so.
+func (w *wire) all(method, ending string) []recorded {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []recorded
 	for _, r := range w.seen {
-		if r.method == http.MethodPatch {
+		if r.method == method && strings.HasSuffix(r.target, ending) {
 			out = append(out, r)
 		}
 	}

@@ -21,7 +21,16 @@ type Flag struct {
 	Tags         []string                `json:"tags"`
 	Variations   []Variation             `json:"variations"`
 	Defaults     Defaults                `json:"defaults"`
+	MaintainerID string                  `json:"maintainerId,omitempty"`
+	Purpose      string                  `json:"_purpose,omitempty"` // migration, or empty
+	Migration    *MigrationSettings      `json:"migrationSettings,omitempty"`
 	Environments map[string]*Environment `json:"environments"`
+}
+
+// MigrationSettings of a flag whose purpose is migration.
+type MigrationSettings struct {
+	ContextKind string `json:"contextKind,omitempty"`
+	StageCount  int    `json:"stageCount"`
 }
 
 // Variation is one value a flag may serve.

@@ -7,9 +7,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"regexp"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -26,6 +24,15 @@ func (s *Server) routes() http.Handler {
 	rest.HandleFunc("GET /api/v2/flags/{project}/{key}", s.getFlag)
 	rest.HandleFunc("PATCH /api/v2/flags/{project}/{key}", s.patchFlag)
 	rest.HandleFunc("DELETE /api/v2/flags/{project}/{key}", s.deleteFlag)
+	rest.HandleFunc("GET /api/v2/projects/{project}", s.getProject)
+	rest.HandleFunc("GET /api/v2/projects/{project}/environments/{environment}", s.getEnvironment)
+	const approvals = "/api/v2/projects/{project}/flags/{key}/environments/{environment}/approval-requests"
+	rest.HandleFunc("GET "+approvals, s.listApprovals)
+	rest.HandleFunc("POST "+approvals, s.createApproval)
+	rest.HandleFunc("GET "+approvals+"/{id}", s.getApproval)
+	rest.HandleFunc("DELETE "+approvals+"/{id}", s.deleteApproval)
+	rest.HandleFunc("POST "+approvals+"/{id}/apply", s.applyApproval)
+	rest.HandleFunc("GET /api/v2/projects/{project}/flags/{key}/environments/{environment}/scheduled-changes", s.listScheduled)
 	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}", s.listStatuses)
 	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}/{key}", s.getStatus)
 
@@ -43,20 +50,26 @@ func (s *Server) routes() http.Handler {
 // restGate checks the token and answers with injected statuses.
 func (s *Server) restGate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !same(r.Header.Get("Authorization"), s.options.APIToken) {
-			refuse(w, http.StatusUnauthorized, "Invalid access token")
+		token, bypass := r.Header.Get("Authorization"), s.options.BypassToken
+		if !same(token, s.options.APIToken) && (bypass == "" || !same(token, bypass)) {
+			refuse(w, http.StatusUnauthorized)
 			return
 		}
 		if v := r.Header.Get("LD-API-Version"); v != "" && v != apiVersion {
-			refuse(w, http.StatusBadRequest, "Unsupported LD-API-Version")
+			explain(w, http.StatusBadRequest, "Unsupported LD-API-Version")
 			return
 		}
+		limits(w, plenty, window)
 		if status, ok := s.takeInjected(r.Method); ok {
-			if status == http.StatusTooManyRequests {
-				reset := time.Now().Add(injectedReset).UnixMilli()
-				w.Header().Set("X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
+			switch status {
+			case http.StatusTooManyRequests:
+				limits(w, 0, injectedReset)
+				refuse(w, status)
+			case http.StatusForbidden:
+				s.forbid(w, "updateOn", "any")
+			default:
+				refuse(w, status)
 			}
-			refuse(w, status, "injected")
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -65,32 +78,6 @@ func (s *Server) restGate(next http.Handler) http.Handler {
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// code is the word LaunchDarkly gives a status.
-func code(status int) string {
-	switch status {
-	case http.StatusBadRequest:
-		return "invalid_request"
-	case http.StatusUnauthorized:
-		return "unauthorized"
-	case http.StatusForbidden:
-		return "forbidden"
-	case http.StatusNotFound:
-		return "not_found"
-	case http.StatusMethodNotAllowed:
-		return "method_not_allowed"
-	case http.StatusConflict:
-		return "conflict"
-	case http.StatusTooManyRequests:
-		return "rate_limited"
-	default:
-		return "internal_service_error"
-	}
-}
-
-func refuse(w http.ResponseWriter, status int, message string) {
-	answer(w, status, map[string]string{"code": code(status), "message": message})
-}
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
@@ -102,7 +89,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 func (s *Server) find(w http.ResponseWriter, r *http.Request) (Flag, bool) {
 	flag, ok := s.flags[r.PathValue("key")]
 	if !ok || r.PathValue("project") != s.options.Project {
-		refuse(w, http.StatusNotFound, "Unknown feature flag key or project")
+		refuse(w, http.StatusNotFound)
 		return Flag{}, false
 	}
 	return flag, true
@@ -112,7 +99,7 @@ func (s *Server) getFlag(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if flag, ok := s.find(w, r); ok {
-		answer(w, http.StatusOK, filtered(flag, r.URL.Query()["env"]))
+		answer(w, http.StatusOK, s.flagAnswer(flag, r.URL.Query()["env"]))
 	}
 }
 
@@ -131,74 +118,62 @@ func (s *Server) listFlags(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.PathValue("project") != s.options.Project {
-		refuse(w, http.StatusNotFound, "Unknown project key")
+		refuse(w, http.StatusNotFound)
 		return
 	}
-	items := []Flag{}
+	items := []flagAnswer{}
 	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
 		if flag := s.flags[key]; !flag.Archived {
-			items = append(items, filtered(flag, r.URL.Query()["env"]))
+			items = append(items, s.flagAnswer(flag, r.URL.Query()["env"]))
 		}
 	}
 	answer(w, http.StatusOK, map[string]any{"items": items, "totalCount": len(items)})
 }
 
-var flagKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-
 func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Key        string      `json:"key"`
-		Name       string      `json:"name"`
-		Variations []Variation `json:"variations"`
-		Temporary  *bool       `json:"temporary"`
-		Tags       []string    `json:"tags"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || !flagKey.MatchString(body.Key) || body.Name == "" {
-		refuse(w, http.StatusBadRequest, "A flag needs a key of letters, digits, '.', '_', '-' and a name")
+	var body newFlagBody
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		refuse(w, http.StatusBadRequest)
 		return
 	}
-	if len(body.Variations) == 0 {
-		body.Variations = booleans()
-	}
-	if len(body.Variations) < 2 {
-		refuse(w, http.StatusBadRequest, "A flag needs two variations or more")
+	if err := body.complete(); err != nil {
+		explain(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.PathValue("project") != s.options.Project {
-		refuse(w, http.StatusNotFound, "Unknown project key")
+		refuse(w, http.StatusNotFound)
 		return
 	}
 	if _, exists := s.flags[body.Key]; exists {
-		refuse(w, http.StatusConflict, "A flag with this key exists")
+		explain(w, http.StatusConflict, "A flag with this key exists")
 		return
 	}
-	flag := newFlag(body.Key, body.Name, s.options.Environment, body.Variations, time.Now())
-	if body.Temporary != nil {
-		flag.Temporary = *body.Temporary
+	if !s.allowed(w, body.Key, "createFlag") {
+		return
 	}
-	flag.Tags = append(flag.Tags, body.Tags...)
+	flag := body.flag(s.options.Environment, time.Now())
 	if err := s.put(flag); err != nil {
-		refuse(w, http.StatusInternalServerError, err.Error())
+		explain(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	answer(w, http.StatusCreated, flag)
+	answer(w, http.StatusCreated, s.flagAnswer(flag, nil))
 }
 
 func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" || parameters["domain-model"] != semanticPatch {
-		refuse(w, http.StatusBadRequest, "Content-Type must be application/json; domain-model="+semanticPatch)
+		explain(w, http.StatusBadRequest, "Content-Type must be application/json; domain-model="+semanticPatch)
 		return
 	}
 	if r.Header.Get("LD-API-Version") == "" {
-		refuse(w, http.StatusBadRequest, "LD-API-Version is missing")
+		explain(w, http.StatusBadRequest, "LD-API-Version is missing")
 		return
 	}
 	var patch patch
 	if err := json.NewDecoder(r.Body).Decode(&patch); err != nil {
-		refuse(w, http.StatusBadRequest, fmt.Sprintf("Malformed patch: %v", err))
+		explain(w, http.StatusBadRequest, fmt.Sprintf("Malformed patch: %v", err))
 		return
 	}
 	s.mu.Lock()
@@ -207,18 +182,30 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	changed, err := s.apply(flag, patch)
-	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+	if !s.allowed(w, flag.Key, actions(patch)...) {
 		return
 	}
-	if r.URL.Query().Get("dryRun") != "true" {
+	dryRun := r.URL.Query().Get("dryRun") == "true"
+	if !dryRun && s.guarded(flag, r) { // whether a dry run is refused as well is not documented; the settings tell in any case
+		refuse(w, http.StatusMethodNotAllowed)
+		return
+	}
+	if len(s.scheduled[flag.Key]) > 0 && r.URL.Query().Get("ignoreConflicts") != "true" {
+		explain(w, http.StatusBadRequest, "A pending scheduled change would fail")
+		return
+	}
+	changed, err := s.apply(flag, patch)
+	if err != nil {
+		explain(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if !dryRun {
 		if err := s.put(changed); err != nil {
-			refuse(w, http.StatusInternalServerError, err.Error())
+			explain(w, http.StatusInternalServerError, err.Error())
 			return
 		}
 	}
-	answer(w, http.StatusOK, changed)
+	answer(w, http.StatusOK, s.flagAnswer(changed, nil))
 }
 
 func (s *Server) deleteFlag(w http.ResponseWriter, r *http.Request) {
@@ -229,7 +216,7 @@ func (s *Server) deleteFlag(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.drop(flag); err != nil {
-		refuse(w, http.StatusInternalServerError, err.Error())
+		explain(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -292,6 +279,6 @@ func (s *Server) ours(w http.ResponseWriter, r *http.Request) bool {
 	if r.PathValue("project") == s.options.Project && r.PathValue("environment") == s.options.Environment {
 		return true
 	}
-	refuse(w, http.StatusNotFound, "Unknown project or environment key")
+	refuse(w, http.StatusNotFound)
 	return false
 }

@@ -24,7 +24,7 @@ const (
 func (s *Server) sdkGate(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !same(r.Header.Get("Authorization"), s.options.SDKKey) {
-			refuse(w, http.StatusUnauthorized, "Invalid SDK key")
+			explain(w, http.StatusUnauthorized, "Invalid SDK key")
 			return
 		}
 		next(w, r)
@@ -90,7 +90,7 @@ func (s *Server) unsubscribe(stream chan event) {
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	stream, err := s.subscribe()
 	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, "The stream cannot start")
+		explain(w, http.StatusServiceUnavailable, "The stream cannot start")
 		return
 	}
 	defer s.unsubscribe(stream)
@@ -129,7 +129,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		unzipped, err := gzip.NewReader(body)
 		if err != nil {
-			refuse(w, http.StatusBadRequest, "Malformed gzip")
+			explain(w, http.StatusBadRequest, "Malformed gzip")
 			return
 		}
 		body = io.LimitReader(unzipped, maxBody)
@@ -140,7 +140,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		Features map[string]json.RawMessage `json:"features"` // of "summary"
 	}
 	if err := json.NewDecoder(body).Decode(&batch); err != nil {
-		refuse(w, http.StatusBadRequest, "Malformed events")
+		explain(w, http.StatusBadRequest, "Malformed events")
 		return
 	}
 	s.mu.Lock()

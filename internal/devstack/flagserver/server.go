@@ -20,6 +20,7 @@ type Options struct {
 	Project     string // the only project. Defaults to "default", as in a new LaunchDarkly account
 	Environment string // the only environment. Defaults to "production"
 	APIToken    string // what REST requests must carry in Authorization
+	BypassToken string // another token, whose role bypasses required approvals. Empty: none
 	SDKKey      string // what SDKs must carry in Authorization
 	File        string // where Start reads flags from and changes are saved to. Empty: memory only
 }
@@ -34,6 +35,10 @@ type Server struct {
 	requested map[string]time.Time // when an SDK last evaluated a flag
 	streams   map[chan event]struct{}
 	injected  []int // statuses the next REST requests are answered with
+	denied    map[string]bool
+	approvals ApprovalSettings
+	requests  map[string][]*ApprovalRequest // by flag; lost with the process
+	scheduled map[string][]scheduledChange
 	closed    bool
 
 	listener net.Listener
@@ -46,6 +51,8 @@ func New(o Options) *Server {
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
 		options: o, flags: map[string]Flag{}, requested: map[string]time.Time{}, streams: map[chan event]struct{}{},
+		approvals: noApprovals(), requests: map[string][]*ApprovalRequest{},
+		scheduled: map[string][]scheduledChange{},
 	}
 	s.handler = s.routes()
 	return s
@@ -128,9 +135,6 @@ func (s *Server) Inject(status, times int) {
 	defer s.mu.Unlock()
 	s.injected = append(s.injected, slices.Repeat([]int{status}, times)...)
 }
-
-// injectedReset is when an injected 429 may be tried again: soon, so that tests stay fast.
-const injectedReset = 50 * time.Millisecond
 
 func (s *Server) takeInjected(method string) (status int, ok bool) {
 	s.mu.Lock()

@@ -1,0 +1,54 @@
+package flags
+
+import "context"
+
+// What a provider may offer beside Provider. Whoever wants an ability asks for it with a type assertion, and does without
+// it where the provider lacks it.
+
+// Rehearser lets the service itself say whether it would accept a change.
+type Rehearser interface {
+	// Rehearse changes nothing. Its error is the one that Apply would meet, as far as the service tells beforehand: an
+	// ApprovalRequired if the change will have to wait for people.
+	Rehearse(ctx context.Context, key string, c Change) error
+}
+
+// Withdrawer is a provider that may have asked for approvals.
+type Withdrawer interface {
+	// Withdraw takes back what was asked for under this note and not carried out: nobody shall carry it out later. It may
+	// be called again, also when there is nothing to take back.
+	Withdraw(ctx context.Context, key, note string) error
+}
+
+// Creator makes flags.
+type Creator interface {
+	// Create makes a flag that is off, and returns once applications can see it. A flag of the same kind that exists is
+	// left as it is; one of another kind is an ErrInvalid.
+	Create(ctx context.Context, key string, f NewFlag) error
+}
+
+// NewFlag is a flag to be made.
+type NewFlag struct {
+	// Name and Description are for people. Name defaults to the key.
+	Name, Description string
+	Tags              []string
+	// Migration makes a migration flag with the stages off, dualwrite, shadow, live, rampdown and complete, instead of a
+	// boolean flag.
+	Migration bool
+	// ContextKind whose keys decide who is in which stage. Of migration flags alone; defaults to DefaultContextKind.
+	ContextKind string
+}
+
+type tellKey struct{}
+
+// Telling returns a context whose operations tell what they wait for: a text for people, without a target's key, and ""
+// when the wait is over. The function must not block, and is called by one goroutine at a time.
+func Telling(ctx context.Context, tell func(waiting string)) context.Context {
+	return context.WithValue(ctx, tellKey{}, tell)
+}
+
+// Tell is how a provider says what it waits for.
+func Tell(ctx context.Context, waiting string) {
+	if tell, ok := ctx.Value(tellKey{}).(func(string)); ok {
+		tell(waiting)
+	}
+}

@@ -1,0 +1,72 @@
+package flagserver
+
+import (
+	"errors"
+	"regexp"
+	"time"
+)
+
+var flagKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// newFlagBody is what a flag is made from: https://launchdarkly.com/docs/api/feature-flags/post-feature-flag
+type newFlagBody struct {
+	Key          string             `json:"key"`
+	Name         string             `json:"name"`
+	Variations   []Variation        `json:"variations"`
+	Temporary    *bool              `json:"temporary"`
+	Tags         []string           `json:"tags"`
+	MaintainerID string             `json:"maintainerId"`
+	Purpose      string             `json:"purpose"`
+	Migration    *MigrationSettings `json:"migrationSettings"`
+}
+
+// stages by their number: https://launchdarkly.com/docs/home/flags/migration
+var stages = map[int][]string{
+	2: {"off", "complete"},
+	4: {"off", "shadow", "live", "complete"},
+	6: {"off", "dualwrite", "shadow", "live", "rampdown", "complete"},
+}
+
+// complete checks the body and fills in the variations.
+func (b *newFlagBody) complete() error {
+	if !flagKey.MatchString(b.Key) || b.Name == "" {
+		return errors.New("a flag needs a key of letters, digits, '.', '_', '-' and a name")
+	}
+	if b.Purpose == "migration" {
+		if b.Migration == nil || stages[b.Migration.StageCount] == nil || len(b.Variations) > 0 {
+			return errors.New("a migration flag has 2, 4 or 6 stages and no variations of its own")
+		}
+		if (b.Migration.StageCount == 6) != (b.Migration.ContextKind != "") {
+			return errors.New("contextKind goes with six stages")
+		}
+		for _, stage := range stages[b.Migration.StageCount] {
+			b.Variations = append(b.Variations, Variation{Value: stage, Name: stage})
+		}
+	}
+	if len(b.Variations) == 0 {
+		b.Variations = booleans()
+	}
+	if len(b.Variations) < 2 {
+		return errors.New("a flag needs two variations or more")
+	}
+	return nil
+}
+
+func (b *newFlagBody) flag(environment string, now time.Time) Flag {
+	flag := newFlag(b.Key, b.Name, environment, b.Variations, now)
+	if b.Temporary != nil {
+		flag.Temporary = *b.Temporary
+	}
+	flag.Tags = append(flag.Tags, b.Tags...)
+	flag.MaintainerID, flag.Purpose, flag.Migration = b.MaintainerID, b.Purpose, b.Migration
+	if flag.Purpose == "migration" { // off it serves the stage off, and so it does when it is turned on
+		flag.Defaults = Defaults{}
+		for _, e := range flag.Environments {
+			off := 0
+			e.OffVariation, e.Fallthrough = &off, Serve{Rollout: &Rollout{
+				ContextKind: kind(b.Migration.ContextKind), Variations: []Weight{{Variation: off, Weight: fullWeight}},
+			}}
+		}
+	}
+	return flag
+}
