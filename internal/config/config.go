@@ -73,9 +73,20 @@ type LaunchDarkly struct {
 	// APIURL and StreamURL default to LaunchDarkly's own.
 	APIURL    string `yaml:"apiURL"`
 	StreamURL string `yaml:"streamURL"`
+	// Approvals says what to do about a change that LaunchDarkly wants approved: WaitForApprovals until somebody has made it
+	// there, or RequestApprovals. Defaults to WaitForApprovals.
+	Approvals string `yaml:"approvals"`
+	// NotifyTeams are the keys of teams that are asked to review such requests. Defaults to none: the flag's maintainer is.
+	NotifyTeams []string `yaml:"notifyTeams"`
 
 	token, sdkKey string
 }
+
+// What LaunchDarkly.Approvals may be.
+const (
+	WaitForApprovals = "wait"
+	RequestApprovals = "request"
+)
 
 // Secrets are the resolved token and SDK key.
 func (l LaunchDarkly) Secrets() (token, sdkKey string) { return l.token, l.sdkKey }
@@ -197,6 +208,13 @@ func (c *Config) check(folder string, getenv func(string) string) error {
 		ld.sdkKey = secret("flags.launchdarkly.sdkKey", ld.SDKKey)
 		address("flags.launchdarkly.apiURL", ld.APIURL)
 		address("flags.launchdarkly.streamURL", ld.StreamURL)
+		ld.Approvals = cmp.Or(ld.Approvals, WaitForApprovals)
+		if ld.Approvals != WaitForApprovals && ld.Approvals != RequestApprovals {
+			problem("flags.launchdarkly.approvals", "must be %s or %s", WaitForApprovals, RequestApprovals)
+		}
+		if len(ld.NotifyTeams) > 0 && ld.Approvals != RequestApprovals {
+			problem("flags.launchdarkly.notifyTeams", "goes with approvals: %s", RequestApprovals)
+		}
 	}
 	if f := c.Flags.FlagFile; f != nil && f.Path == "" {
 		problem("flags.flagfile.path", "is missing")

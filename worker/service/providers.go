@@ -49,6 +49,7 @@ func (p *providers) open(scope plan.FlagScope) (flags.Provider, error) {
 	token, sdkKey := ld.Secrets()
 	return launchdarkly.New(p.ctx, launchdarkly.Config{
 		APIURL: ld.APIURL, Token: token, Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, StreamURL: ld.StreamURL,
+		RequestApprovals: ld.Approvals == config.RequestApprovals, NotifyTeams: ld.NotifyTeams,
 	})
 }
 
