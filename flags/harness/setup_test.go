@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,7 @@ const (
 	// plain is a boolean flag that is off.
 	plain = "plain"
 	// scope of every request of the admin API.
-	scope = "?accountIdentifier=account&orgIdentifier=default&projectIdentifier=shop&environmentIdentifier=production"
+	scope = "?accountIdentifier=account&environmentIdentifier=production&orgIdentifier=default&projectIdentifier=shop"
 )
 
 // bundle is a stand-in server with one provider, whose requests of the admin API are recorded.
@@ -221,4 +222,20 @@ func apply(t *testing.T, p flags.Provider, percent int) flags.State {
 	state, err := p.Apply(t.Context(), plain, flags.Change{Percent: percent}, "", nil)
 	require.NoError(t, err)
 	return state
+}
+
+// answering is a provider whose every GET is answered with one feature.
+func answering(t *testing.T, b bundle, feature any) *harness.Provider {
+	t.Helper()
+	raw, err := json.Marshal(feature)
+	require.NoError(t, err)
+	return answeringRaw(t, b, raw)
+}
+
+func answeringRaw(t *testing.T, b bundle, raw []byte) *harness.Provider {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(raw) }))
+	t.Cleanup(server.Close)
+	b.config.APIURL = server.URL
+	return b.open(t, b.config)
 }
