@@ -44,8 +44,8 @@ type Options struct {
 	Log *slog.Logger
 	// Changed is called after a new copy has been taken over in which keys differ, in order. It must not block. Defaults to none.
 	Changed func(keys []string)
-	// Stale is called when the copy becomes stale (true: three polls in a row have failed), and when it is good again. It must
-	// not block. Defaults to none.
+	// Stale is called when the copy becomes stale (true: three polls in a row have failed), and when it is good again (false),
+	// also when it is the first that Open could not take. It must not block. Defaults to none.
 	Stale func(stale bool)
 }
 
@@ -72,6 +72,7 @@ func Open(ctx context.Context, source Source, options Options) (*Reader, error) 
 	r := &Reader{source: source, options: options, wake: make(chan struct{}, 1)}
 	err := r.load(ctx)
 	if err != nil {
+		r.stale.Store(true)
 		options.Log.Warn("flags can't be read: fallbacks are served until they can", "error", err)
 	}
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -119,7 +120,7 @@ func (r *Reader) Evaluate(key, kind, contextKey string, fallback bool) Evaluatio
 // Ready tells whether there is a copy.
 func (r *Reader) Ready() bool { return r.copied.Load() != nil }
 
-// Stale tells whether the last three polls, or more, have failed.
+// Stale tells whether there is no copy yet, or the last three polls, or more, have failed.
 func (r *Reader) Stale() bool { return r.stale.Load() }
 
 // Refresh takes a copy now.

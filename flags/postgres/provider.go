@@ -28,6 +28,8 @@ const (
 	lockTimeout = 5 * time.Second
 	// idleTimeout ends the transaction of a worker that was frozen in it, so that another can put the flag back.
 	idleTimeout = 10 * time.Second
+	// openTimeout bounds Open, which is a few short statements; a worker that can't reach the database tries again later.
+	openTimeout = 10 * time.Second
 	// maxConns suffice: steps change one flag at a time. The pool is the provider's own, because a change that asks Still holds
 	// a connection while the caller looks into the same database.
 	maxConns = 4
@@ -44,6 +46,8 @@ func Open(ctx context.Context, dsn string) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	if err := pg.EnsureSchema(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("open the table of flags: %w", err)
