@@ -110,12 +110,6 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 	return err
 }
 
-// Create adds a boolean flag that is off. An existing flag, archived or not, stays.
-func (p *Provider) Create(ctx context.Context, key string) error {
-	_, err := p.pool.Exec(ctx, `insert into contraflow.flag (key) values ($1) on conflict (key) do nothing`, key)
-	return told(err, "make", key)
-}
-
 // change decides and writes under the lock of the flag's row.
 func (p *Provider) change(
 	ctx context.Context, key, note string, still flags.Still, decide func(flag) (flag, error),
@@ -203,8 +197,7 @@ func told(err error, doing, key string) error {
 	}
 	switch server.Code {
 	case insufficientPrivilege:
-		return fmt.Errorf("%s flag %q: the worker's role lacks a right on contraflow.flag: make it a member of the schema's owner: %w",
-			doing, key, flags.ErrUnauthorized)
+		return lacksRight(doing, key)
 	case lockNotAvailable, idleInTransaction:
 		return fmt.Errorf("%s flag %q: another transaction holds its row (or this one took too long): end it: %w", doing, key, flags.ErrConflict)
 	case undefinedTable:
@@ -213,4 +206,9 @@ func told(err error, doing, key string) error {
 		return fmt.Errorf("%s flag %q: keys are up to 256 letters, digits, '.', '_' or '-': %w", doing, key, flags.ErrInvalid)
 	}
 	return fmt.Errorf("%s flag %q: %w", doing, key, err)
+}
+
+func lacksRight(doing, key string) error {
+	return fmt.Errorf("%s flag %q: the worker's role lacks a right on contraflow.flag: make it a member of the schema's owner: %w",
+		doing, key, flags.ErrUnauthorized)
 }

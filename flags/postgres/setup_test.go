@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/flagstest"
 	"github.com/contraflow/contraflow/flags/pgflags"
 	"github.com/contraflow/contraflow/flags/postgres"
@@ -33,7 +34,7 @@ func setup(t *testing.T) bundle {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	b.pool = pool
-	require.NoError(t, b.provider.Create(t.Context(), plain))
+	require.NoError(t, b.provider.Create(t.Context(), plain, flags.NewFlag{}))
 	return b
 }
 
