@@ -168,6 +168,9 @@ func (o *observer) saw(ctx context.Context, w Waiting, found bool) {
 	defer o.mu.Unlock()
 	if found {
 		o.calm = 0
+		if w.Lock == "" { // it was over while we looked, and is awaited again
+			w.Lock = o.last.Lock
+		}
 		w.Hint = o.endIdle(ctx, w.Blockers)
 	} else if o.calm++; o.last.Waits() && o.calm < calmLooks {
 		return

@@ -36,8 +36,8 @@ func (b *bundle) oldShape() (end func()) {
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
 		for i := int64(0); ctx.Err() == nil; i++ {
-			_, err := b.pool.Exec(ctx, `update customers set address = $2::bigint || ' Moved Street' where id = $1`, 1+(i*7)%b.rows, i)
-			if err != nil && ctx.Err() == nil && failed == nil {
+			_, err := b.pool.Exec(b.t.Context(), `update customers set address = $2::bigint || ' Moved Street' where id = $1`, 1+(i*7)%b.rows, i)
+			if err != nil && failed == nil {
 				failed = err
 			}
 			select {

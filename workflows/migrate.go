@@ -78,11 +78,12 @@ func numbers(versions []uint) string {
 	return strings.Join(words, ", ")
 }
 
-// waitedFor is what a cancelled activity says it was waiting for; "" if it says nothing.
-func waitedFor(err error) string {
+// waitedFor is what the cancelled activity of a migrate step says it was waiting for; "" if it says nothing. Other steps wait in
+// the workflow as well, and the SDK puts a text of its own into the end of such a wait.
+func waitedFor(step plan.Step, err error) string {
 	var cancelled *temporal.CanceledError
 	var text string
-	if !errors.As(err, &cancelled) || !cancelled.HasDetails() || cancelled.Details(&text) != nil {
+	if step.Migrate == nil || !errors.As(err, &cancelled) || !cancelled.HasDetails() || cancelled.Details(&text) != nil {
 		return ""
 	}
 	return "; it waited for " + text

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
 )
 
 func TestTheStepsLockMannersHoldOnBothWays(t *testing.T) {
@@ -28,11 +29,14 @@ func TestTheStepsLockMannersHoldOnBothWays(t *testing.T) {
 	}
 }
 
+// Temporal's test environment drops what a cancelled activity says; a server doesn't.
 func TestATimeoutSaysWhatWasWaitedFor(t *testing.T) {
 	t.Parallel()
+	up := plan.Step{Name: "expand", Migrate: &plan.Migrate{To: 2}}
 	told := fmt.Errorf("activity error: %w", temporal.NewCanceledError("AccessExclusiveLock on customers, blocked by pid 7"))
-	require.Equal(t, "; it waited for AccessExclusiveLock on customers, blocked by pid 7", waitedFor(told))
+	require.Equal(t, "; it waited for AccessExclusiveLock on customers, blocked by pid 7", waitedFor(up, told))
 	for _, silent := range []error{temporal.NewCanceledError(), errors.New("gone"), nil} {
-		require.Empty(t, waitedFor(silent))
+		require.Empty(t, waitedFor(up, silent))
 	}
+	require.Empty(t, waitedFor(plan.Step{Name: "ask", Approve: &plan.Approve{}}, temporal.NewCanceledError("Await context canceled")))
 }

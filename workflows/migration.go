@@ -228,7 +228,7 @@ func (m *migration) timed(ctx workflow.Context, step plan.Step, run func(workflo
 	})
 	err := run(bounded, step)
 	if err != nil && expired {
-		return fmt.Errorf("not done within its timeout of %s%s", step.Timeout, waitedFor(err))
+		return fmt.Errorf("not done within its timeout of %s%s", step.Timeout, waitedFor(step, err))
 	}
 	return err
 }
