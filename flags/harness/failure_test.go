@@ -178,15 +178,19 @@ func TestStreamTellsWhileTheReadBackWaits(t *testing.T) {
 	b, elsewhere := setup(t), setup(t)
 	b.config.SDKURL = elsewhere.server.SDKURL()
 	provider := b.open(t, b.config)
+	listeners := func() int {
+		now, _ := elsewhere.server.Streams()
+		return now
+	}
 	done := make(chan error, 1)
 	go func() {
 		_, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 		done <- err
 	}()
-	require.Eventually(t, func() bool { return elsewhere.server.Streams() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return listeners() == 1 }, 10*time.Second, time.Millisecond)
 	apply(t, elsewhere.provider, 50)
 	require.NoError(t, <-done)
-	require.Eventually(t, func() bool { return elsewhere.server.Streams() == 0 }, 10*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return listeners() == 0 }, 10*time.Second, time.Millisecond,
 		"nothing listens on when the change was seen")
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,8 +15,11 @@ import (
 
 	"github.com/harness/ff-golang-server-sdk/client"
 	"github.com/harness/ff-golang-server-sdk/evaluation"
+	"github.com/harness/ff-golang-server-sdk/log"
 	"github.com/harness/ff-golang-server-sdk/logger"
+	"github.com/harness/ff-golang-server-sdk/pkg/repository"
 	"github.com/harness/ff-golang-server-sdk/stream"
+	lru "github.com/hashicorp/golang-lru"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
@@ -32,6 +36,12 @@ const (
 	// scope of every request of the admin API.
 	scope = "?accountIdentifier=account&environmentIdentifier=production&orgIdentifier=default&projectIdentifier=shop"
 )
+
+// TestMain silences what the SDK's clients log past the logger they are given.
+func TestMain(m *testing.M) {
+	log.SetLogger(logger.NewNoOpLogger())
+	os.Exit(m.Run())
+}
 
 // bundle is a stand-in server with one provider, whose requests of the admin API are recorded.
 type bundle struct {
@@ -109,17 +119,28 @@ func (b bundle) environment(t *testing.T, key string) *harnessserver.Environment
 func (b bundle) application(t *testing.T) flagstest.Reader {
 	t.Helper()
 	app := &application{changes: make(chan string, 100)}
-	others := b.server.Streams()
+	_, others := b.server.Streams()
+	held, err := lru.New(100)
+	require.NoError(t, err)
 	sdk, err := client.NewCfClient(sdkKey,
 		client.WithURL(b.server.SDKURL()), client.WithEventsURL(b.server.SDKURL()), client.WithWaitForInitialized(true),
 		client.WithAnalyticsEnabled(false), client.WithStoreEnabled(false), client.WithLogger(logger.NewNoOpLogger()),
-		client.WithEventStreamListener(app))
+		client.WithEventStreamListener(app), client.WithCache(cache{repository.LRUCache{Cache: held}}))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sdk.Close()) })
-	require.Eventually(t, func() bool { return b.server.Streams() > others }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, ever := b.server.Streams()
+		return ever > others
+	}, 10*time.Second, 5*time.Millisecond)
 	app.sdk = sdk
 	return app
 }
+
+// cache is the SDK's own without the time of its last change, which the SDK writes and reads unguarded.
+type cache struct{ repository.LRUCache }
+
+func (cache) Updated() time.Time        { return time.Time{} }
+func (cache) SetLogger(_ logger.Logger) {}
 
 // application reads a context as the target of the same identifier, with an attribute named after the context's kind.
 type application struct {

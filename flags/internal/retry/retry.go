@@ -24,7 +24,7 @@ func Do[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 	backOff := firstBackOff
 	for attempt := 1; ; attempt++ {
 		out, err := operation()
-		if err == nil || flags.Permanent(err) || attempt == attempts || ctx.Err() != nil {
+		if err == nil || flags.Permanent(err) || attempt == attempts || flags.Late(ctx) != nil {
 			return out, err
 		}
 		// Half fixed, half random: many workers must not come back at once.

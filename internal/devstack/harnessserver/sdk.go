@@ -107,6 +107,7 @@ func (s *Server) subscribe() (chan event, error) {
 	}
 	stream := make(chan event, streamBuffer)
 	s.streams[stream] = struct{}{}
+	s.begun++
 	return stream, nil
 }
 

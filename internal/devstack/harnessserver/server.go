@@ -36,6 +36,7 @@ type Server struct {
 	accessed map[string]time.Time // when an SDK last evaluated a flag
 	comments map[string][]string  // of patches, by flag
 	streams  map[chan event]struct{}
+	begun    int    // streams, ever
 	injected []int  // statuses the next requests of the admin API are answered with
 	pipeline string // execution that patches wait for, if any
 	closed   bool
@@ -147,11 +148,11 @@ func (s *Server) Comments(identifier string) []string {
 	return slices.Clone(s.comments[identifier])
 }
 
-// Streams is how many SDKs listen at this moment.
-func (s *Server) Streams() int {
+// Streams is how many SDKs listen at this moment, and how many ever began to.
+func (s *Server) Streams() (now, ever int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.streams)
+	return len(s.streams), s.begun
 }
 
 // Inject answers the next requests of the admin API with status instead of doing what they ask. 409 and 412 are answers to
