@@ -19,7 +19,8 @@ const (
 	maxRateLimitWait = time.Minute
 )
 
-// Do repeats an operation that begins by looking at the world, until it succeeds or only a person can help.
+// Do repeats an operation that begins by looking at the world, until it succeeds or only a person can help. It tells of waits
+// for a rate limit.
 func Do[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 	backOff := firstBackOff
 	for attempt := 1; ; attempt++ {
@@ -36,6 +37,7 @@ func Do[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 			if pause > maxRateLimitWait || bounded && limited.Until.After(deadline) {
 				return out, err
 			}
+			flags.Tell(ctx, "the flag service limits requests until "+limited.Until.UTC().Format(time.RFC3339))
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -43,6 +45,7 @@ func Do[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 			timer.Stop()
 			return out, errors.Join(ctx.Err(), err)
 		case <-timer.C:
+			flags.Tell(ctx, "")
 		}
 	}
 }

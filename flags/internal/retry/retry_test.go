@@ -55,7 +55,9 @@ func TestNobodyWaitsForALimitBeyondTheDeadline(t *testing.T) {
 func TestALimitThatEndsIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	until, calls := time.Now().Add(200*time.Millisecond), 0
-	_, err := retry.Do(t.Context(), func() (int, error) {
+	var told []string
+	ctx := flags.Telling(t.Context(), func(waiting string) { told = append(told, waiting) })
+	_, err := retry.Do(ctx, func() (int, error) {
 		if calls++; calls == 1 {
 			return 0, &flags.RateLimited{Until: until}
 		}
@@ -64,6 +66,7 @@ func TestALimitThatEndsIsWaitedFor(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 2, calls)
+	require.Equal(t, []string{"the flag service limits requests until " + until.UTC().Format(time.RFC3339), ""}, told)
 }
 
 func TestTheEndOfTheContextIsTheEnd(t *testing.T) {
