@@ -4,12 +4,17 @@
 // Where each shape comes from (paths below https://launchdarkly.com/docs/api unless said otherwise):
 //
 //	GET    /api/v2/flags/{project}            feature-flags/get-feature-flags: items, totalCount
-//	POST   /api/v2/flags/{project}            feature-flags/post-feature-flag: key, name, variations, temporary, tags
+//	POST   /api/v2/flags/{project}            feature-flags/post-feature-flag: key, name, variations, temporary, tags,
+//	                                          maintainerId, purpose migration with migrationSettings
 //	GET    /api/v2/flags/{project}/{key}      feature-flags/get-feature-flag; ?env= filters environments
 //	PATCH  /api/v2/flags/{project}/{key}      feature-flags/patch-feature-flag, semantic patch; ?dryRun=true previews
 //	DELETE /api/v2/flags/{project}/{key}      feature-flags/delete-feature-flag: 204
 //	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
 //	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
+//	GET    /api/v2/projects/{project}         projects/get-project
+//	GET    /api/v2/projects/{project}/environments/{env}  environments/get-environment: approvalSettings
+//	       …/flags/{key}/environments/{env}/approval-requests  approvals: list, create, get, delete, apply
+//	GET    …/flags/{key}/environments/{env}/scheduled-changes  scheduled-changes/get-flag-config-scheduled-changes
 //	GET    /all                               the SDK's stream: put, patch and delete events
 //	GET    /sdk/latest-all                    the SDK's poll: {"flags", "segments"}
 //	POST   /bulk, /diagnostic                 the SDK's events, answered 202
@@ -26,8 +31,10 @@
 //
 // Instructions: turnFlagOn, turnFlagOff, updateFallthroughVariationOrRollout, updateOffVariation, addTargets,
 // removeTargets, replaceTargets, addRule, removeRule, replaceRules, replacePrerequisites, archiveFlag. All of a patch
-// happens or nothing. Errors are {"code", "message"} (introduction "Errors"); 429 carries X-Ratelimit-Reset in epoch
-// ms ("Rate limiting").
+// happens or nothing. Errors are {"code", "message"} (introduction "Errors"), with the code and message that the reference
+// shows for each status; a 403 names what the role lacks. Every answer carries X-Ratelimit-Global-Remaining,
+// X-Ratelimit-Route-Remaining and X-Ratelimit-Reset in epoch ms ("Rate limiting"). TestAnswersHaveTheDocumentedShape compares
+// all of it with testdata/documented.json, field by field.
 //
 // Stream and poll: field names of go-server-sdk-evaluation's ldmodel (model_marshal.go), event shapes of the SDK's
 // streaming_data_source_events.go: put {path, data{flags, segments}}, patch {path, data}, delete {path, version}. The
@@ -35,5 +42,6 @@
 //
 // Knowingly different from LaunchDarkly: a PATCH without LD-API-Version is refused (LaunchDarkly falls back to the
 // token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON Patch and
-// merge patch are refused; an environment filter that names no environment gives a flag without environments.
+// merge patch are refused; a scheduled change stands in the way of every other; approval requests and scheduled changes
+// are lost with the process; whether a dry run is refused where approvals are required is not documented, here it is not; an environment filter that names no environment gives a flag without environments.
 package flagserver
