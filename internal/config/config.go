@@ -61,9 +61,24 @@ func (d Database) ConnectionString() string { return d.dsn }
 
 // Flags holds exactly one provider, or none.
 type Flags struct {
-	LaunchDarkly *LaunchDarkly `yaml:"launchdarkly"`
-	FlagFile     *FlagFile     `yaml:"flagfile"`
+	LaunchDarkly *LaunchDarkly  `yaml:"launchdarkly"`
+	FlagFile     *FlagFile      `yaml:"flagfile"`
+	Postgres     *PostgresFlags `yaml:"postgres"`
 }
+
+// given counts the providers.
+func (f Flags) given() int {
+	n := 0
+	for _, given := range []bool{f.LaunchDarkly != nil, f.FlagFile != nil, f.Postgres != nil} {
+		if given {
+			n++
+		}
+	}
+	return n
+}
+
+// Given tells whether there is a provider.
+func (f Flags) Given() bool { return f.given() > 0 }
 
 // LaunchDarkly or something that speaks its protocols.
 type LaunchDarkly struct {
@@ -94,6 +109,12 @@ func (l LaunchDarkly) Secrets() (token, sdkKey string) { return l.token, l.sdkKe
 // FlagFile is a file that the LaunchDarkly SDK's file source reads.
 type FlagFile struct {
 	Path string `yaml:"path"`
+}
+
+// PostgresFlags is the table contraflow.flag in one of the databases.
+type PostgresFlags struct {
+	// Database by its name in Config.Databases.
+	Database string `yaml:"database"`
 }
 
 // Slack is the chat.
@@ -200,8 +221,8 @@ func (c *Config) check(folder string, getenv func(string) string) error {
 		db.dsn = secret("databases."+name+".dsn", db.DSN)
 		c.Databases[name] = db
 	}
-	if c.Flags.LaunchDarkly != nil && c.Flags.FlagFile != nil {
-		problem("flags", "has two providers: keep one")
+	if n := c.Flags.given(); n > 1 {
+		problem("flags", "has %d providers: keep one", n)
 	}
 	if ld := c.Flags.LaunchDarkly; ld != nil {
 		ld.token = secret("flags.launchdarkly.token", ld.Token)
@@ -218,6 +239,11 @@ func (c *Config) check(folder string, getenv func(string) string) error {
 	}
 	if f := c.Flags.FlagFile; f != nil && f.Path == "" {
 		problem("flags.flagfile.path", "is missing")
+	}
+	if p := c.Flags.Postgres; p != nil {
+		if _, ok := c.Databases[p.Database]; !ok {
+			problem("flags.postgres.database", "must be one of databases: %s", strings.Join(slices.Sorted(maps.Keys(c.Databases)), ", "))
+		}
 	}
 	if s := c.Slack; s != nil {
 		s.token = secret("slack.token", s.Token)

@@ -86,7 +86,7 @@ func TestEveryMistakeIsToldAtOnceByItsKey(t *testing.T) {
 databases:
   stock: {dsn: "env:NOT_SET"}
   shop: {dsn: "file:/does/not/exist"}
-flags: {launchdarkly: {apiURL: "localhost:80"}, flagfile: {}}
+flags: {launchdarkly: {apiURL: "localhost:80"}, flagfile: {}, postgres: {database: hunter2}}
 slack: {people: {}, apiURL: "ftp://x"}
 temporalUI: nowhere
 stopTimeout: -1s
@@ -95,7 +95,7 @@ stopTimeout: -1s
 	for _, want := range []string{
 		"line 1: field planz", "plans: is missing",
 		"databases.stock.dsn: names the environment variable NOT_SET, which is not set", "databases.shop.dsn: names a file that can't be read",
-		"flags: has two providers", "flags.launchdarkly.token: is missing", "flags.launchdarkly.sdkKey: is missing",
+		"flags: has 3 providers", "flags.postgres.database: must be one of databases: shop, stock", "flags.launchdarkly.token: is missing", "flags.launchdarkly.sdkKey: is missing",
 		"flags.launchdarkly.apiURL: must be a URL", "flags.flagfile.path: is missing",
 		"slack.token: is missing", "slack.signingSecret: is missing", "slack.apiURL: must be a URL", "slack.channel: is missing", "slack.people: is empty",
 		"temporalUI: must be a URL", "stopTimeout: must not be negative",

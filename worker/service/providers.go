@@ -7,6 +7,7 @@ import (
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/flagfile"
 	"github.com/contraflow/contraflow/flags/launchdarkly"
+	"github.com/contraflow/contraflow/flags/postgres"
 	"github.com/contraflow/contraflow/internal/config"
 	"github.com/contraflow/contraflow/plan"
 )
@@ -17,7 +18,7 @@ type flagEnvironment struct{ project, environment string }
 // providers keeps one flag provider for each environment that plans use.
 type providers struct {
 	ctx    context.Context // of the worker: a provider outlives the activity that first needs it
-	config config.Flags
+	config *config.Config
 
 	mu     sync.Mutex
 	opened map[flagEnvironment]flags.Provider
@@ -42,10 +43,13 @@ func (p *providers) find(scope plan.FlagScope) (flags.Provider, error) {
 }
 
 func (p *providers) open(scope plan.FlagScope) (flags.Provider, error) {
-	if f := p.config.FlagFile; f != nil {
+	if f := p.config.Flags.FlagFile; f != nil {
 		return flagfile.New(f.Path)
 	}
-	ld := p.config.LaunchDarkly
+	if f := p.config.Flags.Postgres; f != nil {
+		return postgres.Open(p.ctx, p.config.Databases[f.Database].ConnectionString())
+	}
+	ld := p.config.Flags.LaunchDarkly
 	token, sdkKey := ld.Secrets()
 	return launchdarkly.New(p.ctx, launchdarkly.Config{
 		APIURL: ld.APIURL, Token: token, Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, StreamURL: ld.StreamURL,

@@ -157,9 +157,9 @@ func assemble(ctx context.Context, cfg *config.Config, chat *slack.Client, names
 		closers = append(closers, opened.Close)
 		acts.Databases[name] = opened
 	}
-	providers := &providers{ctx: context.WithoutCancel(ctx), config: cfg.Flags}
+	providers := &providers{ctx: context.WithoutCancel(ctx), config: cfg}
 	closers = append(closers, providers.close)
-	if cfg.Flags.LaunchDarkly != nil || cfg.Flags.FlagFile != nil {
+	if cfg.Flags.Given() {
 		acts.Flags = providers.find
 	}
 	if chat != nil {
