@@ -24,6 +24,11 @@ type Report struct {
 	PlanHash string    `json:"planHash"`
 	Database string    `json:"database"`
 	At       time.Time `json:"at"`
+	// By is who rehearsed.
+	By string `json:"by,omitempty"`
+	// Cluster and DatabaseOID identify the target as pg.Identity does.
+	Cluster     string `json:"cluster,omitempty"`
+	DatabaseOID uint32 `json:"databaseOid,omitempty"`
 	// Server and Scratch are the versions of the target's and of the scratch server, such as "15.14".
 	Server  string `json:"server"`
 	Scratch string `json:"scratch"`

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/contraflow/contraflow/ddl"
+	"github.com/contraflow/contraflow/internal/pg"
 	"github.com/contraflow/contraflow/plan"
 )
 
@@ -73,6 +74,11 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, fmt.Errorf("%w at %s: run contraflow repair PLAN before a rehearsal", ddl.ErrDirty, r.base.state)
 	}
 	r.target, r.report.Server, r.report.From = r.base.conn, r.base.version, r.base.state.Version
+	identity, err := pg.ReadIdentity(ctx, r.target)
+	if err != nil {
+		return nil, fmt.Errorf("read the target database: %w", err)
+	}
+	r.report.Cluster, r.report.DatabaseOID = identity.Cluster, identity.OID
 	if o.Scratch == "" {
 		r.say("Starting a scratch server")
 	}
