@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -111,6 +112,18 @@ func TestAStrangersChangeDuringTheWaitIsSeen(t *testing.T) {
 	b.instruct(t, writeNew, `{"kind": "turnFlagOn"}`)
 	requirePermanent(t, wait(), "Flag", "changed by someone else")
 	require.Equal(t, 100, b.percent(t, writeNew))
+}
+
+func TestAWaitThatOutlastsItsAttemptGoesOnInTheNext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), approvalMargin-time.Second)
+	defer cancel()
+	told := waitingFlag(FlagInput{Origin: Origin{Step: "write-new"}, Key: writeNew})
+	_, err := whenApproved(ctx, told, func(context.Context) (FlagNow, error) {
+		return FlagNow{}, &flags.ApprovalRequired{Key: writeNew, Who: "erika"}
+	})
+	require.Equal(t, approvalPoll, requireRetryable(t, fail(ctx, err), "waits for an approval", "erika"))
+	require.Equal(t, signals.Blocked{Step: "write-new", Text: `flag "` + writeNew + `" waits for an approval in the flag service: erika`}, told.get())
 }
 
 func TestADeclinedApprovalFailsTheStepAndLeavesNothingBehind(t *testing.T) {

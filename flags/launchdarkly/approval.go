@@ -52,10 +52,44 @@ func described(note string, instructions []any) (string, error) {
 // mark begins the description of every request that is filed under a note, and of no other.
 func mark(note string) string { return note + ": " }
 
+// asked tells whether a request for this change is under way: then it is not tried without, since a change that might make an
+// approval request fail is refused. Where approvals are required no more, the request is taken back.
+func (p *Provider) asked(ctx context.Context, current snapshot, instructions []any, note string) (bool, error) {
+	if !p.config.RequestApprovals {
+		return false, nil
+	}
+	key := current.state.Key
+	description, err := described(note, instructions)
+	if err != nil {
+		return false, err
+	}
+	all, err := p.requests(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if _, ok := open(all, description); !ok {
+		return false, nil
+	}
+	if settings, err := p.environment(ctx, key); err == nil && !settings.Approval.Required {
+		return false, p.withdraw(ctx, key, note, all)
+	}
+	return true, nil
+}
+
+// open finds the request of this description that is not carried out yet.
+func open(all []approvalRequest, description string) (approvalRequest, bool) {
+	for _, found := range all {
+		if found.Description == description && found.Status != "completed" {
+			return found, true
+		}
+	}
+	return approvalRequest{}, false
+}
+
 // petition takes a change that LaunchDarkly wants approved one step further. It returns the flag as it is once the change is
 // made, and an ApprovalRequired while people have to act.
 func (p *Provider) petition(
-	ctx context.Context, current snapshot, want targeting.Targeting, instructions []any, note string,
+	ctx context.Context, current snapshot, want targeting.Targeting, instructions []any, note string, still flags.Still,
 ) (snapshot, error) {
 	key := current.state.Key
 	required := &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current)}
@@ -81,6 +115,13 @@ func (p *Provider) petition(
 	case request.Status != "pending" || request.ReviewStatus != "approved":
 		return snapshot{}, required
 	}
+	// The request may have waited for days, and looking it up has taken a while.
+	if current, err = p.read(ctx, key); err == nil {
+		err = still.Ask(ctx, current.state)
+	}
+	if err != nil {
+		return snapshot{}, err
+	}
 	err = p.carryOut(ctx, key, request.ID, note)
 	if errors.Is(err, flags.ErrUnauthorized) { // people who approved may apply it as well
 		required.Who += "; it is approved, and the API token may not apply it: apply it there, or give the token's role the action applyApprovalRequest"
@@ -105,8 +146,8 @@ func (p *Provider) filed(
 	if err != nil {
 		return approvalRequest{}, err
 	}
-	if i := slices.IndexFunc(all, func(a approvalRequest) bool { return a.Description == description && a.Status != "completed" }); i >= 0 {
-		return all[i], nil
+	if found, ok := open(all, description); ok {
+		return found, nil
 	}
 	if err := p.withdraw(ctx, key, note, all); err != nil {
 		return approvalRequest{}, err

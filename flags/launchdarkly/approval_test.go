@@ -2,6 +2,8 @@ package launchdarkly_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -158,6 +160,42 @@ func TestALostAnswerToApplyingIsNoSecondChange(t *testing.T) {
 	require.Len(t, b.wire.all(http.MethodPost, "/apply"), 1)
 }
 
+func TestAnApprovedRequestIsNotAppliedToAnotherFlagThanItWasMadeFor(t *testing.T) {
+	t.Parallel()
+	b, p := petitioner(t)
+	_, err := b.apply(t, p, 50)
+	requireWaiting(t, err)
+	b.server.Review(plain, "erika", "approve")
+	// Somebody turns the flag on after we have looked, and before we apply.
+	b.wire.instead = func(r *http.Request) *http.Response {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/approval-requests") {
+			b.instruct(t, plain, `{"kind": "turnFlagOn"}`)
+		}
+		return nil
+	}
+	stranger := errors.New("that is not what it was")
+	still := func(_ context.Context, found flags.State) error {
+		if found.On {
+			return fmt.Errorf("%w: %w", stranger, flags.ErrStranger)
+		}
+		return nil
+	}
+	_, err = p.Apply(t.Context(), plain, flags.Change{Percent: 50}, note, still)
+	require.ErrorIs(t, err, stranger)
+	require.Empty(t, b.wire.all(http.MethodPost, "/apply"))
+}
+
+func TestALostAnswerToTakingARequestBackIsNoTrouble(t *testing.T) {
+	t.Parallel()
+	b, p := petitioner(t)
+	_, err := b.apply(t, p, 50)
+	requireWaiting(t, err)
+	b.wire.lose = func(r *http.Request) bool { return r.Method == http.MethodDelete }
+	require.NoError(t, p.Withdraw(t.Context(), plain, note))
+	require.Empty(t, b.server.Approvals(plain))
+	require.Len(t, b.wire.all(http.MethodDelete, ""), 1)
+}
+
 func TestARequestThatSomebodyAppliedIsDone(t *testing.T) {
 	t.Parallel()
 	b, p := petitioner(t)
@@ -218,6 +256,20 @@ func TestARequestThatCannotBeAppliedAnyMoreIsNamed(t *testing.T) {
 	_, err = b.apply(t, p, 50)
 	require.ErrorIs(t, err, flags.ErrInvalid)
 	require.ErrorContains(t, err, b.server.Approvals(plain)[0].ID)
+}
+
+func TestAnApprovalThatIsNotRequiredAnyMoreIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	b, p := petitioner(t)
+	for range 2 {
+		_, err := b.apply(t, p, 50)
+		requireWaiting(t, err)
+	}
+	require.Len(t, b.wire.patches(), 1, "it is not tried again while people decide")
+	b.server.Require(0)
+	_, err := b.apply(t, p, 50)
+	require.NoError(t, err)
+	require.Empty(t, b.server.Approvals(plain))
 }
 
 func TestOnlyTaggedFlagsNeedApprovalWhereTagsAreNamed(t *testing.T) {

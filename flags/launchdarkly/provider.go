@@ -258,11 +258,16 @@ func (p *Provider) retarget(
 	if err := still.Ask(ctx, current.state); err != nil {
 		return snapshot{}, err
 	}
+	if asked, err := p.asked(ctx, current, instructions, note); err != nil {
+		return snapshot{}, err
+	} else if asked {
+		return p.petition(ctx, current, want, instructions, note, still)
+	}
 	after, err := p.patch(ctx, key, semanticPatch{
 		Comment: note, EnvironmentKey: p.config.Environment, Instructions: instructions,
 	}, false)
 	if errors.Is(err, flags.ErrApprovalRequired) {
-		return p.petition(ctx, current, want, instructions, note)
+		return p.petition(ctx, current, want, instructions, note, still)
 	}
 	if err == nil && !after.targeting.Equal(want) {
 		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
