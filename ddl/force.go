@@ -24,6 +24,8 @@ type Record struct {
 type Row struct {
 	Version int64 `json:"version"` // -1: the first version's down file was begun
 	Dirty   bool  `json:"dirty"`
+	// Unset says that dirty is null, as only a hand can write it; it counts as dirty.
+	Unset bool `json:"dirtyIsNull,omitempty"`
 }
 
 // String is for people.
@@ -31,6 +33,9 @@ func (r Row) String() string {
 	text := fmt.Sprintf("version %d", r.Version)
 	if r.Version < 0 {
 		text = "no version"
+	}
+	if r.Unset {
+		return text + ", dirty (its mark is null)"
 	}
 	if r.Dirty {
 		return text + ", dirty"
@@ -48,7 +53,7 @@ func ReadRecord(ctx context.Context, q pg.Querier) (Record, error) {
 	if r.Exists, err = exists(ctx, q, table(schema)); err != nil || !r.Exists {
 		return r, err
 	}
-	rows, err := q.Query(ctx, "select version, dirty from "+table(schema)+" order by version")
+	rows, err := q.Query(ctx, "select version, coalesce(dirty, true), dirty is null from "+table(schema)+" order by version")
 	if err == nil {
 		r.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Row])
 	}

@@ -20,7 +20,7 @@ func TestForceWritesWhatWasDecidedInOneTransaction(t *testing.T) {
 
 	force := func(f Forced, refuse error) error {
 		return e.Force(t.Context(), func(_ context.Context, _ pgx.Tx, r Record) (Forced, error) {
-			require.Equal(t, Record{Schema: "public", Exists: true, Rows: []Row{{1, true}}}, r)
+			require.Equal(t, Record{Schema: "public", Exists: true, Rows: []Row{{Version: 1, Dirty: true}}}, r)
 			return f, refuse
 		})
 	}

@@ -178,3 +178,16 @@ func TestAWayBackThatIsNoneProvesNothing(t *testing.T) {
 	require.Empty(t, b.inspect(t).Failed)
 	b.refused(t, repair.AsUnapplied, "--direction")
 }
+
+func TestAMarkThatIsNullCountsAsDirty(t *testing.T) {
+	t.Parallel()
+	b := setup(t, map[string]string{"1_a.up.sql": "create table a (n int);", "1_a.down.sql": "drop table a;"})
+	b.exec(t, "create table schema_migrations (version bigint, dirty boolean); insert into schema_migrations values (1, null)")
+	r := b.inspect(t)
+	require.True(t, r.Dirty)
+	require.Equal(t, "version 1, dirty (its mark is null)", r.Rows[0].String())
+	require.Equal(t, repair.AsUnapplied, r.Way)
+	b.repaired(t, repair.AsUnapplied, "none")
+	b.exec(t, "alter table schema_migrations alter dirty set not null, alter version set not null")
+	b.goesOn(t)
+}
