@@ -153,11 +153,18 @@ func planFiles(file string, p *plan.Plan) (*ddl.Files, error) {
 	return files, nil
 }
 
-// tellWait says on stderr what a repair waits for: it takes as long as others hold their locks.
+// tellWait says on stderr what a repair waits for: it takes as long as others hold their locks. Ages grow while it waits, so
+// the same lock and the same holders are told once.
 func (a *app) tellWait() func(ddl.Waiting) {
+	told := map[string]bool{}
 	return func(w ddl.Waiting) {
-		if text := w.String(); text != "" {
-			fmt.Fprintln(a.stderr, "Waiting for "+text)
+		key := w.Lock
+		for _, b := range w.Blockers {
+			key += fmt.Sprintf(" %d", b.PID)
+		}
+		if w.Waits() && !told[key] {
+			told[key] = true
+			fmt.Fprintln(a.stderr, "Waiting for "+w.String())
 		}
 	}
 }

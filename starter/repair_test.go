@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,4 +143,19 @@ Versions that contraflow applied, above the one that stands (somebody else took 
 		Begun:   []repair.Intent{{Version: 3, Direction: "up", Plan: "p", Since: at, Next: "the next attempt asks a person"}},
 		Above:   []repair.Version{{Version: 4, Plan: "p", Applied: at}},
 	}}))
+}
+
+func TestAWaitIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	tell := (&app{stderr: &stderr}).tellWait()
+	wait := ddl.Waiting{Lock: "AccessExclusiveLock on a", Blockers: []ddl.Blocker{{PID: 7, Age: time.Second}}, Attempt: 1}
+	tell(wait)
+	wait.Blockers, wait.RetryIn, wait.Attempt = []ddl.Blocker{{PID: 7, Age: time.Minute}}, time.Second, 2
+	tell(wait)
+	tell(ddl.Waiting{})
+	require.Equal(t, "Waiting for AccessExclusiveLock on a, blocked by pid 7 for 1s\n", stderr.String())
+	wait.Blockers = []ddl.Blocker{{PID: 8}}
+	tell(wait)
+	require.Equal(t, 2, strings.Count(stderr.String(), "Waiting for"))
 }
