@@ -53,6 +53,8 @@ type check struct {
 	at []*schema
 	// met are the statements of the plan's steps, for rules that look at them when everything is read.
 	met []met
+	// locks that the statements above have taken, in the file that is looked at.
+	locks locks
 }
 
 // add records a finding of a rule at a place.

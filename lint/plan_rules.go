@@ -22,11 +22,18 @@ func (c *check) steps() {
 	}
 }
 
-// met is a statement of the plan, with the schema it meets.
+// met is a statement of the plan, with what the plan's rules need of the schema in front of it: a copy of all of it for each
+// statement would be too much.
 type met struct {
 	*script
-	st     sqltree.Statement
-	before *schema
+	st           sqltree.Statement
+	contractions []contraction
+	young        []young
+}
+
+// meet keeps what a statement is about to do to the schema.
+func (c *check) meet(s *script, st sqltree.Statement) {
+	c.met = append(c.met, met{s, st, c.contractions(st.Node), c.young(s.step, st.Node)})
 }
 
 // here reports the statement.

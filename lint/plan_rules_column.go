@@ -26,29 +26,44 @@ var newColumnRules = []planRule{
 	}, (*check).unindexedForeignKey},
 }
 
-// young goes through what alters columns that the plan has added to tables that were there, with the column as it is then.
-func (c *check) young(look func(m met, t *table, column *column, cmd *tree.AlterTableCmd)) {
+// young is a command that alters a column which the plan has added to a table that was there, with the column as it is then.
+type young struct {
+	table  string
+	column column
+	cmd    *tree.AlterTableCmd
+}
+
+// young lists such commands of a statement.
+func (c *check) young(step int, node *tree.Node) (all []young) {
+	n := node.GetAlterTableStmt()
+	before := c.now.table(n.GetRelation())
+	if n.GetObjtype() != tree.ObjectType_OBJECT_TABLE || before.step == step { // nobody knows it yet
+		return nil
+	}
+	now := newSchema()
+	now.step = step
+	t := before.clone()
+	now.tables[t.name] = t
+	for _, node := range n.GetCmds() {
+		cmd := node.GetAlterTableCmd()
+		for _, column := range constrained(cmd) {
+			if column := t.column(column); column != nil && column.step != history {
+				all = append(all, young{t.name, *column, cmd})
+			}
+		}
+		now.alter(t, cmd)
+		if d := cmd.GetDef().GetColumnDef(); cmd.GetSubtype() == tree.AlterTableType_AT_AddColumn && len(inlineNotNulls(d)) > 0 {
+			all = append(all, young{t.name, *t.column(d.GetColname()), cmd})
+		}
+	}
+	return all
+}
+
+// eachYoung goes through all of them.
+func (c *check) eachYoung(look func(met, young)) {
 	for _, m := range c.met {
-		n := m.st.Node.GetAlterTableStmt()
-		if n.GetObjtype() != tree.ObjectType_OBJECT_TABLE {
-			continue
-		}
-		now := m.before.clone()
-		t := now.make(relationName(n.GetRelation()))
-		if t.step == m.step {
-			continue // nobody knows it yet
-		}
-		for _, node := range n.GetCmds() {
-			cmd := node.GetAlterTableCmd()
-			for _, column := range constrained(cmd) {
-				if column := t.column(column); column != nil && column.step != history {
-					look(m, t, column, cmd)
-				}
-			}
-			now.alter(t, cmd)
-			if d := cmd.GetDef().GetColumnDef(); cmd.GetSubtype() == tree.AlterTableType_AT_AddColumn && len(inlineNotNulls(d)) > 0 {
-				look(m, t, t.column(d.GetColname()), cmd)
-			}
+		for _, y := range m.young {
+			look(m, y)
 		}
 	}
 }
@@ -74,33 +89,35 @@ func inlineNotNulls(d *tree.ColumnDef) (columns []string) {
 }
 
 func (c *check) notNullWithItsColumn(r Rule) {
-	c.young(func(m met, t *table, column *column, cmd *tree.AlterTableCmd) {
-		if cmd.GetSubtype() == tree.AlterTableType_AT_AlterColumnType || column.standard != "" || column.identity {
+	c.eachYoung(func(m met, y young) {
+		column := y.column
+		if y.cmd.GetSubtype() == tree.AlterTableType_AT_AlterColumnType || column.standard != "" || column.identity {
 			return
 		}
 		for _, step := range c.in.Plan.Steps[column.step:m.step] {
-			if mayFill(step.Backfill, t.name, column.name) {
+			if mayFill(step.Backfill, y.table, column.name) {
 				return
 			}
 		}
 		name := quoted(column.name)
-		c.here(r, m, fmt.Sprintf("column %s of %s is new in step %s, and nothing has filled it yet", column.name, t.name, c.stepName(column.step)), fmt.Sprintf(`-- file of a later migrate step, behind the write flag and the backfill of %[2]s:
+		c.here(r, m, fmt.Sprintf("column %s of %s is new in step %s, and nothing has filled it yet", column.name, y.table, c.stepName(column.step)), fmt.Sprintf(`-- file of a later migrate step, behind the write flag and the backfill of %[2]s:
 alter table %[1]s add constraint %[3]s check (%[2]s is not null) not valid;
 -- next file, first line "-- contraflow: no-transaction":
 alter table %[1]s validate constraint %[3]s;
 -- next file:
-alter table %[1]s alter column %[2]s set not null, drop constraint %[3]s;`, quotedName(t.name), name, quoted(fit(bare(t.name), column.name, "not_null"))))
+alter table %[1]s alter column %[2]s set not null, drop constraint %[3]s;`, quotedName(y.table), name, quoted(fit(bare(y.table), column.name, "not_null"))))
 	})
 }
 
 func (c *check) typeChangeWithItsColumn(r Rule) {
-	c.young(func(m met, t *table, column *column, cmd *tree.AlterTableCmd) {
-		if cmd.GetSubtype() != tree.AlterTableType_AT_AlterColumnType || column.step != m.step {
+	c.eachYoung(func(m met, y young) {
+		column := y.column
+		if y.cmd.GetSubtype() != tree.AlterTableType_AT_AlterColumnType || column.step != m.step {
 			return
 		}
-		typ := typeName(cmd.GetDef().GetColumnDef().GetTypeName())
-		c.here(r, m, fmt.Sprintf("column %s of %s is new in the same step: give it the type %s there", column.name, t.name, typ),
-			fmt.Sprintf("alter table %s add column %s %s;", quotedName(t.name), quoted(column.name), typ))
+		typ := typeName(y.cmd.GetDef().GetColumnDef().GetTypeName())
+		c.here(r, m, fmt.Sprintf("column %s of %s is new in the same step: give it the type %s there", column.name, y.table, typ),
+			fmt.Sprintf("alter table %s add column %s %s;", quotedName(y.table), quoted(column.name), typ))
 	})
 }
 

@@ -37,10 +37,10 @@ type contraction struct {
 }
 
 // contractions of a statement: what the plan itself has made doesn't count.
-func (c *check) contractions(m met) (all []contraction) {
-	switch n := m.st.Node.GetNode().(type) {
+func (c *check) contractions(node *tree.Node) (all []contraction) {
+	switch n := node.GetNode().(type) {
 	case *tree.Node_AlterTableStmt:
-		t := m.before.table(n.AlterTableStmt.GetRelation())
+		t := c.now.table(n.AlterTableStmt.GetRelation())
 		for _, node := range n.AlterTableStmt.GetCmds() {
 			cmd := node.GetAlterTableCmd()
 			if cmd.GetSubtype() == tree.AlterTableType_AT_DropColumn && oldColumn(t, cmd.GetName(), cmd.GetMissingOk()) {
@@ -52,18 +52,18 @@ func (c *check) contractions(m met) (all []contraction) {
 			name := objectName(o)
 			switch kind := n.DropStmt.GetRemoveType(); kind {
 			case tree.ObjectType_OBJECT_TABLE:
-				if m.before.named(name).step == history {
+				if c.now.named(name).step == history {
 					all = append(all, contraction{"drops table " + name, name, ""})
 				}
 			case tree.ObjectType_OBJECT_VIEW, tree.ObjectType_OBJECT_MATVIEW, tree.ObjectType_OBJECT_SCHEMA:
-				if c.oldOther(m, kinds[kind], name) {
+				if c.oldOther(kinds[kind], name) {
 					all = append(all, contraction{what: "drops " + kinds[kind] + " " + name})
 				}
 			}
 		}
 	case *tree.Node_RenameStmt:
 		name := relationName(n.RenameStmt.GetRelation())
-		t := m.before.named(name)
+		t := c.now.named(name)
 		switch kind := n.RenameStmt.GetRenameType(); kind {
 		case tree.ObjectType_OBJECT_COLUMN:
 			if oldColumn(t, n.RenameStmt.GetSubname(), false) {
@@ -74,7 +74,7 @@ func (c *check) contractions(m met) (all []contraction) {
 				all = append(all, contraction{what: "renames table " + name})
 			}
 		case tree.ObjectType_OBJECT_VIEW, tree.ObjectType_OBJECT_MATVIEW:
-			if c.oldOther(m, kinds[kind], name) {
+			if c.oldOther(kinds[kind], name) {
 				all = append(all, contraction{what: "renames " + kinds[kind] + " " + name})
 			}
 		}
@@ -92,9 +92,9 @@ func oldColumn(t *table, name string, missingOK bool) bool {
 }
 
 // oldOther tells that an object was there before the plan.
-func (c *check) oldOther(m met, kind, name string) bool {
+func (c *check) oldOther(kind, name string) bool {
 	key := kind + " " + name
-	_, now := m.before.others[key]
+	_, now := c.now.others[key]
 	_, old := c.at[0].others[key]
 	return old || !now
 }
@@ -110,7 +110,7 @@ func whats(all []contraction) string {
 func (c *check) contractBeforeRead(r Rule) {
 	flags := c.flagSteps()
 	for _, m := range c.met {
-		all := c.contractions(m)
+		all := m.contractions
 		if len(flags) == 0 || len(all) == 0 {
 			continue
 		}
@@ -153,7 +153,7 @@ func (c *check) contractWithoutFlag(r Rule) {
 		return
 	}
 	for _, m := range c.met {
-		if all := c.contractions(m); len(all) > 0 {
+		if all := m.contractions; len(all) > 0 {
 			name := c.stepName(m.step)
 			c.here(r, m, fmt.Sprintf("%s, and no flag of the plan stops its use", whats(all)),
 				fmt.Sprintf("- name: read-new\n  flag: {key: KEY, rollout: [1, 25, 100]}\n- name: %s", name))
@@ -166,7 +166,7 @@ func (c *check) irreversibleWithoutProof(r Rule) {
 		if !c.in.Plan.Steps[m.step].Irreversible() {
 			continue
 		}
-		for _, one := range c.contractions(m) {
+		for _, one := range m.contractions {
 			name := one.column
 			if name == "" {
 				name = bare(one.table)

@@ -6,6 +6,8 @@ import (
 
 	tree "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/contraflow/contraflow/internal/sqltree"
 )
 
 var lockRules = []statementRule{
@@ -142,11 +144,13 @@ func (g glance) pointed(n *tree.Node) (all []string) {
 			}
 		}
 	}
-	inspect(n, func(m proto.Message) {
-		if k, ok := m.(*tree.Constraint); ok && k.GetPktable() != nil {
-			lock(relationName(k.GetPktable()))
-		}
-	})
+	if n.GetCreateStmt() != nil || n.GetAlterTableStmt() != nil {
+		inspect(n, func(m proto.Message) {
+			if k, ok := m.(*tree.Constraint); ok && k.GetPktable() != nil {
+				lock(relationName(k.GetPktable()))
+			}
+		})
+	}
 	if a := n.GetAlterTableStmt(); a != nil {
 		for _, c := range a.GetCmds() {
 			if cmd := c.GetAlterTableCmd(); cmd.GetSubtype() == tree.AlterTableType_AT_DropConstraint {
@@ -162,44 +166,86 @@ func (g glance) pointed(n *tree.Node) (all []string) {
 	return all
 }
 
-// held are the tables that the statements above have locked so.
-func (g glance) held() (all, pointed []string) {
-	for n := range g.earlier() {
-		all = append(all, g.strong(n)...)
-		pointed = append(pointed, g.pointed(n)...)
+// locks are what the statements of a file have taken so far: a file of thousands of statements is gone through once.
+type locks struct {
+	held    []string // tables that are locked against writers, or against everybody, in the order in which they were
+	pointed []string // those that are because a foreign key points to them
+	several bool     // a finding has told that there is more than one
+}
+
+// take adds what the statement locks.
+func (c *check) take(s *script, st sqltree.Statement) {
+	g := glance{check: c, s: s, st: st}
+	c.locks.held = union(c.locks.held, g.strong(st.Node))
+	c.locks.pointed = union(c.locks.pointed, g.pointed(st.Node))
+}
+
+func union(all, more []string) []string {
+	for _, one := range more {
+		if !slices.Contains(all, one) {
+			all = append(all, one)
+		}
 	}
-	return all, pointed
+	return all
 }
 
 func severalTables(g glance) {
-	held, _ := g.held()
+	if len(g.locks.held) == 0 || g.locks.several {
+		return // once a file is enough
+	}
 	for _, t := range g.strong(g.st.Node) {
-		if len(held) > 0 && !slices.Contains(held, t) {
-			g.hit("", "%s is locked while %s still is: give each table a file of its own", t, strings.Join(slices.Compact(slices.Sorted(slices.Values(held))), ", "))
+		if !slices.Contains(g.locks.held, t) {
+			g.locks.several = true
+			g.hit("", "%s is locked while %s still %s: give each table a file of its own", t, together(g.locks.held), are(g.locks.held))
 			return
 		}
 	}
 }
 
+// together is a list in English: a, b and c.
+func together(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+// are is the verb that follows a list.
+func are(words []string) string {
+	if len(words) == 1 {
+		return "is"
+	}
+	return "are"
+}
+
 func slowUnderLock(g glance) {
-	held, pointed := g.held()
-	held = append(held, pointed...)
-	if n := g.st.Node.GetAlterTableStmt(); n != nil && g.reads() != "" {
-		held = append(held, g.strong(g.st.Node)...) // VALIDATE among other commands
+	held := g.locks.held
+	n := g.st.Node.GetAlterTableStmt()
+	if n == nil && len(held) == 0 && len(g.locks.pointed) == 0 {
+		return
 	}
 	what := g.reads()
-	if what == "" || len(held) == 0 {
+	if what == "" {
+		return
+	}
+	held = union(slices.Clone(held), g.locks.pointed)
+	if n != nil {
+		held = union(held, g.strong(g.st.Node)) // VALIDATE among other commands
+	}
+	if len(held) == 0 {
 		return
 	}
 	safe := ""
-	if n := g.st.Node.GetAlterTableStmt(); n != nil {
+	if n != nil {
 		for _, c := range n.GetCmds() {
 			if cmd := c.GetAlterTableCmd(); cmd.GetSubtype() == tree.AlterTableType_AT_ValidateConstraint {
 				safe = g.files(file{title("validate", cmd.GetName()), true, g.alter(cmd)})
 			}
 		}
 	}
-	g.hit(safe, "%s while %s is locked: give the statement a file of its own, in a later step if it changes rows", what, strings.Join(slices.Compact(slices.Sorted(slices.Values(held))), ", "))
+	slices.Sort(held)
+	g.hit(safe, "%s while %s %s locked: give the statement a file of its own, in a later step if it changes rows", what, together(held), are(held))
 }
 
 // reads says in a few words that the statement goes through the rows of tables that others use already; "" if not. What has a

@@ -114,20 +114,29 @@ func (c *check) run(step int) {
 			continue
 		}
 		c.now.settle()
+		if step == history {
+			c.read(s, c.in.All)
+			continue
+		}
 		before := c.now.clone()
-		for _, st := range s.statements {
-			if step != history || c.in.All {
-				for _, r := range statementRules {
-					r.look(c, s, st)
-				}
+		c.read(s, true)
+		c.undo(s, before)
+	}
+}
+
+// read applies a file, statement by statement, and looks at each of them in front of that if it is judged.
+func (c *check) read(s *script, judged bool) {
+	c.locks = locks{}
+	for _, st := range s.statements {
+		if judged {
+			for _, r := range statementRules {
+				r.look(c, s, st)
 			}
-			if step != history {
-				c.met = append(c.met, met{s, st, c.now.clone()})
-			}
-			c.now.apply(st)
+			c.take(s, st)
 		}
-		if step != history {
-			c.undo(s, before)
+		if s.step != history {
+			c.meet(s, st)
 		}
+		c.now.apply(st)
 	}
 }
