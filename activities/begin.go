@@ -66,6 +66,9 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if err != nil {
 		return Begun{}, err
 	}
+	if err := checkRehearsed(ctx, db, in.Input.Rehearsal, p, files, state); err != nil {
+		return Begun{}, err
+	}
 	from, err := resumeAt(ctx, db, p, files)
 	if err != nil {
 		return Begun{}, err
@@ -125,20 +128,6 @@ func (a *Activities) resolve(in signals.Input) (stored, error) {
 		return stored{}, err
 	}
 	return a.Plans.place(whole), nil
-}
-
-// checkRehearsal refuses what was found about something else: people would decide by it.
-func checkRehearsal(r *signals.Rehearsal, p *plan.Plan, hash string) error {
-	switch {
-	case r == nil:
-		return nil
-	case r.PlanHash != hash:
-		return permanent("BadInput", "the rehearsal is of plan hash %s, and here the plan and its SQL files have %s: rehearse what the worker has, or start without a rehearsal",
-			plan.ShortHash(r.PlanHash), plan.ShortHash(hash))
-	case r.Database != p.Database:
-		return permanent("BadInput", "the rehearsal is of database %q, and the plan changes %q: rehearse it there, or start without a rehearsal", r.Database, p.Database)
-	}
-	return nil
 }
 
 // checkSchema finds the files that will run: each version to come must have its file, and its way back unless the step is

@@ -79,31 +79,6 @@ func TestBeginTakesAWholePlan(t *testing.T) {
 	requirePermanent(t, err, "SQLFiles", "no folder migrations below the worker's plan root")
 }
 
-func TestBeginTakesTheRehearsalOfThisPlanAlone(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.stock(t, 1, false)
-	begin := func(r signals.Rehearsal) (Begun, error) {
-		return b.beginWith(t, signals.Input{Name: "split-customer-address", Rehearsal: &r}, "run-1")
-	}
-	known, err := b.acts.Plans.find("split-customer-address")
-	require.NoError(t, err)
-	_, files, err := b.acts.Plans.schema(known)
-	require.NoError(t, err)
-	hash, err := known.plan.Hash(Sums(files, 3))
-	require.NoError(t, err)
-
-	other := strings.Repeat("0", len(hash))
-	_, err = begin(signals.Rehearsal{PlanHash: other, Database: "shop"})
-	requirePermanent(t, err, "BadInput", "rehearsal is of plan hash 000000000000", hash[:12])
-	_, err = begin(signals.Rehearsal{PlanHash: hash, Database: "stock"})
-	requirePermanent(t, err, "BadInput", `rehearsal is of database "stock"`, `changes "shop"`)
-	b.untouched(t)
-	begun, err := begin(signals.Rehearsal{PlanHash: hash, Database: "shop"})
-	require.NoError(t, err)
-	require.Equal(t, hash, begun.Hash)
-}
-
 // untouched is what a failed Begin leaves.
 func (b *bundle) untouched(t *testing.T) {
 	t.Helper()

@@ -52,7 +52,7 @@ func (in *Input) UnmarshalJSON(raw []byte) error {
 // ErrInput says how a migration is started.
 var ErrInput = errors.New(`the input of a migration is {"plan": "name"}, {"plan": {…the whole plan…}} or the plan itself`)
 
-// ParseInput reads any of the three forms. It does not look into the plan.
+// ParseInput reads any of the three forms, and checks the bounds of a rehearsal. It does not look into the plan.
 func ParseInput(raw []byte) (Input, error) {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &keys); err != nil {
@@ -69,6 +69,11 @@ func ParseInput(raw []byte) (Input, error) {
 	var body inputJSON
 	if err := decoder.Decode(&body); err != nil {
 		return Input{}, fmt.Errorf("%w: %w", ErrInput, err)
+	}
+	if body.Rehearsal != nil {
+		if err := body.Rehearsal.Check(); err != nil {
+			return Input{}, fmt.Errorf("the rehearsal that came along %w: start with the file that contraflow rehearse wrote, or without one", err)
+		}
 	}
 	in := Input{StartedBy: body.StartedBy, Rehearsal: body.Rehearsal}
 	if json.Unmarshal(body.Plan, &in.Name) == nil && in.Name != "" {

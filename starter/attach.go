@@ -14,14 +14,6 @@ import (
 	"github.com/contraflow/contraflow/signals"
 )
 
-// Bounds of what travels with a start and stays in Temporal's history, texts in bytes: 32 KB in all.
-const (
-	maxAttachedStatements = 50
-	maxAttachedProblems   = 20
-	maxAttachedText       = 200
-	maxAttachedProblem    = 300
-)
-
 // attach gives the start the rehearsal of exactly this plan, if there is one. One that was only found is left behind where it does not
 // fit; one that was asked for is an error then.
 func (a *app) attach(planArg string, f startFlags, input *signals.Input) error {
@@ -41,9 +33,13 @@ func (a *app) attach(planArg string, f startFlags, input *signals.Input) error {
 	if err == nil && isPlanFile(planArg) { // of a plan that the worker knows by name, the worker judges
 		err = fits(report, planArg)
 	}
+	var short signals.Rehearsal
+	if err == nil {
+		short = shortened(report)
+		err = short.Check()
+	}
 	switch {
 	case err == nil:
-		short := shortened(report)
 		input.Rehearsal = &short
 	case asked:
 		return &usageError{fmt.Errorf("the rehearsal %s %w", file, err)}
@@ -86,41 +82,45 @@ func fits(r *rehearse.Report, planFile string) error {
 
 // shortened is what people need to decide; the file has the rest.
 func shortened(r *rehearse.Report) signals.Rehearsal {
-	s := signals.Rehearsal{PlanHash: r.PlanHash, Database: r.Database, Server: cut(r.Server), At: r.At, Count: len(r.Statements), Worst: string(r.Worst()),
-		Reversible: r.Down != nil && r.Down.Identical && r.Down.Problem == ""}
-	for _, st := range worst(r.Statements) {
-		s.Statements = append(s.Statements, signals.RehearsedStatement{Step: st.Step, Where: cut(st.Where()), Verdict: cut(string(st.Verdict)), Detail: cut(st.Detail())})
-	}
-	for i, problem := range r.Problems() {
-		if i == maxAttachedProblems {
-			s.Problems = append(s.Problems, fmt.Sprintf("and %d more", len(r.Problems())-i))
+	s := signals.Rehearsal{PlanHash: r.PlanHash, Database: r.Database, Server: cut(r.Server), Cluster: r.Cluster, DatabaseOID: r.DatabaseOID, From: r.From,
+		By: cut(r.By), At: r.At, Count: len(r.Statements), Worst: string(r.Worst()), Reversible: r.Down != nil && r.Down.Identical && r.Down.Problem == ""}
+	problems := r.Problems()
+	for i, problem := range problems {
+		if i == signals.MaxRehearsedProblems-1 && i < len(problems)-1 {
+			s.Problems = append(s.Problems, fmt.Sprintf("and %d more", len(problems)-i))
 			break
 		}
-		s.Problems = append(s.Problems, cutTo(problem, maxAttachedProblem))
+		s.Problems = append(s.Problems, cutTo(problem, signals.MaxRehearsedProblem))
+	}
+	for kept := min(len(r.Statements), signals.MaxRehearsedStatements); kept > 0; kept-- {
+		s.Statements = nil
+		for _, st := range worst(r.Statements, kept) {
+			s.Statements = append(s.Statements, signals.RehearsedStatement{Step: cut(st.Step), Where: cut(st.Where()), Verdict: cut(string(st.Verdict)), Detail: cut(st.Detail())})
+		}
+		if s.Check() == nil {
+			break // else their texts are long: it gets by with fewer
+		}
 	}
 	return s
 }
 
-// worst statements, in their order.
-func worst(all []rehearse.Statement) []rehearse.Statement {
-	if len(all) <= maxAttachedStatements {
-		return all
-	}
+// worst statements, so many, in their order.
+func worst(all []rehearse.Statement, kept int) []rehearse.Statement {
 	byVerdict := make([]int, len(all))
 	for i := range all {
 		byVerdict[i] = i
 	}
 	slices.SortStableFunc(byVerdict, func(i, j int) int { return all[j].Verdict.Compare(all[i].Verdict) })
-	kept := byVerdict[:maxAttachedStatements]
-	slices.Sort(kept)
+	byVerdict = byVerdict[:kept]
+	slices.Sort(byVerdict)
 	var left []rehearse.Statement
-	for _, i := range kept {
+	for _, i := range byVerdict {
 		left = append(left, all[i])
 	}
 	return left
 }
 
-func cut(text string) string { return cutTo(text, maxAttachedText) }
+func cut(text string) string { return cutTo(text, signals.MaxRehearsedText) }
 
 // cutTo leaves no half of a character.
 func cutTo(text string, limit int) string {

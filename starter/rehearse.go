@@ -22,8 +22,8 @@ const nowhere = "-"
 const maxSample = 100_000
 
 type rehearseFlags struct {
-	config, database, scratch, out string
-	sample                         int
+	config, database, scratch, out, by string
+	sample                             int
 }
 
 func newRehearse(a *app) *cobra.Command {
@@ -55,6 +55,7 @@ Exit codes: 0 all would run, whatever it blocks; 1 something would fail, or coul
 	cmd.Flags().StringVar(&f.scratch, "scratch", "", "connection string of a scratch server, as env:NAME or file:PATH (default a server that is started for it)")
 	cmd.Flags().IntVar(&f.sample, "sample", 0, "how many rows to copy, to try each backfill on (default none)")
 	cmd.Flags().StringVar(&f.out, "out", "", "file for the result, - for none (default beside the plan, with the ending "+signals.RehearsalSuffix+")")
+	cmd.Flags().StringVar(&f.by, "by", "", "who rehearses (default the user of this machine)")
 	return cmd
 }
 
@@ -64,6 +65,10 @@ func (a *app) rehearse(ctx context.Context, file string, f rehearseFlags) error 
 	}
 	if f.sample < 0 || f.sample > maxSample {
 		return &usageError{fmt.Errorf("--sample is %d: give a number from 0 to %d", f.sample, maxSample)}
+	}
+	by, err := person(f.by)
+	if err != nil {
+		return err
 	}
 	o, err := a.rehearsal(file, f)
 	if err != nil {
@@ -88,6 +93,7 @@ func (a *app) rehearse(ctx context.Context, file string, f rehearseFlags) error 
 	case err != nil:
 		return fmt.Errorf("plan %s could not be rehearsed: %w", o.Plan.Name, err)
 	}
+	report.By = by
 	if f.out == "" {
 		f.out = besides(file)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ import (
 func reported() *rehearse.Report {
 	customers := rehearse.Size{Name: "customers", Rows: 12_400_000, Bytes: 3_328_599_654}
 	lock := []rehearse.Lock{{Relation: "customers", Mode: "ACCESS EXCLUSIVE", Size: customers}}
-	return &rehearse.Report{Plan: "fill-zip", PlanHash: strings.Repeat("ab", 32), Database: "shop", Server: "15.14", From: 1, At: time.Date(2026, 3, 2, 9, 0, 0, 0, time.Local),
+	return &rehearse.Report{Plan: "fill-zip", PlanHash: strings.Repeat("ab", 32), Database: "shop", Server: "15.14", Cluster: "7301", DatabaseOID: 16384, From: 1, By: "dora", At: time.Date(2026, 3, 2, 9, 0, 0, 0, time.Local),
 		Statements: []rehearse.Statement{
 			{Step: "expand", File: "2_zip.up.sql", Line: 1, Summary: "alter table customers add column zip integer not null default …", Verdict: rehearse.Instant, Locks: lock},
 			{Step: "expand", File: "2_zip.up.sql", Line: 12, Summary: "vacuum\x1b[2J customers", Verdict: rehearse.Background},
@@ -99,19 +100,32 @@ func TestWhatTravelsWithAStartIsSmallAndHoldsNoKey(t *testing.T) {
 	short := shortened(r)
 	raw, err := json.Marshal(signals.Input{Name: "p", Rehearsal: &short})
 	require.NoError(t, err)
-	require.Less(t, len(raw), 32<<10)
+	require.NoError(t, short.Check())
+	require.LessOrEqual(t, len(raw), signals.MaxRehearsal+100)
 	require.NotContains(t, string(raw), "a b")
 	require.Equal(t, 503, short.Count)
-	require.Len(t, short.Statements, maxAttachedStatements)
+	require.Len(t, short.Statements, signals.MaxRehearsedStatements)
 	require.Equal(t, "blocks everything for a rewrite", short.Worst)
 	require.Equal(t, short.Worst, short.Statements[2].Verdict, "in their order, the worst of them among the rest")
 	require.Equal(t, "works beside traffic", short.Statements[1].Verdict)
-	require.Equal(t, "and 483 more", short.Problems[maxAttachedProblems])
+	require.Equal(t, "and 483 more", short.Problems[signals.MaxRehearsedProblems-1])
 	require.False(t, short.Reversible)
 
 	back, err := signals.ParseInput(raw)
 	require.NoError(t, err)
 	require.Equal(t, short, *back.Rehearsal)
+
+	for i := range r.Statements { // six bytes each, as JSON has them
+		r.Statements[i].File = strings.Repeat("<", 5_000)
+	}
+	fewer := shortened(r)
+	require.NoError(t, fewer.Check())
+	require.Less(t, len(fewer.Statements), signals.MaxRehearsedStatements)
+	require.Equal(t, "blocks everything for a rewrite", fewer.Statements[2].Verdict)
+
+	r.Trials = r.Trials[:signals.MaxRehearsedProblems-1] // one is good, and the way down and the sample are bad
+	require.Len(t, r.Problems(), signals.MaxRehearsedProblems)
+	require.Contains(t, shortened(r).Problems[signals.MaxRehearsedProblems-1], "rows are refused", "all of them fit")
 }
 
 func TestOnlyARehearsalOfThisPlanIsAttached(t *testing.T) {
@@ -165,10 +179,17 @@ func TestOnlyARehearsalOfThisPlanIsAttached(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, said)
 		require.Equal(t, checked.Hash, short.PlanHash)
+		require.Equal(t, "7301 16384 1 dora", fmt.Sprint(short.Cluster, " ", short.DatabaseOID, " ", short.From, " ", short.By))
 	}
 	none(startFlags{noRehearsal: true})
 	_, _, err = attached(file, startFlags{noRehearsal: true, rehearsal: beside})
 	require.ErrorContains(t, err, "give one of them")
+
+	r.Cluster = "7301\n"
+	write()
+	none(startFlags{}, "holds a control character")
+	_, _, err = attached("split-customer-address", startFlags{rehearsal: beside})
+	require.ErrorContains(t, err, "holds a control character")
 
 	r.Database = "staging"
 	write()

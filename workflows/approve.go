@@ -198,6 +198,9 @@ const (
 	maxProblems  = 5
 )
 
+// rehearsedAt is the time as everybody reads it who may approve, wherever they are.
+func rehearsedAt(r *signals.Rehearsal) string { return r.At.UTC().Format("2006-01-02 15:04 UTC") }
+
 // rehearsed is what the rehearsal has found, or that there was none: people shall know both before they decide the first time.
 func (m *migration) rehearsed() []activities.Evidence {
 	r := m.Rehearsal
@@ -208,7 +211,7 @@ func (m *migration) rehearsed() []activities.Evidence {
 	if r.Reversible {
 		back = "the way down leads back to the same catalog"
 	}
-	lines := []activities.Evidence{{Name: "rehearsal", Value: fmt.Sprintf("%s; %s (%s)", r.Summary(), back, r.At.UTC().Format("2006-01-02 15:04 UTC"))}}
+	lines := []activities.Evidence{{Name: "rehearsal", Value: fmt.Sprintf("%s %s; %s", rehearsedAt(r), r.Summary(), back)}}
 	for i, problem := range r.Problems {
 		if i == maxProblems {
 			lines = append(lines, activities.Evidence{Name: "problem", Value: fmt.Sprintf("and %d more", len(r.Problems)-i)})

@@ -13,7 +13,7 @@ import (
 )
 
 func rehearsed(statements int) *signals.Rehearsal {
-	r := &signals.Rehearsal{PlanHash: hash, Database: "shop", Server: "15.14", At: time.Date(2026, 3, 2, 7, 0, 0, 0, time.UTC),
+	r := &signals.Rehearsal{PlanHash: hash, Database: "shop", Server: "15.14", By: "dora", At: time.Date(2026, 3, 2, 7, 0, 0, 0, time.UTC),
 		Count: statements + 1, Worst: "blocks writes for a scan", Reversible: true,
 		Statements: []signals.RehearsedStatement{{Step: "expand", Where: "2.up.sql:1", Verdict: "instant", Detail: "ACCESS EXCLUSIVE on customers"}}}
 	for i := range statements {
@@ -39,7 +39,7 @@ func TestTheFirstCardTellsOfTheRehearsal(t *testing.T) {
 	b.approveAll()
 	b.completes()
 	want := []activities.Evidence{
-		{Name: "rehearsal", Value: "on shop 15.14: 2 statements, worst: blocks writes for a scan, 1 problem; the way down leads back to the same catalog (2026-03-02 07:00 UTC)"},
+		{Name: "rehearsal", Value: "2026-03-02 07:00 UTC by dora on shop 15.14: 2 statements, worst: blocks writes for a scan, 1 problem; the way down leads back to the same catalog"},
 		{Name: "problem", Value: "check new writes, version 3: column \"street\" does not exist"},
 		{Name: "2.up.sql:2", Value: "blocks writes for a scan: SHARE on customers, 12.4 M rows"},
 	}
@@ -52,7 +52,7 @@ func TestTheFirstCardTellsOfTheRehearsal(t *testing.T) {
 	require.Equal(t, "write-new", second.Evidence[0].Name, "once is enough")
 	require.Equal(t, r, b.made("Begin")[0].in.(activities.BeginInput).Input.Rehearsal)
 	require.Equal(t, r, b.status().Rehearsal)
-	require.Contains(t, b.details(), "Rehearsed on shop 15.14: 2 statements, worst: blocks writes for a scan, 1 problem")
+	require.Contains(t, b.details(), "Rehearsed 2026-03-02 07:00 UTC by dora on shop 15.14: 2 statements, worst: blocks writes for a scan, 1 problem")
 }
 
 func TestALongRehearsalIsCutOnTheCard(t *testing.T) {
@@ -80,4 +80,13 @@ func TestANewRunKeepsTheRehearsal(t *testing.T) {
 	closed := next.made("UpdateCard ask approved")[0].in.(activities.Card)
 	require.Equal(t, "rehearsal", closed.Evidence[0].Name)
 	require.Equal(t, b.made("PostCard ask")[0].in.(activities.Card).Evidence, closed.Evidence[:2], "it goes on with what was posted")
+}
+
+func TestARehearsalOutOfBoundsIsRefusedBeforeAnythingIsDone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.starts(signals.Input{Name: b.plan.Name, Rehearsal: rehearsed(signals.MaxRehearsedStatements)})
+	b.start()
+	require.ErrorContains(t, b.fails("BadInput"), "the rehearsal that came along holds 51 statements, and 50 is the most")
+	require.Empty(t, b.calls)
 }

@@ -108,7 +108,7 @@ func (m *migration) show() {
 		fmt.Fprintf(&b, "Cause: %s\n\n", s.Cause)
 	}
 	if s.Rehearsal != nil {
-		fmt.Fprintf(&b, "Rehearsed %s\n\n", s.Rehearsal.Summary())
+		fmt.Fprintf(&b, "Rehearsed %s %s\n\n", rehearsedAt(s.Rehearsal), s.Rehearsal.Summary())
 	}
 	b.WriteString("| step | verb | state | |\n|---|---|---|---|\n")
 	for _, step := range s.Steps {
