@@ -3,61 +3,78 @@ package rehearse
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/contraflow/contraflow/internal/pg"
 )
 
-// dumpLockWait is how long pg_dump waits for its ACCESS SHARE locks in all: it then holds those it has, and a change that waits
-// for it would hold up the application.
-const dumpLockWait = "2s"
+// dumpTimeout bounds the dump of a schema; ten thousand tables take a minute.
+const dumpTimeout = 10 * time.Minute
+
+var errDumpTimeout = fmt.Errorf("gave up after %s", dumpTimeout)
 
 // clients are the folder of pg_dump and psql.
 type clients string
 
 // dump is the schema of a database, as SQL, without a row of its tables. What contraflow keeps for itself is left out, and
-// so are subscriptions, whose connection strings hold passwords. owners says whether owners and grants belong to it.
-func (c clients) dump(ctx context.Context, config *pgx.ConnConfig, owners bool) (string, error) {
+// so are subscriptions, whose connection strings hold passwords. owners says whether owners and grants belong to it. g guards
+// the session where it could be in somebody's way; nil where there is nobody.
+func (c clients) dump(ctx context.Context, config *pgx.ConnConfig, owners bool, g *guard) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dumpTimeout, errDumpTimeout)
+	defer cancel()
 	args := []string{"--schema-only", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--no-security-labels",
-		"--encoding=UTF8", "--lock-wait-timeout=" + dumpLockWait, "--exclude-schema=" + pg.Schema}
+		"--encoding=UTF8", "--exclude-schema=" + pg.Schema}
 	if !owners {
 		args = append(args, "--no-owner", "--no-privileges")
 	}
-	dump, err := c.run(ctx, config, "", "pg_dump", args...)
+	dump, err := c.run(ctx, config, g, "", "pg_dump", args...)
 	return ours.ReplaceAllString(setNewer.ReplaceAllString(dump, ""), ""), err
 }
 
 // restore runs a dump.
 func (c clients) restore(ctx context.Context, config *pgx.ConnConfig, dump string) error {
-	_, err := c.run(ctx, config, dump, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--output=/dev/null")
+	_, err := c.run(ctx, config, nil, dump, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--output=/dev/null")
 	return err
 }
 
 // run gives a program a connection of its own, and its input.
-func (c clients) run(ctx context.Context, config *pgx.ConnConfig, input, program string, args ...string) (string, error) {
+func (c clients) run(ctx context.Context, config *pgx.ConnConfig, g *guard, input, program string, args ...string) (string, error) {
 	r, err := newRelay(ctx, config)
 	if err != nil {
 		return "", fmt.Errorf("connect for %s: %w", program, err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- r.serve() }()
 	var out, complaint bytes.Buffer
-	command := exec.CommandContext(ctx, filepath.Join(string(c), program), append(args, "--no-password")...)
-	command.Env, command.Stdin, command.Stdout, command.Stderr = r.env(), strings.NewReader(input), &out, &complaint
-	err = command.Run()
-	r.close()
-	<-served
+	work := func(ctx context.Context) error {
+		served := make(chan error, 1)
+		go func() { served <- r.serve() }()
+		command := exec.CommandContext(ctx, filepath.Join(string(c), program), append(args, "--no-password")...)
+		command.Env, command.Stdin, command.Stdout, command.Stderr = r.env(), strings.NewReader(input), &out, &complaint
+		err := command.Run()
+		r.close()
+		<-served
+		return err
+	}
+	if g != nil {
+		err = g.over(ctx, r.pid, work)
+	} else {
+		err = work(ctx)
+	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
-	if err != nil {
+	if _, failed := errors.AsType[*exec.ExitError](err); failed {
 		return "", fmt.Errorf("%s: %w: %s", program, err, firstLines(complaint.String()))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", program, err)
 	}
 	return out.String(), nil
 }

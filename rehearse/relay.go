@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +23,7 @@ type relay struct {
 	listener net.Listener
 	server   *pgconn.HijackedConn
 	config   *pgx.ConnConfig
+	pid      uint32 // of the server's process, also behind a pooler
 }
 
 // relayPort is only a part of the socket's name.
@@ -32,11 +34,22 @@ func newRelay(ctx context.Context, config *pgx.ConnConfig) (*relay, error) {
 	if err != nil {
 		return nil, withoutAddress(err)
 	}
+	// A server whose client has died would wait for a lock on and on, and hold those it has. Servers on few systems can't tell.
+	_, _ = conn.Exec(ctx, "set client_connection_check_interval = '500ms'").ReadAll()
+	var pid uint64
+	answer := conn.ExecParams(ctx, "select pg_backend_pid()", nil, nil, nil, nil).Read()
+	if err = answer.Err; err == nil && len(answer.Rows) == 1 {
+		pid, err = strconv.ParseUint(string(answer.Rows[0][0]), 10, 32)
+	}
+	if err != nil {
+		_ = conn.Close(ctx)
+		return nil, err
+	}
 	server, err := conn.Hijack()
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{server: server, config: config}
+	r := &relay{server: server, config: config, pid: uint32(pid)}
 	if r.folder, err = os.MkdirTemp("", "contraflow-"); err == nil {
 		r.listener, err = net.Listen("unix", filepath.Join(r.folder, ".s.PGSQL."+relayPort))
 	}

@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 func (r *run) rehearse(ctx context.Context) (err error) {
 	r.say("Copying the schema of the target, without rows")
-	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.server != nil); err != nil {
+	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.server != nil, &guard{r.base.config, "pg_terminate_backend"}); err != nil {
 		if strings.Contains(err.Error(), "permission denied") {
 			return fmt.Errorf("dump the target's schema: the role must be allowed to read every table, as members of pg_read_all_data are: %w", err)
 		}

@@ -140,9 +140,18 @@ select %[1]s from contraflow_sample union all (select %[1]s from %[2]s where %[3
 		s.columns, s.there, s.where, s.pages, s.share, s.Sample)
 }
 
-// onTarget reads the target in a transaction that can't change it.
+// onTarget reads the target in a transaction that can't change it, and that ends before anybody has to wait for it.
 func (s *sampling) onTarget(ctx context.Context, do func(pgx.Tx) error) (why string, err error) {
-	err = pgx.BeginTxFunc(ctx, s.target, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	g := guard{s.target.Config(), "pg_cancel_backend"}
+	err = g.over(ctx, s.target.PgConn().PID(), func(context.Context) error { return s.reading(ctx, do) })
+	if gaveWay, ok := errors.AsType[inTheWay](err); ok {
+		return gaveWay.Error(), nil
+	}
+	return s.unreadable(err)
+}
+
+func (s *sampling) reading(ctx context.Context, do func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, s.target, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// Formats that the other end reads back as they were, whatever the role's own are.
 		if _, err := tx.Exec(ctx, `select set_config('row_security', 'off', true), set_config('statement_timeout', $1, true), set_config('datestyle', 'ISO', true),
 			set_config('intervalstyle', 'iso_8601', true), set_config('extra_float_digits', '1', true)`, sampleTimeout); err != nil {
@@ -150,7 +159,6 @@ func (s *sampling) onTarget(ctx context.Context, do func(pgx.Tx) error) (why str
 		}
 		return do(tx)
 	})
-	return s.unreadable(err)
 }
 
 // unreadable tells what keeps the role from reading rows from what keeps the rehearsal from going on.

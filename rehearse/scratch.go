@@ -196,7 +196,7 @@ func (s *scratch) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // dump is what the database looks like now.
 func (s *scratch) dump(ctx context.Context) (string, error) {
-	return s.clients.dump(ctx, s.config, s.server != nil)
+	return s.clients.dump(ctx, s.config, s.server != nil, nil)
 }
 
 // drop the database and whoever is still connected to it.

@@ -17,8 +17,6 @@ import (
 const (
 	// applicationName is what the target's own people see.
 	applicationName = "contraflow rehearse"
-	// targetLockWait is how long a reading of a table's size queues behind a change of that table.
-	targetLockWait = 2 * time.Second
 	// targetStatement bounds each reading; sizes of ten thousand tables take a second.
 	targetStatement = 30 * time.Second
 )
@@ -75,7 +73,7 @@ func openTarget(ctx context.Context, dsn string, files *ddl.Files) (*target, err
 	params := config.RuntimeParams
 	params["default_transaction_read_only"] = "on"
 	params["statement_timeout"] = strconv.FormatInt(targetStatement.Milliseconds(), 10)
-	params["lock_timeout"] = strconv.FormatInt(targetLockWait.Milliseconds(), 10)
+	params["lock_timeout"] = strconv.FormatInt(patience.Milliseconds(), 10)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		if refused := pg.Refused(err); errors.Is(refused, pg.ErrSettings) {
