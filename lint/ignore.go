@@ -120,6 +120,9 @@ func (c *check) ignoresOfScript(s *script) (u units, found []*ignored) {
 	}
 	for _, comment := range sqltree.Comments(s.Text) {
 		text, ours := directive(comment.Text, "--")
+		if !ours && meant.MatchString(comment.Text) {
+			c.add(ignoreUnknown, s.path, comment.Line, comment.Column, `this says nothing to contraflow: write "-- contraflow: ignore RULE: reason"`+headerHint(comment.Text), "")
+		}
 		if !ours || comment.Line == 1 && comment.Text == header {
 			continue
 		}
@@ -149,6 +152,10 @@ func (c *check) ignoresOfPlan() (u units, found []*ignored) {
 			continue
 		}
 		text, ours := directive(line[at:], "#")
+		if !ours && meant.MatchString(line[at:]) {
+			_, column := sqltree.Position(line, at)
+			c.add(ignoreUnknown, c.in.File, i+1, column, `this says nothing to contraflow: write "# contraflow: ignore RULE: reason"`, "")
+		}
 		if !ours {
 			continue
 		}
@@ -187,6 +194,9 @@ func unitsOfPlan(document []byte) (u units) {
 	}
 	return append(u, place{math.MaxInt, 0})
 }
+
+// meant looks like a comment to contraflow, whatever its marks, capitals and colons.
+var meant = regexp.MustCompile(`(?i)^[-/*#\s]*contraflow\s*:?\s*(ignore|no[-_ ]?transaction)\b`)
 
 // directive returns what a comment says to contraflow.
 func directive(comment, mark string) (text string, ours bool) {

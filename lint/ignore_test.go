@@ -169,3 +169,19 @@ func TestEveryRuleIsWellFormed(t *testing.T) {
 		require.Regexp(t, `\.$`, r.Why, r.ID)
 	}
 }
+
+func TestACommentThatOnlyLooksLikeOursIsTold(t *testing.T) {
+	t.Parallel()
+	for _, comment := range []string{
+		"/* contraflow: ignore " + blocking + ": t is small */\n",
+		"-- Contraflow: ignore " + blocking + ": t is small\n",
+		"-- contraflow ignore " + blocking + ": t is small\n",
+		"--CONTRAFLOW : no-transaction\n",
+	} {
+		require.ElementsMatch(t, []string{"ignore-unknown@1", blocking + "@2"}, in(upFile, lintOf(t, "", comment+buildsOne).Findings), comment)
+	}
+	require.Contains(t, in("plan.yaml", lintOf(t, "# Contraflow ignore flag-unused: why", "select 1;").Findings), "ignore-unknown@5")
+	for _, comment := range []string{"-- contraflow fills the column later\n", "/* as contraflow does */\n", "select 'contraflow: ignore' as \"-- contraflow ignore\";\n"} {
+		require.NotContains(t, fmt.Sprint(in(upFile, lintOf(t, "", comment+"select 1;").Findings)), "ignore-unknown", comment)
+	}
+}

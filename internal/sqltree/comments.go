@@ -7,17 +7,17 @@ import (
 	pgquery "github.com/wasilibs/go-pgquery"
 )
 
-// Comment is a comment from -- to the end of its line.
+// Comment is a comment from -- to the end of its line, or one between stars.
 type Comment struct {
-	Text         string // without the blanks at its end
+	Text         string // with its marks, without the blanks at its end
 	Start        int    // byte offset
 	Line, Column int    // from 1; columns count characters
 }
 
-// Comments are those that Postgres takes for comments: not what stands in quotes or in comments with stars. None of a text
-// that can't be taken apart.
+// Comments are those that Postgres takes for comments: not what stands in quotes or in other comments. None of a text that
+// can't be taken apart.
 func Comments(text string) []Comment {
-	if !strings.Contains(text, "--") {
+	if !strings.Contains(text, "--") && !strings.Contains(text, "/*") {
 		return nil
 	}
 	scanned, err := pgquery.Scan(text)
@@ -26,7 +26,7 @@ func Comments(text string) []Comment {
 	}
 	var all []Comment
 	for _, token := range scanned.GetTokens() {
-		if token.GetToken() != tree.Token_SQL_COMMENT {
+		if kind := token.GetToken(); kind != tree.Token_SQL_COMMENT && kind != tree.Token_C_COMMENT {
 			continue
 		}
 		start := int(token.GetStart())

@@ -36,6 +36,10 @@ func (e *SyntaxError) Error() string {
 
 // Parse takes a text apart. The error is a *SyntaxError. The grammar is that of Postgres 17.
 func Parse(text string) ([]Statement, error) {
+	if at, problem := unreadable(text); problem != "" {
+		line, column := Position(text, at)
+		return nil, &SyntaxError{line, column, problem}
+	}
 	parsed, err := pgquery.Parse(text)
 	if failed, ok := errors.AsType[*parser.Error](err); ok {
 		line, column := Position(text, byteOffset(text, failed.Cursorpos))
@@ -57,6 +61,23 @@ func Parse(text string) ([]Statement, error) {
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// unreadable finds what the parser would stop at in silence, or with a message that leads astray.
+func unreadable(text string) (at int, problem string) {
+	switch {
+	case strings.HasPrefix(text, "\ufeff"):
+		return 0, "the text begins with a byte order mark, which Postgres takes for a word: save it without"
+	case strings.IndexByte(text, 0) >= 0:
+		return strings.IndexByte(text, 0), "there is a zero byte, behind which nothing would be read: remove it"
+	case !utf8.ValidString(text):
+		for at, r := range text {
+			if _, size := utf8.DecodeRuneInString(text[at:]); r == utf8.RuneError && size == 1 {
+				return at, "this is not UTF-8: save the text as UTF-8"
+			}
+		}
+	}
+	return 0, ""
 }
 
 // skip is the length of the blanks and comments that text begins with.

@@ -34,3 +34,15 @@ func TestASyntaxErrorHasItsPlace(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, all)
 }
+
+func TestWhatTheParserWouldMisreadIsRefused(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"\ufeffselect 1":                       "line 1, column 1: the text begins with a byte order mark, which Postgres takes for a word: save it without",
+		"select 1;\n select \x00 drop table t": "line 2, column 9: there is a zero byte, behind which nothing would be read: remove it",
+		"select '\u00e4',\n '\xe4'":            "line 2, column 3: this is not UTF-8: save the text as UTF-8",
+	} {
+		_, err := sqltree.Parse(text)
+		require.EqualError(t, err, want)
+	}
+}
