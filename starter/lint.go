@@ -41,11 +41,11 @@ Exit codes: 0 nothing as bad as --fail-on, 1 something was found, 2 wrong call o
 			}
 			return needs("PLAN")(cmd, args)
 		},
-		RunE: a.does(func(_ context.Context, args []string) error {
+		RunE: a.does(func(ctx context.Context, args []string) error {
 			if l.rules {
 				return a.listRules()
 			}
-			return a.lint(args[0], l)
+			return a.lint(ctx, args[0], l)
 		}),
 	}
 	cmd.Flags().StringVar(&l.format, "format", string(lint.Text), "how to write the findings: "+either(lint.Formats()))
@@ -63,7 +63,7 @@ func either[T ~string](all []T) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }
 
-func (a *app) lint(file string, l linting) error {
+func (a *app) lint(ctx context.Context, file string, l linting) error {
 	format, failOn := lint.Format(l.format), lint.Severity(l.failOn)
 	switch {
 	case !slices.Contains(lint.Formats(), format):
@@ -82,7 +82,14 @@ func (a *app) lint(file string, l linting) error {
 		return err
 	}
 	in.All = l.all
-	report := lint.Check(in)
+	found := make(chan lint.Report, 1)
+	go func() { found <- lint.Check(in) }()
+	var report lint.Report
+	select {
+	case <-ctx.Done(): // it is only read: the process may end in the middle
+		return ctx.Err()
+	case report = <-found:
+	}
 	if err := report.Write(a.stdout, format, a.coloured()); err != nil {
 		return fmt.Errorf("write the findings: %w", err)
 	}
