@@ -109,6 +109,10 @@ func (d *driver) runInside(s script) error {
 	if err := d.begin(); err != nil {
 		return err
 	}
+	if err := d.dismissAutovacuum(); err != nil {
+		d.rollback()
+		return err
+	}
 	done, err := execute(d.ctx, d.session.conn, s.text)
 	if err != nil {
 		d.rollback()

@@ -41,7 +41,7 @@ func (o *observer) endIdle(ctx context.Context, blockers []Blocker) (hint string
 	}
 	for _, b := range blockers {
 		switch {
-		case b.PID == 0 || o.engine.isOwn(b.PID):
+		case b.PID == 0 || b.autovacuum || o.engine.isOwn(b.PID):
 		case b.State == "":
 			hint = o.grant("see what pid %d does", b.PID)
 		case slices.Contains(idleStates, b.State) && b.unchanged >= after:

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -107,9 +108,11 @@ func TestWhatWasSeenIsLookedAtAgain(t *testing.T) {
 }
 
 // cluster is one whose roles and settings are the test's alone.
-func cluster(t *testing.T) bundle {
+func cluster(t *testing.T, settings map[string]string) bundle {
 	t.Helper()
-	c, err := postgres.Start(t.Context(), postgres.Options{Settings: map[string]string{"fsync": "off", "max_prepared_transactions": "5"}})
+	all := map[string]string{"fsync": "off", "max_prepared_transactions": "5"}
+	maps.Copy(all, settings)
+	c, err := postgres.Start(t.Context(), postgres.Options{Settings: all})
 	require.NoError(t, err)
 	t.Cleanup(c.Stop)
 	for _, role := range []string{pgtest.Role, "stranger"} {
@@ -128,7 +131,7 @@ func cluster(t *testing.T) bundle {
 
 func TestARoleThatMayNotEndSessionsSaysWhatItLacks(t *testing.T) {
 	t.Parallel()
-	b := cluster(t)
+	b := cluster(t, nil)
 	super, stranger := b.db, b.db
 	super.DSN = b.db.SuperDSN
 	stranger.DSN = strings.Replace(b.db.DSN, pgtest.Role+":", "stranger:", 1)
@@ -157,7 +160,7 @@ func TestARoleThatMayNotEndSessionsSaysWhatItLacks(t *testing.T) {
 
 func TestAPreparedTransactionIsNamed(t *testing.T) {
 	t.Parallel()
-	b := cluster(t)
+	b := cluster(t, nil)
 	b.exec(t, "begin; select from a; insert into a values (99); prepare transaction 'S3CRET'")
 	var told waits
 	result := make(chan error, 1)

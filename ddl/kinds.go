@@ -14,8 +14,8 @@ type operation interface {
 	withdraw(d *driver) (left, error)
 	// waitsFor are the transactions it waits for with its work begun; false for none.
 	waitsFor() (older, bool)
-	// patient operations run without lock_timeout: they commit on their way, so a time-out would leave them half done, and the
-	// application's reads and writes don't queue behind their waits.
+	// patient operations run without lock_timeout: a time-out would throw their work away, and the application's reads and writes
+	// don't queue behind their waits.
 	patient() bool
 }
 
@@ -77,7 +77,9 @@ func (u unknown) resume(_ *driver, same bool) (left, error) {
 }
 func (u unknown) withdraw(*driver) (left, error) { return ask, nil }
 func (u unknown) waitsFor() (older, bool)        { return older{}, false }
-func (u unknown) patient() bool                  { return !u.st.allOrNothing() }
+
+// patient is REINDEX of a schema or a database CONCURRENTLY. What CALL and DO lock isn't known.
+func (u unknown) patient() bool { return u.st.has("concurrently") }
 
 // mustBe asks about a statement that isn't the one that was begun.
 func mustBe(same bool, l left) left {

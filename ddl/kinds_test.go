@@ -17,6 +17,7 @@ func TestStatementsOutsideATransactionAreRecognized(t *testing.T) {
 		`reindex index concurrently "I"`:                                                  &reindex{`"I"`},
 		"REINDEX (VERBOSE, CONCURRENTLY) TABLE s.t":                                       &reindex{`"s"."t"`},
 		"reindex (verbose) table concurrently t":                                          &reindex{`"t"`},
+		"reindex schema s":                                                                repeatable{},
 		"reindex table t":                                                                 repeatable{},
 		"reindex schema concurrently s":                                                   nil,
 		"alter table if exists only s.t validate constraint \"C\", validate constraint d": &validate{table: `"s"."t"`, constraints: []string{"C", "d"}},
@@ -28,9 +29,9 @@ func TestStatementsOutsideATransactionAreRecognized(t *testing.T) {
 		"alter type mood rename value 'a' to 'b'":                                         nil,
 		"alter table t detach partition s.p concurrently":                                 &detach{table: `"t"`, partition: `"s"."p"`},
 		"alter table t detach partition p finalize":                                       &detach{table: `"t"`, partition: `"p"`, finalize: true},
-		"vacuum (full) t": repeatable{},
-		"analyze":         repeatable{},
-		"refresh materialized view concurrently v": repeatable{},
+		"vacuum (full) t":                                                                 repeatable{},
+		"analyze":                                                                         repeatable{},
+		"refresh materialized view concurrently v":                                        repeatable{},
 		"call purge()": nil,
 	} {
 		s, err := parseScript(noTransactionHeader + "\n" + sql)
@@ -44,15 +45,20 @@ func TestStatementsOutsideATransactionAreRecognized(t *testing.T) {
 	}
 }
 
-func TestPatienceIsForThoseThatCommitOnTheirWay(t *testing.T) {
+func TestPatienceIsForThoseWhoseWaitsTheApplicationPasses(t *testing.T) {
 	t.Parallel()
 	for sql, patient := range map[string]bool{
 		"create index concurrently i on t (a)":          true,
 		"drop index concurrently i":                     true,
 		"reindex table concurrently t":                  true,
 		"reindex schema concurrently s":                 true,
-		"alter table t detach partition p concurrently": true,
-		"call purge()":                                  true,
+		"reindex (verbose, concurrently on) index i":    true,
+		"alter table t detach partition p concurrently": false,
+		"alter table t detach partition p finalize":     false,
+		"call purge()":                                  false,
+		"do $$ begin commit; end $$":                    false,
+		"reindex (concurrently false) index i":          false,
+		"reindex (concurrently 'off', verbose) index i": false,
 		"alter table t validate constraint c":           false,
 		"alter type mood add value 'fine'":              false,
 		"vacuum full t":                                 false,

@@ -45,6 +45,9 @@ func (d *driver) runWithIntent(s script, op operation, sha string, intent bool) 
 	if err := d.awaitOlder(op); err != nil {
 		return err
 	}
+	if err := d.dismissBefore(); err != nil {
+		return err
+	}
 	if intent {
 		if err := d.writeIntent(sha); err != nil {
 			return err
@@ -52,6 +55,9 @@ func (d *driver) runWithIntent(s script, op operation, sha string, intent bool) 
 	}
 	err := d.send(s, op.patient())
 	var refused *StatementError
+	if _, asks := op.(unknown); asks && gaveWay(err) && !s.statements[0].allOrNothing() {
+		return fmt.Errorf("%w; Postgres said: %s", d.unknown(s.statements[0]), err) // again by itself it must not begin
+	}
 	if errors.As(err, &refused) && (s.statements[0].allOrNothing() || refused.SQLState == stateDuplicateTable) {
 		return errors.Join(err, d.clearIntent()) // it surely did nothing
 	}

@@ -118,7 +118,10 @@ func parseDetach(w *words) (operation, bool) {
 func (p *detach) waitsFor() (older, bool) {
 	return older{tables: []string{p.table, p.partition}, readers: true, snapshots: p.finalize}, true
 }
-func (p *detach) patient() bool { return true }
+
+// patient it isn't, although it commits on its way: its second half locks the partition even against reading, and holds that lock
+// while it waits for snapshots. One that ends in between is finalized by the next attempt.
+func (p *detach) patient() bool { return false }
 
 // state of the partition: attached or not, or in between.
 func (p *detach) state(d *driver) (attached, pending bool, err error) {

@@ -153,12 +153,16 @@ func parseReindex(w *words) (operation, bool) {
 	if !w.take("reindex") {
 		return nil, false
 	}
-	concurrently := (statement{tokens: w.parens()}).has("concurrently")
-	if !w.take("index") && !w.take("table") {
+	concurrently := w.option("concurrently")
+	many := w.take("schema") || w.take("database") || w.take("system")
+	if !many && !w.take("index") && !w.take("table") {
 		return nil, false
 	}
 	concurrently = w.take("concurrently") || concurrently
 	name, ok := w.name()
+	if many {
+		return repeatable{}, !concurrently
+	}
 	if ok && !concurrently {
 		return repeatable{}, true
 	}

@@ -158,7 +158,7 @@ func (st statement) copiesThroughClient() bool {
 
 // allOrNothing tells that a refused statement has left nothing behind, which those that commit on their way can't promise.
 func (st statement) allOrNothing() bool {
-	return !st.has("concurrently") && !st.is("call") && !st.is("do") && !st.is("vacuum")
+	return !st.has("concurrently") && !slices.ContainsFunc([]string{"call", "do", "vacuum", "reindex"}, func(word string) bool { return st.is(word) })
 }
 
 // buildsUnnamedIndex knows CREATE [UNIQUE] INDEX CONCURRENTLY ON.

@@ -36,6 +36,8 @@ type session struct {
 	conn   *pgx.Conn
 	schema string   // holds the version table
 	locks  []string // ids of the advisory locks
+	// lockTimeout as the connection has it.
+	lockTimeout time.Duration
 	// observer of the attempt; nil where nobody is told of waits.
 	observer *observer
 }
@@ -53,7 +55,7 @@ func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*
 	if err != nil {
 		return nil, withoutAddress(err)
 	}
-	s := &session{conn: conn}
+	s := &session{conn: conn, lockTimeout: lockTimeout}
 	if err = pg.CheckSettings(ctx, conn); err == nil {
 		s.schema, s.locks, err = place(ctx, conn)
 	}

@@ -43,7 +43,7 @@ select '` + oldTransactions + `', a.pid,
        ` + backend + `
 from backend a where not $1 = any(pg_blocking_pids(a.pid))
 union all
-select '` + oldTransactions + `', 0, h.virtualtransaction, '', '', extract(epoch from clock_timestamp() - x.prepared)::float8, 'epoch', 'epoch', 0
+select '` + oldTransactions + `', 0, h.virtualtransaction, '', '', extract(epoch from clock_timestamp() - x.prepared)::float8, 'epoch', 'epoch', 0, false
 from holder h join pg_locks own on own.virtualtransaction = h.virtualtransaction and own.pid is null and own.locktype = 'transactionid'
   join pg_prepared_xacts x on x.transaction = own.transactionid
 where h.pid is null

@@ -73,6 +73,8 @@ type Blocker struct {
 	changed   time.Time
 	unchanged time.Duration
 	identity  string // of its transaction
+	// autovacuum marks one of Postgres's own, which give way to whoever waits for longer than deadlock_timeout.
+	autovacuum bool
 }
 
 func (b Blocker) String() string {
@@ -93,10 +95,15 @@ func (b Blocker) String() string {
 }
 
 // backend is what each look reads of a backend; a is its row in pg_stat_activity, if it has one.
-const backend = `coalesce(a.application_name, ''), coalesce(a.state, ''),
+// An autovacuum worker is the one kind that works in a database for no user, and hides everything else from other roles.
+const backend = `case when a.datid is not null and a.usesysid is null then '` + autovacuum + `' else coalesce(a.application_name, '') end, coalesce(a.state, ''),
        coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8,
        coalesce(a.backend_start, 'epoch'), coalesce(a.state_change, 'epoch'),
-       coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8`
+       coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8,
+       a.datid is not null and a.usesysid is null`
+
+// autovacuum is its workers' name.
+const autovacuum = "autovacuum"
 
 const (
 	blockersOf = `
@@ -131,7 +138,7 @@ func (e *Engine) look(ctx context.Context, query string, args ...any) (w Waiting
 			b              Blocker
 			age, unchanged float64
 		)
-		if rows.Scan(&w.Lock, &b.PID, &b.identity, &b.Application, &b.State, &age, &b.began, &b.changed, &unchanged) != nil {
+		if rows.Scan(&w.Lock, &b.PID, &b.identity, &b.Application, &b.State, &age, &b.began, &b.changed, &unchanged, &b.autovacuum) != nil {
 			return Waiting{}, false
 		}
 		b.Age, b.unchanged = seconds(age), seconds(unchanged)
@@ -148,10 +155,12 @@ type observer struct {
 
 	mu      sync.Mutex
 	attempt int
+	pid     int32   // of the session that is watched
 	last    Waiting // as told
 	calm    int     // looks since something was in the way
 	aside   bool    // the session does nothing that could wait: see older
 	ended   []Ended
+	vacuums []string // tables on which autovacuum was met
 }
 
 // next begins another attempt.
@@ -172,6 +181,7 @@ func (o *observer) saw(ctx context.Context, w Waiting, found bool) {
 			w.Lock = o.last.Lock
 		}
 		w.Hint = o.endIdle(ctx, w.Blockers)
+		o.meetsAutovacuum(ctx, &w)
 	} else if o.calm++; o.last.Waits() && o.calm < calmLooks {
 		return
 	}
@@ -220,6 +230,9 @@ func (o *observer) watch(ctx context.Context, s *session) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	pid := int32(s.pid())
+	o.mu.Lock()
+	o.pid = pid
+	o.mu.Unlock()
 	go func() {
 		defer close(done)
 		ticker := time.NewTicker(min(lookEvery, o.engine.options.LockTimeout/looksPerAttempt))

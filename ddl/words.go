@@ -1,6 +1,7 @@
 package ddl
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -62,18 +63,24 @@ func (w *words) ended() bool {
 	return len(w.rest) == 0 && tokens[len(tokens)-1].end == w.statement.end
 }
 
-// parens takes ( … ) and what stands in it.
-func (w *words) parens() (inside []token) {
+// option takes ( … ), and tells whether the option that it may hold is on.
+func (w *words) option(name string) (on bool) {
 	if !w.take("(") {
-		return nil
+		return false
 	}
-	for i, t := range w.rest {
-		if t.text == ")" {
-			inside, w.rest = w.rest[:i], w.rest[i+1:]
-			return inside
+	for len(w.rest) > 0 && !w.take(")") {
+		begin := w.rest[0]
+		w.rest = w.rest[1:]
+		if begin.text != name {
+			continue
 		}
+		value := w.text[begin.end:]
+		if i := slices.IndexFunc(w.rest, func(t token) bool { return t.text == "," || t.text == ")" }); i >= 0 {
+			value = w.text[begin.end:w.rest[i].start]
+		}
+		on = slices.Contains([]string{"", "true", "on", "1"}, lower(strings.Trim(value, " \t\r\n'")))
 	}
-	return nil
+	return on
 }
 
 // constant reads the string that comes next; false if it is written in a way that needs Postgres to be understood.
