@@ -44,7 +44,7 @@ func TestARehearsalTravelsWithTheStartToTheFirstCard(t *testing.T) {
 	b.addSQL("000002_add_street.up.sql", "\ncreate index customers_name on customers (name);\n")
 	b.addSQL("000002_add_street.down.sql", "\ndrop index customers_name;\n")
 
-	said := b.contraflow(1, "rehearse", b.planFile(), "--config", b.config(), "--sample", "5000")
+	said := b.contraflow(1, "rehearse", b.planFile(), "--config", b.config(), "--sample", "5000", "--by", "dora")
 	require.True(t, contains(said, "000002_add_street.up.sql:5", "create index customers_name", "blocks everything for a scan", "ACCESS EXCLUSIVE on customers, 2 k rows",
 		"version 2 down: the catalog is what it was before", "step fill, backfill at version 2 would run", "2000 rows of customers: 1997 filled, 3 refused",
 		"KEY CODE WHY", "700 22P02", "This would fail: 1 problem. The worst verdict: blocks everything for a scan."), said)
@@ -68,10 +68,11 @@ func TestARehearsalTravelsWithTheStartToTheFirstCard(t *testing.T) {
 	require.True(t, s.Rehearsal.Reversible)
 	require.Len(t, s.Rehearsal.Statements, len(report.Statements))
 	b.eventually("the card tells of it", func() bool {
-		return b.card("cutover", "statements, worst: blocks everything for a scan, 1 problem", "3 of 2000 sampled rows are refused",
+		return b.card("cutover", "by dora on shop "+report.Server, "statements, worst: blocks everything for a scan, 1 problem", "3 of 2000 sampled rows are refused",
 			"000002_add_street.up.sql:5", "ACCESS EXCLUSIVE on customers, 2 k rows", "leads back to the same catalog")
 	})
-	require.True(t, contains(b.contraflow(0, "status", b.plan.Name), "ago on shop "+report.Server, "worst: blocks everything for a scan, 1 problem"))
+	said = b.contraflow(0, "status", b.plan.Name)
+	require.True(t, contains(said, "ago by dora on shop "+report.Server, "worst: blocks everything for a scan, 1 problem"), said)
 	b.approve("cutover")
 	b.asks("contract")
 	b.eventually("the next card is there", func() bool { return b.card("contract", "cutover") })
@@ -99,6 +100,22 @@ func TestARehearsalOfAnotherPlanIsLeftBehindOrRefused(t *testing.T) {
 	refusal := b.refused(b.plan.Name, signals.Input{Name: b.plan.Name, StartedBy: "carol", Rehearsal: &short})
 	require.True(t, contains(refusal, "the rehearsal is of plan hash "+short.PlanHash[:12], "rehearse what the worker has"), refusal)
 	b.requireUntouched()
+	fresh := b.command(binaries.cli, "rehearse", b.planFile(), "--config", b.config(), "--out", "-", "--json", "--by", "dora")
+	require.Zero(t, fresh.code(), fresh.stderr.String())
+	for says, spoil := range map[string]func(*signals.Rehearsal){
+		`another database that is called "shop" too: rehearse again`:      func(r *signals.Rehearsal) { r.Cluster = "1" + r.Cluster },
+		"began at version 2, and the database now stands at version 1":    func(r *signals.Rehearsal) { r.From++ },
+		"the rehearsal that came along holds 51 statements, and 50 is":    func(r *signals.Rehearsal) { r.Statements = make([]signals.RehearsedStatement, 51) },
+		"the rehearsal that came along holds a control character, or one": func(r *signals.Rehearsal) { r.By = "alice\n" },
+	} {
+		var r signals.Rehearsal
+		require.NoError(t, json.Unmarshal(fresh.stdout.Bytes(), &r))
+		require.Equal(t, "dora", r.By)
+		spoil(&r)
+		refusal := b.refused(b.plan.Name, signals.Input{Name: b.plan.Name, StartedBy: "carol", Rehearsal: &r})
+		require.Contains(t, refusal, says)
+		b.requireUntouched()
+	}
 
 	said = b.contraflow(0, "start", b.planFile(), "--task-queue", b.queue, "--by", "carol")
 	require.True(t, contains(said, "note: started without the rehearsal "+b.rehearsalFile(), "is of plan hash "+short.PlanHash[:12], "contraflow rehearse"), said)

@@ -90,7 +90,7 @@ func (r *renderer) headline() {
 	r.rehearsal()
 }
 
-// rehearsal is told in one line: the first card holds the rest.
+// rehearsal is told in short: the first card holds the rest.
 func (r *renderer) rehearsal() {
 	if r.Status == nil || r.Status.Rehearsal == nil {
 		return
@@ -100,7 +100,9 @@ func (r *renderer) rehearsal() {
 	if len(done.Problems) > 0 {
 		tone = yellow
 	}
-	r.add(span{clean(fmt.Sprintf("rehearsed %s ago %s", roughly(r.At.Sub(done.At)), done.Summary())), tone})
+	for _, part := range wrap(clean(fmt.Sprintf("rehearsed %s ago %s", roughly(r.At.Sub(done.At)), done.Summary())), r.width) {
+		r.add(span{part, tone})
+	}
 }
 
 func shortHash(hash string) string {
