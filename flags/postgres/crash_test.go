@@ -121,11 +121,12 @@ func TestAFrozenWorkerIsCutOffAndChangesNothingAnyMore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	other := open(t, b.db.DSN)
-	still := func(ctx context.Context, _ flags.State) error { // frozen for good: the server ends its transaction
-		b.exec(t, `select pg_terminate_backend(pid) from pg_stat_activity
-			where datname = current_database() and state = 'idle in transaction' and application_name = 'contraflow flags'`)
-		_, err := other.Apply(ctx, plain, flags.Change{Percent: 7}, "", nil)
-		return err
+	still := func(ctx context.Context, _ flags.State) error { // frozen until another has got through
+		require.Eventually(t, func() bool {
+			_, err := other.Apply(ctx, plain, flags.Change{Percent: 7}, "", nil)
+			return err == nil
+		}, time.Minute, time.Millisecond)
+		return nil
 	}
 	_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", still)
 	require.Error(t, err)
