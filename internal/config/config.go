@@ -64,12 +64,13 @@ type Flags struct {
 	LaunchDarkly *LaunchDarkly  `yaml:"launchdarkly"`
 	FlagFile     *FlagFile      `yaml:"flagfile"`
 	Postgres     *PostgresFlags `yaml:"postgres"`
+	Harness      *Harness       `yaml:"harness"`
 }
 
 // given counts the providers.
 func (f Flags) given() int {
 	n := 0
-	for _, given := range []bool{f.LaunchDarkly != nil, f.FlagFile != nil, f.Postgres != nil} {
+	for _, given := range []bool{f.LaunchDarkly != nil, f.FlagFile != nil, f.Postgres != nil, f.Harness != nil} {
 		if given {
 			n++
 		}
@@ -116,6 +117,24 @@ type PostgresFlags struct {
 	// Database by its name in Config.Databases.
 	Database string `yaml:"database"`
 }
+
+// Harness Feature Flags, or something that speaks its protocols.
+type Harness struct {
+	// APIKey refers to a key of the admin API, SDKKey to the environment's server SDK key.
+	APIKey Secret `yaml:"apiKey"`
+	SDKKey Secret `yaml:"sdkKey"`
+	// Account and Organization are identifiers; project and environment are the plan's.
+	Account      string `yaml:"account"`
+	Organization string `yaml:"organization"`
+	// APIURL and SDKURL default to Harness's own.
+	APIURL string `yaml:"apiURL"`
+	SDKURL string `yaml:"sdkURL"`
+
+	apiKey, sdkKey string
+}
+
+// Secrets are the resolved API key and SDK key.
+func (h Harness) Secrets() (apiKey, sdkKey string) { return h.apiKey, h.sdkKey }
 
 // Slack is the chat.
 type Slack struct {
@@ -244,6 +263,18 @@ func (c *Config) check(folder string, getenv func(string) string) error {
 		if _, ok := c.Databases[p.Database]; !ok {
 			problem("flags.postgres.database", "must be one of databases: %s", strings.Join(slices.Sorted(maps.Keys(c.Databases)), ", "))
 		}
+	}
+	if h := c.Flags.Harness; h != nil {
+		h.apiKey = secret("flags.harness.apiKey", h.APIKey)
+		h.sdkKey = secret("flags.harness.sdkKey", h.SDKKey)
+		if h.Account == "" {
+			problem("flags.harness.account", "is missing: name the account's identifier")
+		}
+		if h.Organization == "" {
+			problem("flags.harness.organization", "is missing: name the organization's identifier")
+		}
+		address("flags.harness.apiURL", h.APIURL)
+		address("flags.harness.sdkURL", h.SDKURL)
 	}
 	if s := c.Slack; s != nil {
 		s.token = secret("slack.token", s.Token)

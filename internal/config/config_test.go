@@ -72,6 +72,18 @@ stopTimeout: 3s
 	require.Equal(t, 3*time.Second, c.StopTimeout)
 }
 
+func TestHarnessIsRead(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, `plans: p
+databases: {shop: {dsn: "env:D"}}
+flags: {harness: {apiKey: "env:KEY", sdkKey: "env:SDK", account: a, organization: default, apiURL: "http://a:1", sdkURL: "http://b:2"}}
+`, map[string]string{"D": "x", "KEY": "key", "SDK": "sdk"})
+	require.NoError(t, err)
+	apiKey, sdkKey := c.Flags.Harness.Secrets()
+	require.Equal(t, []string{"key", "sdk"}, []string{apiKey, sdkKey})
+	require.Equal(t, []string{"a", "default"}, []string{c.Flags.Harness.Account, c.Flags.Harness.Organization})
+}
+
 func TestAFlagFileLiesBesideTheConfiguration(t *testing.T) {
 	t.Parallel()
 	path := write(t, "plans: p\ndatabases: {shop: {dsn: \"env:D\"}}\nflags: {flagfile: {path: flags.json}}\n")
@@ -86,7 +98,7 @@ func TestEveryMistakeIsToldAtOnceByItsKey(t *testing.T) {
 databases:
   stock: {dsn: "env:NOT_SET"}
   shop: {dsn: "file:/does/not/exist"}
-flags: {launchdarkly: {apiURL: "localhost:80"}, flagfile: {}, postgres: {database: hunter2}}
+flags: {launchdarkly: {apiURL: "localhost:80"}, flagfile: {}, postgres: {database: hunter2}, harness: {sdkURL: "config.ff.harness.io"}}
 slack: {people: {}, apiURL: "ftp://x"}
 temporalUI: nowhere
 stopTimeout: -1s
@@ -95,7 +107,8 @@ stopTimeout: -1s
 	for _, want := range []string{
 		"line 1: field planz", "plans: is missing",
 		"databases.stock.dsn: names the environment variable NOT_SET, which is not set", "databases.shop.dsn: names a file that can't be read",
-		"flags: has 3 providers", "flags.postgres.database: must be one of databases: shop, stock", "flags.launchdarkly.token: is missing", "flags.launchdarkly.sdkKey: is missing",
+		"flags: has 4 providers", "flags.harness.apiKey: is missing", "flags.harness.sdkKey: is missing",
+		"flags.harness.account: is missing", "flags.harness.organization: is missing", "flags.harness.sdkURL: must be a URL", "flags.postgres.database: must be one of databases: shop, stock", "flags.launchdarkly.token: is missing", "flags.launchdarkly.sdkKey: is missing",
 		"flags.launchdarkly.apiURL: must be a URL", "flags.flagfile.path: is missing",
 		"slack.token: is missing", "slack.signingSecret: is missing", "slack.apiURL: must be a URL", "slack.channel: is missing", "slack.people: is empty",
 		"temporalUI: must be a URL", "stopTimeout: must not be negative",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/flagfile"
+	"github.com/contraflow/contraflow/flags/harness"
 	"github.com/contraflow/contraflow/flags/launchdarkly"
 	"github.com/contraflow/contraflow/flags/postgres"
 	"github.com/contraflow/contraflow/internal/config"
@@ -48,6 +49,13 @@ func (p *providers) open(scope plan.FlagScope) (flags.Provider, error) {
 	}
 	if f := p.config.Flags.Postgres; f != nil {
 		return postgres.Open(p.ctx, p.config.Databases[f.Database].ConnectionString())
+	}
+	if h := p.config.Flags.Harness; h != nil {
+		apiKey, sdkKey := h.Secrets()
+		return harness.New(harness.Config{
+			APIURL: h.APIURL, APIKey: apiKey, Account: h.Account, Organization: h.Organization, Project: scope.Project,
+			Environment: scope.Environment, SDKKey: sdkKey, SDKURL: h.SDKURL,
+		})
 	}
 	ld := p.config.Flags.LaunchDarkly
 	token, sdkKey := ld.Secrets()
