@@ -3,9 +3,11 @@ package activities
 import (
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 	"github.com/contraflow/contraflow/internal/pg"
 	"github.com/contraflow/contraflow/signals"
@@ -100,4 +102,33 @@ func TestBeginTakesARehearsalFromBeforeThePlansOwnVersions(t *testing.T) {
 	b.exec(t, "update contraflow.ddl_version set plan = 'another'")
 	_, err = b.beginRehearsed(t, before, "run-2")
 	requirePermanent(t, err, "BadInput", "began at version 1, and the database now stands at version 2: rehearse again")
+}
+
+func TestOnlyThePlansOwnVersionsLeadOn(t *testing.T) {
+	t.Parallel()
+	folder := fstest.MapFS{}
+	for _, name := range []string{"1_a.up.sql", "2_b.up.sql", "4_c.up.sql", "6_d.up.sql"} {
+		folder[name] = &fstest.MapFile{Data: []byte("select 1")}
+	}
+	files, err := ddl.ReadFiles(folder)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		from, at uint
+		applied  []uint
+		leads    bool
+	}{
+		{0, 0, nil, true},
+		{2, 2, nil, true},
+		{1, 4, []uint{2, 4}, true},
+		{0, 2, []uint{1, 2}, true},
+		{2, 4, []uint{2, 4}, true},
+		{4, 2, []uint{2}, false}, // taken back since
+		{1, 4, []uint{2}, false}, // somebody on top of ours
+		{1, 4, []uint{4}, false}, // somebody below
+		{0, 1, nil, false},
+		{4, 5, []uint{4}, false}, // of which there is no file here
+	} {
+		state := ddl.State{Version: c.at, Exists: c.at > 0}
+		require.Equal(t, c.leads, leadsTo(c.from, state, files, c.applied), "%+v", c)
+	}
 }

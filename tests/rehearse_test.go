@@ -59,11 +59,16 @@ func TestARehearsalTravelsWithTheStartToTheFirstCard(t *testing.T) {
 	var report rehearse.Report
 	require.NoError(t, json.Unmarshal(raw, &report))
 	require.Equal(t, rehearse.BlocksScan, report.Worst())
+	require.NotEmpty(t, report.Cluster)
+	require.NotZero(t, report.DatabaseOID)
 
 	b.contraflow(0, "start", b.planFile(), "--task-queue", b.queue, "--by", "carol")
 	s := b.asks("cutover")
 	require.Equal(t, s.PlanHash, report.PlanHash)
 	require.Equal(t, report.PlanHash, s.Rehearsal.PlanHash)
+	require.Equal(t, report.Cluster, s.Rehearsal.Cluster)
+	require.Equal(t, report.DatabaseOID, s.Rehearsal.DatabaseOID)
+	require.Equal(t, uint(1), s.Rehearsal.From)
 	require.Equal(t, []string{"step fill: 3 of 2000 sampled rows are refused"}, s.Rehearsal.Problems)
 	require.True(t, s.Rehearsal.Reversible)
 	require.Len(t, s.Rehearsal.Statements, len(report.Statements))
