@@ -169,6 +169,9 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 	}
 	if d.open && d.pending == nil { // golang-migrate's force: nothing was applied
 		d.file = &file{name: fmt.Sprintf("force version %d", version), version: uint(max(version, 0))}
+		if err := d.session.reset(d.ctx); err != nil { // what the last file has SET
+			return err
+		}
 	}
 	if err := d.begin(); err != nil {
 		return err

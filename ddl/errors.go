@@ -78,6 +78,7 @@ const (
 	stateDeadlock              = "40P01"
 	stateDuplicateTable        = "42P07"
 	stateIdleTooLong           = "25P03"
+	stateIdleOutside           = "57P05"
 	stateInsufficientPrivilege = "42501"
 	stateUndefinedTable        = "42P01"
 	stateLockNotAvailable      = "55P03"
@@ -98,7 +99,7 @@ func gaveWay(err error) bool {
 	case errors.As(err, &pgErr):
 		state = pgErr.Code
 	}
-	return state == stateLockNotAvailable || state == stateDeadlock || state == stateIdleTooLong
+	return state == stateLockNotAvailable || state == stateDeadlock || state == stateIdleTooLong || state == stateIdleOutside
 }
 
 var quoted = regexp.MustCompile(`"[^"]*"`)

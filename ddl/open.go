@@ -38,7 +38,7 @@ func NewDriver(ctx context.Context, pool *pgxpool.Pool, o DriverOptions) (databa
 		return nil, withoutAddress(err)
 	}
 	defaults := New(pool, nil, Options{LockTimeout: o.LockTimeout}).options
-	s, err := dial(ctx, pool, defaults.LockTimeout)
+	s, err := connect(ctx, pool, defaults.LockTimeout, 0) // the caller may do nothing for hours
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +57,8 @@ func (d *driver) announce(target int) error {
 		f.version, f.direction = state.Version, Down
 	}
 	f.name = fmt.Sprintf("version %d %s", f.version, f.direction)
-	if _, err := d.session.conn.Exec(d.ctx, "set session authorization default; reset all", pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("reset the session's settings: %w", err)
-	}
 	d.file = f
-	return d.session.leaveOurSchema(d.ctx)
+	return d.session.reset(d.ctx)
 }
 
 // errNoDrop refuses: a live database's tables are not deleted unasked.
@@ -73,6 +70,9 @@ func (d *driver) Drop() error {
 		return errNoDrop
 	}
 	d.rollback()
+	if err := d.session.reset(d.ctx); err != nil {
+		return err
+	}
 	return pgx.BeginFunc(d.ctx, d.session.conn, func(tx pgx.Tx) error {
 		rows, err := tx.Query(d.ctx, "select tablename from pg_tables where schemaname = $1", d.session.schema)
 		if err != nil {

@@ -58,10 +58,31 @@ func (d *driver) runWithIntent(s script, op operation, sha string, intent bool) 
 	if _, asks := op.(unknown); asks && gaveWay(err) && !s.statements[0].allOrNothing() {
 		return fmt.Errorf("%w; Postgres said: %s", d.unknown(s.statements[0]), err) // again by itself it must not begin
 	}
-	if errors.As(err, &refused) && (s.statements[0].allOrNothing() || refused.SQLState == stateDuplicateTable) {
+	if !errors.As(err, &refused) {
+		return err
+	}
+	if s.statements[0].allOrNothing() || refused.SQLState == stateDuplicateTable {
 		return errors.Join(err, d.clearIntent()) // it surely did nothing
 	}
+	switch op.(type) {
+	case *build, *reindex:
+		if intent {
+			return d.cleared(op, err)
+		}
+	}
 	return err
+}
+
+// cleared drops at once what a failed build has left: an invalid unique index refuses the application's writes all the same.
+func (d *driver) cleared(op operation, failed error) error {
+	if _, err := op.withdraw(d); err != nil {
+		return fmt.Errorf("%w; the invalid index that it has left could not be dropped and may refuse what the application writes: "+
+			"drop it now, if the next attempt or a rollback doesn't (%s)", failed, err)
+	}
+	if err := d.clearIntent(); err != nil {
+		return errors.Join(failed, err)
+	}
+	return fmt.Errorf("%w; the invalid index that it had left was dropped", failed)
 }
 
 // awaitOlder lets the transactions end that the statement would wait for, before anything is begun.
@@ -80,15 +101,16 @@ func (d *driver) send(s script, patient bool) error {
 			return fmt.Errorf("%s: lift lock_timeout: %w", d.file.name, err)
 		}
 	}
-	if _, err := execute(d.ctx, d.session.conn, s.text); err != nil {
-		return statementError(d.file.name, s, 0, err)
+	_, err := execute(d.ctx, d.session.conn, s.text)
+	if err != nil {
+		err = statementError(d.file.name, s, 0, err)
 	}
-	if patient {
-		if _, err := d.session.conn.Exec(d.ctx, "reset lock_timeout"); err != nil { // back to the connection's parameter
-			return fmt.Errorf("%s: restore lock_timeout: %w", d.file.name, err)
+	if patient && !d.session.conn.IsClosed() {
+		if _, failed := d.session.conn.Exec(d.ctx, "reset lock_timeout"); failed != nil { // back to the connection's parameter
+			return errors.Join(err, fmt.Errorf("%s: restore lock_timeout: %w", d.file.name, failed))
 		}
 	}
-	return nil
+	return err
 }
 
 // unknown asks a person about an attempt that may have run or not.

@@ -89,9 +89,17 @@ func (b *build) find(d *driver) (*index, error) {
 	return &found, nil
 }
 
-// drop is itself a statement that waits for transactions, and is done when an attempt is repeated.
+// drop tries it the short way first: DROP INDEX CONCURRENTLY waits for all who use the table before an invalid unique index
+// stops to refuse writes. It is itself done when an attempt is repeated.
 func (d *driver) drop(index pgx.Identifier) error {
-	return d.also("drop index concurrently " + index.Sanitize())
+	_, err := d.session.conn.Exec(d.ctx, "drop index "+index.Sanitize())
+	if gaveWay(err) {
+		return d.also("drop index concurrently " + index.Sanitize())
+	}
+	if err != nil {
+		return statementError("drop index "+index.Sanitize(), script{}, 0, err)
+	}
+	return nil
 }
 
 // also runs a statement of ours that can't run in a transaction, on behalf of the file's.

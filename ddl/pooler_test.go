@@ -1,6 +1,8 @@
 package ddl
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,8 +22,12 @@ func TestBehindAPoolerNoVersionIsChanged(t *testing.T) {
 			b := setup(t, three)
 			b.exec(t, "alter role current_user in database "+b.db.Name+" set lock_timeout = '500ms'")
 			b.exec(t, "alter role current_user in database "+b.db.Name+" set idle_in_transaction_session_timeout = '"+idleInTransaction.Round(time.Second).String()+"'")
+			b.exec(t, "alter role current_user in database "+b.db.Name+" set idle_session_timeout = '"+idleOutside.Round(time.Second).String()+"'")
+			watched := map[string]string{}
+			pg.Watch(watched)
+			b.exec(t, "alter role current_user in database "+b.db.Name+" set client_connection_check_interval = "+watched["client_connection_check_interval"])
 			pooled, err := pgxpool.New(t.Context(), pgbouncer.Start(t, b.db.DSN, pgbouncer.Options{Mode: mode,
-				Ignore: []string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"}}))
+				Ignore: append([]string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}, slices.Sorted(maps.Keys(watched))...)}))
 			require.NoError(t, err)
 			t.Cleanup(pooled.Close)
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4/database"
@@ -28,6 +29,9 @@ const (
 	// idleInTransaction is how long a process that stands still (stopped, swapped out, its machine suspended) may hold its
 	// locks: nothing of ours takes seconds between two statements, and Temporal has given the attempt up by then.
 	idleInTransaction = 10 * time.Second
+	// idleOutside is the same for the migration lock, outside a transaction: longer, because there the application needs nothing
+	// of ours, and people are told of waits between two statements. Neither counts while a statement runs, however long.
+	idleOutside = 30 * time.Second
 )
 
 // session is one connection, used for one attempt and then closed: that surely frees the advisory locks and whatever a
@@ -42,11 +46,24 @@ type session struct {
 	observer *observer
 }
 
-// dial opens a connection with the pool's parameters and a lock_timeout of its own.
+// dial opens a connection for one attempt, with the pool's parameters and a lock_timeout of its own.
 func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*session, error) {
+	return connect(ctx, pool, lockTimeout, idleOutside)
+}
+
+// connect opens a connection that Postgres ends after idle outside a transaction; 0 is never.
+func connect(ctx context.Context, pool *pgxpool.Pool, lockTimeout, idle time.Duration) (*session, error) {
 	config := pool.Config().ConnConfig.Copy()
-	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idleInTransaction.Milliseconds(), 10)
+	if before := pool.Config().BeforeConnect; before != nil { // passwords that rotate
+		if err := before(ctx, config); err != nil {
+			return nil, fmt.Errorf("connect to the target database: %w", err)
+		}
+	}
+	milliseconds := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	pg.Watch(config.RuntimeParams)
+	config.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleInTransaction)
+	config.RuntimeParams["idle_session_timeout"] = milliseconds(idle)
 	// A statement_timeout of the role's would end a long rewrite again and again, each time under its lock. A file may set one.
 	config.RuntimeParams["statement_timeout"] = "0"
 	// A file may run DEALLOCATE ALL or change what a prepared statement meant.
@@ -60,13 +77,31 @@ func dial(ctx context.Context, pool *pgxpool.Pool, lockTimeout time.Duration) (*
 		s.schema, s.locks, err = place(ctx, conn)
 	}
 	if err == nil {
-		err = s.leaveOurSchema(ctx)
+		err = s.settle(ctx)
 	}
 	if err != nil {
 		s.close(ctx)
 		return nil, err
 	}
 	return s, nil
+}
+
+// reset ends what a file has SET.
+func (s *session) reset(ctx context.Context) error {
+	if _, err := s.conn.Exec(ctx, "set session authorization default; reset all", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("reset the session's settings: %w", err)
+	}
+	return s.settle(ctx)
+}
+
+// settle sets what can't travel as a connection parameter. A transaction_timeout of the role's (Postgres ≥ 17) would end a long build
+// again and again.
+func (s *session) settle(ctx context.Context) error {
+	_, err := s.conn.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'")
+	if err != nil {
+		return fmt.Errorf("lift transaction_timeout: %w", err)
+	}
+	return s.leaveOurSchema(ctx)
 }
 
 // leaveOurSchema takes schema contraflow off the search_path. It gets there by itself when the role is called
@@ -92,6 +127,9 @@ func withoutAddress(err error) error {
 	}
 	if refused := pg.Refused(err); errors.Is(refused, pg.ErrSettings) {
 		return refused
+	}
+	if errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, classDataException) { // a setting that its platform doesn't know
+		return fmt.Errorf("connect to the target database: refused by the server: %s (SQLSTATE %s)", pgErr.Message, pgErr.Code)
 	}
 	if errors.As(err, &pgErr) {
 		return fmt.Errorf("connect to the target database: refused by the server (SQLSTATE %s)", pgErr.Code)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,7 +19,26 @@ var ErrSettings = errors.New("the connection's settings don't hold, as behind a 
 	"connect to Postgres itself, for the worker needs few connections and its lock_timeout protects the application")
 
 // checked are the parameters that must hold. Their values are written in Postgres's base units, for times milliseconds.
-var checked = []string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval", "row_security"}
+var checked = []string{"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "client_connection_check_interval", "row_security"}
+
+const (
+	keepaliveIdle     = 10 * time.Second
+	keepaliveInterval = 5 * time.Second
+	keepaliveCount    = 3
+	// silence is how long what the server has sent may stay without an answer: as long as the probes take.
+	silence = keepaliveIdle + keepaliveInterval*(keepaliveCount+1)
+)
+
+// Watch adds what lets the server notice that this process or its machine is gone, so that its locks are free after seconds: a
+// machine that is lost without a word would keep them for two hours by default. The kernel answers the probes, also
+// while a statement runs for hours and while the process stands still.
+func Watch(params map[string]string) {
+	params["client_connection_check_interval"] = milliseconds(connectionCheckInterval)
+	params["tcp_keepalives_idle"] = strconv.Itoa(int(keepaliveIdle.Seconds()))
+	params["tcp_keepalives_interval"] = strconv.Itoa(int(keepaliveInterval.Seconds()))
+	params["tcp_keepalives_count"] = strconv.Itoa(keepaliveCount)
+	params["tcp_user_timeout"] = milliseconds(silence)
+}
 
 // CheckSettings compares what the connection was opened with to what holds. PgBouncer drops the parameters that its
 // ignore_startup_parameters names, and without lock_timeout a change would wait in front of the application for ever. Where a
