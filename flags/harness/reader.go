@@ -103,7 +103,9 @@ func (r *reader) connect(ctx context.Context) error {
 		return err
 	}
 	r.api, r.environmentID = api, claims.Environment
-	r.repository.SetFlags(true, r.environmentID) // none; the SDK takes single flags out of it
+	// None yet; the SDK takes what is deleted out of these, and complains on standard error where there are none.
+	r.repository.SetFlags(true, r.environmentID)
+	r.repository.SetSegments(true, r.environmentID)
 	client := sse.NewClient(r.url + "/stream?cluster=" + url.QueryEscape(claims.Cluster))
 	client.Connection = r.http
 	// Each is told of once; nobody waits for it, because looking goes on while the stream is down.

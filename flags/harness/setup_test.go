@@ -217,6 +217,13 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
+// hook is what the next answer to a PATCH comes to; nil leaves it alone.
+func (w *wire) hook(onPatch func(*http.Response) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onPatch = onPatch
+}
+
 // changes are the requests that would change something.
 func (w *wire) changes() []recorded {
 	w.mu.Lock()

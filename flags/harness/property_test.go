@@ -1,0 +1,80 @@
+package harness_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// strangers change a flag in ways that a migration doesn't.
+var strangers = []string{
+	`{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["mallory"]}}`,
+	`{"kind": "removeTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["mallory"]}}`,
+	`{"kind": "updateDefaultServe", "parameters": {"bucketBy": "identifier", "variations": [{"variation": "true", "weight": 33}, {"variation": "false", "weight": 67}]}}`,
+	`{"kind": "updateOffVariation", "parameters": {"variation": "true"}}`,
+	`{"kind": "setFeatureFlagState", "parameters": {"state": "on"}}`,
+}
+
+// Whatever changes, crashes and strangers come, the end is exactly the beginning, or the flag as the stranger left it and a
+// question.
+func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.furnish(t, "furnished")
+	rapid.Check(t, func(r *rapid.T) {
+		key := rapid.SampledFrom([]string{plain, "furnished"}).Draw(r, "key")
+		before, err := b.provider.Get(t.Context(), key)
+		require.NoError(r, err)
+		ours := []flags.State{before} // states this migration may have left, as it records them
+		for range rapid.IntRange(1, 4).Draw(r, "steps") {
+			if now, err := b.provider.Get(t.Context(), key); err != nil || !slices.ContainsFunc(ours, now.Equal) {
+				break // a stranger was there: a migration asks before it goes on
+			}
+			change := flags.Change{Percent: rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(r, "percent")}
+			expected, err := b.provider.Preview(t.Context(), key, change)
+			require.NoError(r, err)
+			switch rapid.SampledFrom([]string{"apply", "killed", "lost answer", "stranger"}).Draw(r, "what") {
+			case "apply":
+				ours = append(ours, expected)
+				after, err := b.provider.Apply(t.Context(), key, change, "", nil)
+				require.NoError(r, err)
+				require.True(r, after.Equal(expected))
+			case "killed":
+				ours = append(ours, expected)
+				ctx, kill := context.WithCancel(t.Context())
+				b.wire.hook(func(*http.Response) error { kill(); return context.Canceled })
+				_, _ = b.provider.Apply(ctx, key, change, "", nil)
+				kill()
+			case "lost answer":
+				ours = append(ours, expected)
+				b.wire.hook(func(*http.Response) error { return errors.New("connection reset") })
+				_, err := b.provider.Apply(t.Context(), key, change, "", nil)
+				require.NoError(r, err)
+			case "stranger":
+				b.instruct(t, key, rapid.SampledFrom(strangers).Draw(r, "stranger"))
+			}
+			b.wire.hook(nil)
+		}
+		found, err := b.provider.Get(t.Context(), key)
+		require.NoError(r, err)
+		known := slices.IndexFunc(ours, found.Equal)
+		recorded := ours[max(known, 0)]
+		after, err := b.provider.Restore(t.Context(), key, before, recorded, "")
+		if known >= 0 {
+			require.NoError(r, err)
+			require.True(r, after.Equal(before))
+			return
+		}
+		require.ErrorIs(r, err, flags.ErrStranger)
+		left, err := b.provider.Get(t.Context(), key)
+		require.NoError(r, err)
+		require.Equal(r, found, left)
+	})
+}
