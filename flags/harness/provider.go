@@ -6,8 +6,9 @@
 //	GET, PATCH /cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag and …/patchfeature: query
 //	                                            parameters, fields of a feature, {comment, instructions[kind, parameters]}, and
 //	                                            details.pipelineMetadata of the answer
-//	instructions and their parameters           Harness's own console (src/modules/75-cf/utils/instructions.ts) and
-//	                                            harness-core's io.harness.cf.CFApi, which both send them
+//	instructions and their parameters           Harness's own console (harness-core-ui,
+//	                                            src/modules/75-cf/utils/instructions.ts) and harness-core's
+//	                                            io.harness.cf.CFApi, which both send them
 //	DELETE …?forceDelete=false                  how that console archives (FlagArchiving/useArchiveFlagDialog.tsx)
 //	errors {code, message, details}, 4xx, 5xx   the same API pages
 //	429                                         https://developer.harness.io/docs/platform/rate-limits: no Retry-After is promised

@@ -19,10 +19,11 @@
 // query. A feature is archived, createdAt, defaultOnVariation, defaultOffVariation, envProperties{environment, state,
 // offVariation, defaultServe, variationMap, rules, pipelineConfigured, version, modifiedAt}, identifier, kind, modifiedAt, name, owner,
 // permanent, prerequisites, project, status{status, lastAccess}, tags, variations[identifier, name, value]. Times are epoch
-// ms; lastAccess without any is that of Go's zero time. The same shape is recorded in the console's own test data
-// (src/modules/75-cf/utils/testData/data/mockFeature.ts), and testdata/feature.json holds it. Errors are {code, message}.
+// ms; lastAccess without any is that of Go's zero time. testdata/feature.json is such a feature: the fields that the
+// API pages and the test data of Harness's console (harness-core-ui, src/modules/75-cf/utils/testData/data/mockFeature.ts) have
+// in common, with values of our own. Errors are {code, message}.
 //
-// Instructions, with parameters as that console (utils/instructions.ts) and harness-core's io.harness.cf.CFApi send them:
+// Instructions, with parameters as that console (src/modules/75-cf/utils/instructions.ts) and harness-core's io.harness.cf.CFApi send them:
 // setFeatureFlagState{state}, updateDefaultServe{variation | bucketBy, variations[variation, weight]},
 // updateOffVariation{variation}, addTargetsToVariationTargetMap and removeTargetsToVariationTargetMap{variation, targets},
 // addSegmentToVariationTargetMap and removeSegmentToVariationTargetMap{variation, targetSegments}, addRule{uuid, priority,
