@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -32,6 +33,8 @@ const startTimeout = 60 * time.Second
 type Options struct {
 	// Binaries is the folder of initdb and postgres. Defaults to what Binaries finds.
 	Binaries string
+	// Superuser is the name of the bootstrap role. Defaults to the constant Superuser.
+	Superuser string
 	// Port to listen on. Defaults to a free one.
 	Port int
 	// Settings for postgresql.conf, for example {"fsync": "off"}. Defaults to none.
@@ -42,6 +45,8 @@ type Options struct {
 type Cluster struct {
 	Port     int
 	Password string
+
+	superuser string
 
 	root string // temporary folder that holds the data folder and the log
 	run  func() *exec.Cmd
@@ -63,7 +68,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Port: o.Port, Password: rand.Text(), root: root}
+	c := &Cluster{Port: o.Port, Password: rand.Text(), superuser: cmp.Or(o.Superuser, Superuser), root: root}
 	if err := c.start(ctx, bin, o); err != nil {
 		c.Stop()
 		return nil, fmt.Errorf("start Postgres from %s: %w", bin, err)
@@ -83,9 +88,9 @@ func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
 		return err
 	}
 	dir := filepath.Join(c.root, "cluster")
-	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", dir, "-U", Superuser,
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", dir, "-U", c.superuser,
 		"-A", "scram-sha-256", "--pwfile", pwfile, "--no-sync", "-E", "UTF8", "--no-locale")
-	initdb.Dir, initdb.SysProcAttr = c.root, attr
+	initdb.Dir, initdb.SysProcAttr, initdb.Env = c.root, attr, environment()
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -100,7 +105,7 @@ func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
 	}
 	c.run = func() *exec.Cmd {
 		cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
-		cmd.Dir, cmd.SysProcAttr = c.root, attr
+		cmd.Dir, cmd.SysProcAttr, cmd.Env = c.root, attr, environment()
 		return cmd
 	}
 	return c.launch(ctx)
@@ -155,6 +160,17 @@ func (c *Cluster) Crash() {
 	<-c.done
 }
 
+// environment of the server's processes: what runs inside it must not read our connection strings and tokens.
+func environment() []string {
+	kept := []string{"LC_ALL=C"}
+	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "TZ"} {
+		if value, ok := os.LookupEnv(name); ok {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
+}
+
 // processAttributes makes the server die with us, and, when we are root, run as another user who owns the folder.
 func (c *Cluster) processAttributes(owned ...string) (*syscall.SysProcAttr, error) {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
@@ -187,7 +203,7 @@ func (c *Cluster) processAttributes(owned ...string) (*syscall.SysProcAttr, erro
 
 func (c *Cluster) waitReady(ctx context.Context) error {
 	for {
-		conn, err := pgx.Connect(ctx, c.DSN(Superuser, "postgres"))
+		conn, err := pgx.Connect(ctx, c.DSN(c.superuser, "postgres"))
 		if err == nil {
 			return conn.Close(ctx)
 		}
@@ -224,7 +240,7 @@ func (c *Cluster) DropDatabase(ctx context.Context, name string) error {
 }
 
 func (c *Cluster) exec(ctx context.Context, database, sql string) error {
-	conn, err := pgx.Connect(ctx, c.DSN(Superuser, database))
+	conn, err := pgx.Connect(ctx, c.DSN(c.superuser, database))
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,22 @@ func TestClusterAnswersAndLeavesNothing(t *testing.T) {
 	c.Stop() // twice is allowed
 }
 
+func TestTheServerInheritsNoSecretOfOurs(t *testing.T) {
+	t.Setenv("SHOP_DSN", "S3CRET-ENV")
+	c, err := Start(t.Context(), Options{Superuser: "keeper", Settings: map[string]string{"fsync": "off"}})
+	require.NoError(t, err)
+	t.Cleanup(c.Stop)
+	conn, err := pgx.Connect(t.Context(), c.DSN("keeper", "postgres"))
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "create temp table environment (line text); copy environment from program 'env'")
+	require.NoError(t, err)
+	var all string
+	require.NoError(t, conn.QueryRow(t.Context(), "select string_agg(line, ' ') from environment").Scan(&all))
+	require.Contains(t, all, "PATH=")
+	require.NotContains(t, all, "S3CRET-ENV")
+	require.NoError(t, conn.Close(t.Context()))
+}
+
 func TestBinariesRefusesAFolderWithoutServer(t *testing.T) {
 	t.Setenv("PG_BINDIR", t.TempDir())
 	_, err := Binaries()
