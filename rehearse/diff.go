@@ -14,8 +14,8 @@ const (
 	diffCells = 4_000_000
 )
 
-// secret matches lines of a dump that may hold a password, such as a user mapping's.
-var secret = regexp.MustCompile(`(?i)password|secret`)
+// secret matches lines of a dump that may hold a password, such as a server's options.
+var secret = regexp.MustCompile(`(?i)passw|secret|token|api_?key|connstr|credential`)
 
 // difference lists the lines of a unified diff; none if both are the same.
 func difference(before, after []string) []string {

@@ -24,19 +24,28 @@ var errDumpTimeout = fmt.Errorf("gave up after %s", dumpTimeout)
 // clients are the folder of pg_dump and psql.
 type clients string
 
+// portions of a schema that not every server can take in.
+type portions struct{ owners, publications bool } // owners with grants
+
 // dump is the schema of a database, as SQL, without a row of its tables. What contraflow keeps for itself is left out, and
-// so are subscriptions, whose connection strings hold passwords. owners says whether owners and grants belong to it. g guards
+// so are subscriptions and user mappings, which hold passwords for other servers. g guards
 // the session where it could be in somebody's way; nil where there is nobody.
-func (c clients) dump(ctx context.Context, config *pgx.ConnConfig, owners bool, g *guard) (string, error) {
+func (c clients) dump(ctx context.Context, config *pgx.ConnConfig, with portions, g *guard) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dumpTimeout, errDumpTimeout)
 	defer cancel()
-	args := []string{"--schema-only", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--no-security-labels",
+	args := []string{"--schema-only", "--no-subscriptions", "--no-tablespaces", "--no-security-labels",
 		"--encoding=UTF8", "--exclude-schema=" + pg.Schema}
-	if !owners {
+	if !with.publications {
+		args = append(args, "--no-publications")
+	}
+	if !with.owners {
 		args = append(args, "--no-owner", "--no-privileges")
 	}
 	dump, err := c.run(ctx, config, g, "", "pg_dump", args...)
-	return ours.ReplaceAllString(setNewer.ReplaceAllString(dump, ""), ""), err
+	for _, unwanted := range []*regexp.Regexp{setNewer, ours, mapping} {
+		dump = unwanted.ReplaceAllString(dump, "")
+	}
+	return dump, err
 }
 
 // restore runs a dump.
@@ -94,6 +103,9 @@ var setNewer = regexp.MustCompile(`(?m)^SET transaction_timeout = .*\n`)
 
 // ours matches the triggers by which a migration that is under way keeps columns in step: their functions stand in our schema.
 var ours = regexp.MustCompile(`(?m)^(CREATE TRIGGER zz_contraflow_.* EXECUTE FUNCTION ` + pg.Schema + `\.|COMMENT ON TRIGGER zz_contraflow_).*;\n`)
+
+// mapping matches what logs in to a foreign server, behind the comment that pg_dump writes above it.
+var mapping = regexp.MustCompile(`(?m)^-- Name: USER MAPPING .*\n--\n\nCREATE USER MAPPING (?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")*;\n`)
 
 // remark matches the comments that pg_dump itself writes; those inside functions belong to them.
 var remark = regexp.MustCompile(`^--( Name: .*| Dumped .*| PostgreSQL database dump.*)?$`)

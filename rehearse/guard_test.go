@@ -49,7 +49,7 @@ func TestTheDumpGivesWayWhenItWaitsForALockThatNobodyLetsGo(t *testing.T) {
 	require.NoError(t, err)
 	dumped := make(chan error, 1)
 	go func() {
-		_, err := clients(bin).dump(t.Context(), config, true, &guard{config, "pg_terminate_backend"})
+		_, err := clients(bin).dump(t.Context(), config, portions{owners: true, publications: true}, &guard{config, "pg_terminate_backend"})
 		dumped <- err
 	}()
 	blocked(t, db, 1)

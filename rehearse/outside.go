@@ -18,12 +18,7 @@ const gatePoll = 5 * time.Millisecond
 func (r *recorder) outside(ctx context.Context) error {
 	st := r.script.Statements[0]
 	told := r.statement(st)
-	watch, err := r.scratch.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, watch)
-	before, err := readCatalog(ctx, watch)
+	before, err := readCatalog(ctx, r.watch)
 	if err != nil {
 		return err
 	}
@@ -44,10 +39,10 @@ func (r *recorder) outside(ctx context.Context) error {
 		done <- err
 	}()
 	seen := map[lock]bool{}
-	ended, err := waitAt(ctx, watch, first, pid, done, seen)
+	ended, err := waitAt(ctx, r.watch, first, pid, done, seen)
 	first.open(ctx)
 	for err == nil && !ended && reader != nil {
-		if ended, err = waitAt(ctx, watch, reader, pid, done, seen); err != nil || ended {
+		if ended, err = waitAt(ctx, r.watch, reader, pid, done, seen); err != nil || ended {
 			break
 		}
 		next, refused := r.shut(ctx, before, "access share")
@@ -67,7 +62,7 @@ func (r *recorder) outside(ctx context.Context) error {
 		}
 		return err
 	}
-	after, err := readCatalog(ctx, watch)
+	after, err := readCatalog(ctx, r.watch)
 	if err != nil {
 		return err
 	}
@@ -106,7 +101,7 @@ type gate struct{ conn *pgx.Conn }
 
 // shut fails with lockRefused if somebody holds or awaits a lock against it.
 func (r *recorder) shut(ctx context.Context, all catalog, mode string) (*gate, error) {
-	conn, err := r.scratch.connect(ctx)
+	conn, err := r.scratch.keep(ctx)
 	if err != nil {
 		return nil, err
 	}

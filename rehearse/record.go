@@ -15,7 +15,8 @@ import (
 // recorder runs one file as ddl would, and watches each statement.
 type recorder struct {
 	scratch *scratch
-	conn    *pgx.Conn
+	conn    *pgx.Conn // runs the file
+	watch   *pgx.Conn // sees which locks it takes
 	script  ddl.Script
 	// base is what stood before the file: only that can be in the application's use.
 	base catalog
@@ -31,7 +32,12 @@ func (s *scratch) record(ctx context.Context, script ddl.Script) ([]Statement, e
 		return nil, err
 	}
 	defer closeConn(ctx, conn)
-	r := &recorder{scratch: s, conn: conn, script: script, held: map[lock]bool{}}
+	watch, err := s.keep(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, watch)
+	r := &recorder{scratch: s, conn: conn, watch: watch, script: script, held: map[lock]bool{}}
 	if r.base, err = readCatalog(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read the scratch database's catalog: %w", err)
 	}
@@ -74,7 +80,7 @@ func (r *recorder) inside(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		held, err := readLocks(ctx, r.conn, r.conn.PgConn().PID(), false)
+		held, err := readLocks(ctx, r.watch, r.conn.PgConn().PID(), false)
 		if err != nil {
 			return err
 		}

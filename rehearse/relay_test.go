@@ -27,7 +27,7 @@ func TestAnyConnectionStringServesThePrograms(t *testing.T) {
 	} {
 		config, err := parseDSN(dsn, "target")
 		require.NoError(t, err)
-		dumps[form], err = clients(bin).dump(t.Context(), config, true, nil)
+		dumps[form], err = clients(bin).dump(t.Context(), config, portions{owners: true, publications: true}, nil)
 		require.NoError(t, err)
 	}
 	require.Equal(t, linesOf(dumps["url"]), linesOf(dumps["key value"]))
@@ -56,6 +56,6 @@ func TestAProgramThatFailsSaysWhy(t *testing.T) {
 	require.NoError(t, err)
 	err = clients(bin).restore(t.Context(), config, "create table a ();\ncreate table a ();\nselect 1;")
 	require.ErrorContains(t, err, `ERROR:  relation "a" already exists`)
-	_, err = clients(t.TempDir()).dump(t.Context(), config, true, nil)
+	_, err = clients(t.TempDir()).dump(t.Context(), config, portions{owners: true, publications: true}, nil)
 	require.ErrorContains(t, err, "no such file")
 }

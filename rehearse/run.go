@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/contraflow/contraflow/ddl"
-	"github.com/contraflow/contraflow/internal/pg"
 	"github.com/contraflow/contraflow/plan"
 )
 
@@ -74,11 +74,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, fmt.Errorf("%w at %s: run contraflow repair PLAN before a rehearsal", ddl.ErrDirty, r.base.state)
 	}
 	r.target, r.report.Server, r.report.From = r.base.conn, r.base.version, r.base.state.Version
-	identity, err := pg.ReadIdentity(ctx, r.target)
-	if err != nil {
-		return nil, fmt.Errorf("read the target database: %w", err)
-	}
-	r.report.Cluster, r.report.DatabaseOID = identity.Cluster, identity.OID
+	r.report.Cluster, r.report.DatabaseOID = r.base.identity.Cluster, r.base.identity.OID
 	if o.Scratch == "" {
 		r.say("Starting a scratch server")
 	}
@@ -87,6 +83,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, r.scratch.close(ctx)) }()
 	r.report.Scratch = r.scratch.version
+	r.warn()
 	if err := r.rehearse(ctx); err != nil {
 		return nil, err
 	}
@@ -95,7 +92,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 func (r *run) rehearse(ctx context.Context) (err error) {
 	r.say("Copying the schema of the target, without rows")
-	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.server != nil, &guard{r.base.config, "pg_terminate_backend"}); err != nil {
+	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.whole(), &guard{r.base.config, "pg_terminate_backend"}); err != nil {
 		if strings.Contains(err.Error(), "permission denied") {
 			return fmt.Errorf("dump the target's schema: the role must be allowed to read every table, as members of pg_read_all_data are: %w", err)
 		}
@@ -123,8 +120,10 @@ func (r *run) rehearse(ctx context.Context) (err error) {
 // reset begins with the target's schema.
 func (r *run) reset(ctx context.Context) error {
 	notes, err := r.scratch.reset(ctx, r.base, r.dump)
-	if r.report.Notes == nil {
-		r.report.Notes = notes
+	for _, note := range notes {
+		if !slices.Contains(r.report.Notes, note) {
+			r.note("%s", note)
+		}
 	}
 	r.at = r.base.state.Version
 	return err
@@ -189,6 +188,11 @@ func (r *run) record(ctx context.Context, version uint) (ok bool, err error) {
 		return false, err
 	}
 	script, _ := r.Files.Script(version, ddl.Up)
+	for _, direction := range []ddl.Direction{ddl.Up, ddl.Down} {
+		if r.stays(version, direction) {
+			return false, nil
+		}
+	}
 	r.say("Applying %s", script.Name)
 	statements, err := r.scratch.record(ctx, script)
 	if err != nil {
@@ -200,6 +204,40 @@ func (r *run) record(ctx context.Context, version uint) (ok bool, err error) {
 	r.report.Statements = append(r.report.Statements, statements...)
 	r.recorded[version] = true
 	return len(statements) == 0 || statements[len(statements)-1].Problem == "", nil
+}
+
+// stays tells that a file would leave something on somebody's server, or do harm there, so that the rehearsal ends before it.
+func (r *run) stays(version uint, direction ddl.Direction) bool {
+	if r.scratch.server != nil {
+		return false
+	}
+	script, _ := r.Files.Script(version, direction)
+	st, found := clusterWide(script)
+	if found {
+		r.note("%s:%d changes more than its database, which would last on the scratch server: neither it nor what follows was tried, nor the way back; rehearse without --scratch", script.Name, st.Line)
+	}
+	return found
+}
+
+// warn of what is otherwise here than on the target.
+func (r *run) warn() {
+	t := r.base
+	if len(t.servers) > 0 {
+		r.note("nothing here reaches the foreign servers that the target has (%s): statements on their tables fail here", strings.Join(t.servers, ", "))
+	}
+	if r.scratch.server != nil {
+		if t.rights.mighty {
+			r.note("role %s may do on the target what nobody may here, such as run programs: what only superusers may do fails here", t.rights.user)
+		}
+		return
+	}
+	r.note("owners and rights were neither copied nor compared: on the scratch server all runs as role %s; rehearse without --scratch to try them", r.scratch.admin.User)
+	if !r.scratch.super && len(t.publications) > 0 {
+		r.note("publications were not copied (%s): that needs a superuser on the scratch server", strings.Join(t.publications, ", "))
+	}
+	if len(r.scratch.leftovers) > 0 {
+		r.note("the scratch server has databases of rehearsals that have ended long ago; drop them: %s", strings.Join(r.scratch.leftovers, ", "))
+	}
 }
 
 // stepOf names the step that applies a version.
@@ -264,5 +302,6 @@ func (r *run) again(ctx context.Context, version uint) (ok bool, err error) {
 		return err == nil, err
 	}
 	r.report.Down.Problem = "the second time up, after the way down: " + problem
+	r.note("the plan's own SQL and samples were not tried from version %d on, which could not be applied a second time: mend the way down first", version)
 	return false, nil
 }

@@ -71,9 +71,6 @@ const shopPlan = `
   - name: contract
     migrate: {to: 4, irreversible: true}`
 
-// scratchFor is a server of somebody's, as the role that may create databases there.
-func scratchFor(t *testing.T) string { return pgtest.Cluster(t).DSN(postgres.Superuser, "postgres") }
-
 func TestARehearsalTellsWhatThePlanWouldDoToTheTarget(t *testing.T) {
 	t.Parallel()
 	for name, scratch := range map[string]func(*testing.T) string{
@@ -182,13 +179,15 @@ func TestWhatKeepsItFromRehearsingIsOneClearError(t *testing.T) {
 	target := pgtest.New(t)
 	target.Exec(t, shop)
 	o := Options{Plan: planOf(t, shopPlan), Files: files(t, shopFiles), Target: target.DSN, Scratch: scratchFor(t)}
+	require.NoError(t, somebodysServer(t).CreateRole(t.Context(), "creator_of_none"))
 	for want, change := range map[string]func(*Options){
 		"connection string of the target database is malformed":  func(o *Options) { o.Target = "postgres://u:hidden@:x" },
 		"connection string of the scratch server is malformed":   func(o *Options) { o.Scratch = "postgres://u:hidden@:x" },
 		"connect to the target database: refused by the server":  func(o *Options) { o.Target = strings.Replace(o.Target, target.Name, "nowhere", 1) },
 		"connect to the scratch server: refused by the server":   func(o *Options) { o.Scratch += "&user=hidden" },
 		"stands at version 1, which has no file in this folder":  func(o *Options) { o.Files = files(t, map[string]string{"3_x.up.sql": "", "4_x.up.sql": ""}) },
-		"create a database on the scratch server: ERROR: permis": func(o *Options) { o.Scratch = target.DSN },
+		"create a database on the scratch server: ERROR: permis": func(o *Options) { o.Scratch = somebodysServer(t).DSN("creator_of_none", "postgres") },
+		"the scratch server is the target's own":                 func(o *Options) { o.Scratch = target.SuperDSN },
 	} {
 		o := o
 		change(&o)
@@ -202,7 +201,7 @@ func TestWhatKeepsItFromRehearsingIsOneClearError(t *testing.T) {
 	read, err := openTarget(t.Context(), o.Target, o.Files)
 	require.NoError(t, err)
 	defer read.close(t.Context())
-	read.extensions = append(read.extensions, "unheard_of")
+	read.rights.extensions = append(read.rights.extensions, grant{What: "unheard_of"})
 	_, err = newScratch(t.Context(), o.Scratch, read)
 	require.ErrorContains(t, err, "lacks extensions that the target has: unheard_of")
 	read.major--

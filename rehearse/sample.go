@@ -189,20 +189,43 @@ func told(e *pgconn.PgError) string {
 	return "SQLSTATE " + e.Code
 }
 
-// Without triggers: neither the application's nor those of foreign keys, whose other tables are empty here.
-const silence = "set local session_replication_role = replica"
+// replica is the setting that switches triggers off.
+const replica = "session_replication_role"
 
-// fill copies the rows, between two statements that leave checks alone that hold for new rows only.
+// silence is for sessions in which rows are copied: without triggers, neither the application's nor those of foreign keys, whose other
+// tables are empty here, and with nothing in the server's log, where what Postgres says would show values.
+var silence = map[string]string{replica: "replica", "log_min_messages": "panic", "log_min_error_statement": "panic"}
+
+// silenced connects as who may write every table.
+func (s *sampling) silenced(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, s.scratch.sampler)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == stateInsufficientPrivilege {
+		return nil, errNoReplica
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to the scratch database: %w", withoutAddress(err))
+	}
+	return conn, nil
+}
+
+// fill copies the rows, while checks that hold for new rows only are gone. Foreign keys stay switched off until clear.
 func (s *sampling) fill(ctx context.Context) error {
-	return pgx.BeginFunc(ctx, s.conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, silence); err != nil {
-			return errNoReplica
-		}
+	quiet, err := s.silenced(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, quiet)
+	keep, err := s.scratch.keep(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, keep)
+	var unchecked []uncheckedConstraint
+	if err := pgx.BeginFunc(ctx, keep, func(tx pgx.Tx) (err error) {
 		if err := s.switchForeignKeys(ctx, tx, "disable"); err != nil {
 			return err
 		}
-		unchecked, err := s.unchecked(ctx, tx)
-		if err != nil {
+		if unchecked, err = s.unchecked(ctx, tx); err != nil {
 			return err
 		}
 		for _, c := range unchecked {
@@ -210,16 +233,22 @@ func (s *sampling) fill(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := s.copy(ctx); err != nil {
-			return err
-		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	refused := s.copy(ctx, quiet)
+	return errors.Join(refused, pgx.BeginFunc(ctx, keep, func(tx pgx.Tx) error {
 		for _, c := range unchecked {
 			if _, err := tx.Exec(ctx, c.add); err != nil {
 				return err
 			}
 		}
+		if refused != nil {
+			return s.switchForeignKeys(ctx, tx, "enable")
+		}
 		return nil
-	})
+	}))
 }
 
 type uncheckedConstraint struct{ drop, add string }
@@ -271,7 +300,7 @@ func (e sourceError) Unwrap() error { return e.error }
 
 // copy streams the rows as text: in binary, arrays of types of one's own carry numbers that differ between two databases, and a
 // column whose type the plan has changed could not be read.
-func (s *sampling) copy(ctx context.Context) error {
+func (s *sampling) copy(ctx context.Context, to *pgx.Conn) error {
 	why := ""
 	reader, writer := io.Pipe()
 	sent := make(chan error, 1)
@@ -291,7 +320,7 @@ func (s *sampling) copy(ctx context.Context) error {
 		}
 		sent <- err
 	}()
-	tag, err := s.conn.PgConn().CopyFrom(ctx, reader, fmt.Sprintf("copy %s (%s) from stdin", s.here, s.columns))
+	tag, err := to.PgConn().CopyFrom(ctx, reader, fmt.Sprintf("copy %s (%s) from stdin", s.here, s.columns))
 	_, _ = io.Copy(io.Discard, reader) // a refused row must not block the target's end
 	if failed := <-sent; failed != nil {
 		return failed
@@ -360,15 +389,19 @@ func (s *sampling) walk(ctx context.Context, e *backfill.Engine, spec backfill.S
 
 // clear empties the table, so that later statements of the plan meet none of the rows.
 func (s *sampling) clear(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, s.conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, silence); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "delete from "+s.here); err != nil {
-			return err
-		}
-		return s.switchForeignKeys(ctx, tx, "enable")
-	})
+	quiet, err := s.silenced(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, quiet)
+	keep, err := s.scratch.keep(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, keep)
+	if _, err = quiet.Exec(ctx, "delete from "+s.here); err == nil {
+		err = pgx.BeginFunc(ctx, keep, func(tx pgx.Tx) error { return s.switchForeignKeys(ctx, tx, "enable") })
+	}
 	if err != nil {
 		return fmt.Errorf("empty %s on the scratch database", s.here)
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 )
 
 const fill = `
@@ -162,8 +164,7 @@ func TestARoleThatCannotSilenceTriggersSamplesNothing(t *testing.T) {
 	const before = `create table customers (id bigint primary key, address text)`
 	r := onScratch(t, fill, before+`; alter table customers add number int`, before+`; insert into customers values (1, '1')`)
 	r.Sample = 10
-	_, err := r.conn.Exec(t.Context(), "set session authorization migrator")
-	require.NoError(t, err)
+	r.scratch.sampler.User = pgtest.Role
 	require.NoError(t, r.sample(t.Context(), r.Plan.Steps[0]))
 	require.Equal(t, []string{"step fill: no rows were sampled: " + errNoReplica.Error()}, r.report.Notes)
 	require.Zero(t, r.count(t, "select count(*) from customers"))

@@ -60,10 +60,13 @@ func (e *refusal) Unwrap() error { return e.err }
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 const (
-	stateActiveTransaction  = "25001"
-	stateInvalidTermination = "2D000"
-	stateLockNotAvailable   = "55P03"
-	classDataException      = "22"
+	stateActiveTransaction     = "25001"
+	stateInvalidTermination    = "2D000"
+	stateNotInState            = "55000"
+	stateInsufficientPrivilege = "42501"
+	stateLockNotAvailable      = "55P03"
+	classExternal              = "38"
+	classDataException         = "22"
 )
 
 // needsNoTransaction tells that the statement refused to run in a transaction, or wanted to end it.
@@ -84,6 +87,10 @@ func problemOf(err error) string {
 	}
 	text := answer.Message
 	switch {
+	case answer.Code == stateNotInState && strings.HasSuffix(answer.Message, "has no handler"): // see disarm
+		text = "it uses a foreign table, and nothing here reaches a foreign server: neither this nor what follows could be tried"
+	case strings.HasPrefix(answer.Code, classExternal):
+		text = "the message is withheld, because it holds what the statement gives to a program"
 	case answer.Where != "":
 		text = "the message is withheld, because it was raised inside a function and may hold values"
 	case strings.HasPrefix(answer.Code, classDataException):

@@ -14,7 +14,7 @@ func Statements(ctx context.Context, dsn string, files *ddl.Files, versions []ui
 	if err != nil {
 		return nil, err
 	}
-	s := &scratch{database: database{config: config}}
+	s := &scratch{database: database{config: config}, keeper: config}
 	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, err

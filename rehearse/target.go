@@ -36,12 +36,16 @@ type target struct {
 	database
 	conn *pgx.Conn
 	// state of its schema_migrations.
-	state ddl.State
-	sizes map[name]Size
-	place placement
-	// roles and extensions that the schema may name.
-	roles, extensions []string
-	timeZone          string
+	state    ddl.State
+	sizes    map[name]Size
+	place    placement
+	name     string // of the database
+	rights   rights
+	identity pg.Identity
+	started  time.Time // its server
+	// servers that the schema reaches out to, and publications.
+	servers, publications []string
+	timeZone              string
 }
 
 // name of a relation.
@@ -97,6 +101,9 @@ func (t *target) read(ctx context.Context, files *ddl.Files) (err error) {
 			return err
 		}
 	}
+	if t.identity, err = pg.ReadIdentity(ctx, t.conn); err != nil {
+		return err
+	}
 	tx, err := t.conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return err
@@ -105,16 +112,19 @@ func (t *target) read(ctx context.Context, files *ddl.Files) (err error) {
 	if err := t.identify(ctx, tx); err != nil {
 		return err
 	}
-	if err := tx.QueryRow(ctx, `select current_setting('TimeZone'), pg_encoding_to_char(encoding), datcollate, datctype,
+	if err := tx.QueryRow(ctx, `select datname, pg_postmaster_start_time(), current_setting('TimeZone'), pg_encoding_to_char(encoding), datcollate, datctype,
 		coalesce(to_jsonb(d)->>'datlocprovider', 'c'), coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale')
 		from pg_database d where datname = current_database()`).
-		Scan(&t.timeZone, &t.place.Encoding, &t.place.Collate, &t.place.Ctype, &t.place.Provider, &t.place.ICU); err != nil {
+		Scan(&t.name, &t.started, &t.timeZone, &t.place.Encoding, &t.place.Collate, &t.place.Ctype, &t.place.Provider, &t.place.ICU); err != nil {
 		return err
 	}
-	if t.roles, err = texts(ctx, tx, "select rolname from pg_roles where rolname !~ '^pg_' order by 1"); err != nil {
+	if err := t.rights.read(ctx, tx); err != nil {
 		return err
 	}
-	if t.extensions, err = texts(ctx, tx, "select extname from pg_extension order by 1"); err != nil {
+	if t.servers, err = texts(ctx, tx, "select srvname from pg_foreign_server order by 1"); err != nil {
+		return err
+	}
+	if t.publications, err = texts(ctx, tx, "select pubname from pg_publication order by 1"); err != nil {
 		return err
 	}
 	return t.measure(ctx, tx)

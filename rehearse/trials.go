@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -188,21 +189,48 @@ func (r *run) spec(step plan.Step) backfill.Spec {
 	return s
 }
 
-// withEngine runs do with the backfill's own engine on the scratch database.
+// withEngine runs do with the backfill's own engine on the scratch database, as the role that the files run as.
 func (r *run) withEngine(ctx context.Context, do func(*backfill.Engine) error) error {
-	conn := r.conn.Config()
-	config, err := pgxpool.ParseConfig(conn.ConnString())
+	pool, err := poolOf(ctx, r.conn.Config())
 	if err != nil {
-		return errors.New("the scratch server's connection string can't be read again (its text is withheld: it may hold a password)")
-	}
-	config.ConnConfig = conn
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return fmt.Errorf("connect to the scratch database: %w", err)
+		return err
 	}
 	defer pool.Close()
-	if err := pg.EnsureSchema(ctx, pool); err != nil {
+	if r.scratch.server == nil {
+		err = pg.EnsureSchema(ctx, pool)
+	} else {
+		err = r.installOwn(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("prepare the scratch database: %w", err)
 	}
 	return do(backfill.New(pool))
+}
+
+// installOwn makes contraflow's own tables for the role: whether it may on the target, its health check tells.
+func (r *run) installOwn(ctx context.Context) error {
+	pool, err := poolOf(ctx, r.scratch.keeper)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := pg.EnsureSchema(ctx, pool); err != nil {
+		return err
+	}
+	_, err = pool.Exec(ctx, strings.NewReplacer("{schema}", pg.Schema, "{role}", ident(r.conn.Config().User)).Replace(`grant usage, create on schema {schema} to {role};
+		grant all on all tables in schema {schema} to {role}; grant all on all sequences in schema {schema} to {role}`), pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func poolOf(ctx context.Context, to *pgx.ConnConfig) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(to.ConnString())
+	if err != nil {
+		return nil, errors.New("the scratch server's connection string can't be read again (its text is withheld: it may hold a password)")
+	}
+	config.ConnConfig = to.Copy()
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the scratch database: %w", err)
+	}
+	return pool, nil
 }

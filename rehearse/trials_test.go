@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -11,17 +12,19 @@ import (
 )
 
 // onScratch is a rehearsal whose scratch database has this schema, and whose target has that one.
-func onScratch(t *testing.T, document, scratch, target string) *run {
+func onScratch(t *testing.T, document, here, there string) *run {
 	t.Helper()
 	p, err := plan.Decode("plan.yaml", []byte("name: p\ndatabase: shop\nmigrations: m\n"+document))
 	require.NoError(t, err)
-	here, there := pgtest.New(t), pgtest.New(t)
-	here.Exec(t, scratch)
-	there.Exec(t, target)
-	conn, err := pgx.Connect(t.Context(), here.SuperDSN)
+	dbHere, dbThere := pgtest.New(t), pgtest.New(t)
+	dbHere.Exec(t, here)
+	dbThere.Exec(t, there)
+	conn, err := pgx.Connect(t.Context(), dbHere.SuperDSN)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(t.Context()) })
-	return &run{Options: Options{Plan: p}, report: &Report{}, conn: conn, target: there.Connect(t)}
+	quiet := conn.Config()
+	maps.Copy(quiet.RuntimeParams, silence)
+	return &run{Options: Options{Plan: p}, report: &Report{}, conn: conn, target: dbThere.Connect(t), scratch: &scratch{keeper: conn.Config(), sampler: quiet}}
 }
 
 const customers = "create table customers (id bigint primary key, address text, street text, at timestamptz);"

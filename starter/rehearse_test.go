@@ -43,7 +43,7 @@ FILE:LINE           STATEMENT                                     VERDICT       
 10_retype.up.sql:3  alter table customers alter id                blocks everything for a rewrite  ACCESS EXCLUSIVE on customers, 12.4 M rows, rewrites 3.1 GB
 
 Way back
-  ✗ version 2 down: the catalog is not what it was before (-) but (+):
+  ✗ version 2 down: the schema is not what it was before (-) but (+):
       @@
        create table a (
       -x int

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -152,9 +153,9 @@ func (t *rehearsalText) down(d *rehearse.Down) {
 	case d.Problem != "":
 		fmt.Fprintf(t, "  %s %s\n", t.in(redText, "✗"), oneLine(d.Problem))
 	case d.Identical:
-		fmt.Fprintf(t, "  %s %s down: the catalog is what it was before\n", t.in(greenText, "✓"), rehearse.Versions(d.Versions))
+		fmt.Fprintf(t, "  %s %s down: the schema is what it was before\n", t.in(greenText, "✓"), rehearse.Versions(d.Versions))
 	default:
-		fmt.Fprintf(t, "  %s %s down: the catalog is not what it was before (-) but (+):\n", t.in(redText, "✗"), rehearse.Versions(d.Versions))
+		fmt.Fprintf(t, "  %s %s down: the schema is not what it was before (-) but (+):\n", t.in(redText, "✗"), rehearse.Versions(d.Versions))
 	}
 	for i, line := range d.Differences {
 		if i == maxDifferences {
@@ -189,7 +190,7 @@ func (t *rehearsalText) sample(s rehearse.Sample) {
 	if s.Refused > 0 {
 		mark = t.in(redText, "✗")
 	}
-	fmt.Fprintf(t, "  %s %d rows of %s: %d filled, %d refused\n", mark, s.Rows, oneLine(s.Table), s.Filled, s.Refused)
+	fmt.Fprintf(t, "  %s %s rows of %s: %s filled, %s refused\n", mark, thousands(s.Rows), oneLine(s.Table), thousands(s.Filled), thousands(s.Refused))
 	if len(s.Failures) == 0 {
 		return
 	}
@@ -203,7 +204,7 @@ func (t *rehearsalText) sample(s rehearse.Sample) {
 	line("KEY", "CODE", "WHY", dimText)
 	for i, f := range s.Failures {
 		if i == maxFailures {
-			fmt.Fprintf(t, "    and %d rows more\n", len(s.Failures)-i)
+			fmt.Fprintf(t, "    and %s rows more\n", thousands(int64(len(s.Failures)-i)))
 			break
 		}
 		line(keyText(f.Key), f.Code, oneLine(f.Message), "")
@@ -213,6 +214,10 @@ func (t *rehearsalText) sample(s rehearse.Sample) {
 // closing says the worst, and what becomes of it.
 func (t *rehearsalText) closing(r *rehearse.Report, file string) {
 	fmt.Fprintln(t)
+	all := "All of it"
+	if len(r.Notes) > 0 {
+		all = "All that was tried"
+	}
 	switch problems := len(r.Problems()); {
 	case problems > 0:
 		fmt.Fprint(t, t.in(redText, fmt.Sprintf("This would fail: %s.", counted(problems, "problem"))))
@@ -221,15 +226,24 @@ func (t *rehearsalText) closing(r *rehearse.Report, file string) {
 		}
 		fmt.Fprintln(t)
 	case r.Worst() == "":
-		fmt.Fprintln(t, t.in(greenText, "All of it would run."))
+		fmt.Fprintln(t, t.in(greenText, all+" would run."))
 	case r.Worst() == rehearse.Instant:
-		fmt.Fprintln(t, t.in(greenText, "All of it would run, and every statement is instant."))
+		fmt.Fprintln(t, t.in(greenText, all+" would run, and every statement is instant."))
 	default:
-		fmt.Fprintf(t, "All of it would run. The worst verdict: %s.\n", t.in(tone(r.Worst()), string(r.Worst())))
+		fmt.Fprintf(t, all+" would run. The worst verdict: %s.\n", t.in(tone(r.Worst()), string(r.Worst())))
 	}
 	if file != nowhere {
 		fmt.Fprintln(t, t.in(dimText, fmt.Sprintf("Kept in %s.", file)))
 	}
+}
+
+// thousands are set off by commas.
+func thousands(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }
 
 func counted(n int, what string) string {

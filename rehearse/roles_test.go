@@ -1,0 +1,140 @@
+package rehearse
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/devstack/postgres"
+)
+
+// as a superuser.
+func super(t *testing.T, dsn, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	require.NoError(t, err)
+	defer closeConn(t.Context(), conn)
+	_, err = conn.Exec(t.Context(), sql)
+	require.NoError(t, err)
+}
+
+// rehearsedOn a scratch server a plan of one step; "" starts one.
+func rehearsedOn(t *testing.T, target pgtest.Database, scratch, up, down string) *Report {
+	t.Helper()
+	report, err := Run(t.Context(), Options{Plan: planOf(t, "  - name: x\n    migrate: {to: 2}"), Target: target.DSN, Scratch: scratch,
+		Files: files(t, map[string]string{"1_base.up.sql": "select 1", "2_x.up.sql": up, "2_x.down.sql": down})})
+	require.NoError(t, err)
+	return report
+}
+
+func TestARehearsalReachesNoForeignServer(t *testing.T) {
+	t.Parallel()
+	for name, scratch := range map[string]func(*testing.T) string{"own": func(*testing.T) string { return "" }, "theirs": scratchFor} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			remote, target := pgtest.New(t), pgtest.New(t)
+			remote.Exec(t, "create table ledger (id int)")
+			target.Exec(t, shop)
+			config, err := pgx.ParseConfig(remote.DSN)
+			require.NoError(t, err)
+			login := "server books options (\"user\" " + literal(config.User) + ", password " + literal(config.Password) + ")"
+			super(t, target.SuperDSN, "create extension postgres_fdw; create server books foreign data wrapper postgres_fdw options (host '127.0.0.1', port "+
+				literal(strconv.Itoa(pgtest.Cluster(t).Port))+", dbname "+literal(remote.Name)+"); create user mapping for public "+login+
+				"; create user mapping for "+pgtest.Role+" "+login+"; create foreign table ledger (id int) server books; grant all on ledger to "+pgtest.Role)
+			target.Exec(t, "insert into ledger values (1)")
+
+			report := rehearsedOn(t, target, scratch(t), "insert into ledger values (42)", "select 1")
+			require.Contains(t, report.Statements[0].Problem, "it uses a foreign table, and nothing here reaches a foreign server")
+			require.Contains(t, report.Notes[0], "(books)")
+			var n int
+			require.NoError(t, remote.Connect(t).QueryRow(t.Context(), "select count(*) from ledger").Scan(&n))
+			require.Equal(t, 1, n, "what the test itself has written")
+
+			bin, err := postgres.ClientsOf(15)
+			require.NoError(t, err)
+			from, err := parseDSN(target.SuperDSN, "target")
+			require.NoError(t, err)
+			dump, err := clients(bin).dump(t.Context(), from, portions{owners: true, publications: true}, nil)
+			require.NoError(t, err)
+			require.Contains(t, dump, "CREATE SERVER books")
+			require.NotContains(t, dump, "CREATE USER MAPPING")
+			require.NotContains(t, dump, config.Password)
+		})
+	}
+}
+
+func TestOnAThrowawayServerFilesRunAsTheTargetsRole(t *testing.T) {
+	t.Parallel()
+	target := pgtest.New(t)
+	target.Exec(t, shop+`create view vw as select id from customers; create publication mine for table events; create schema app`)
+	super(t, target.SuperDSN, `create table of_others (id int); grant select on of_others to migrator; create publication cdc for all tables`)
+	for up, problem := range map[string]string{
+		"copy (select 1) to program 'env > /tmp/never'":                  "must be superuser or have privileges of the pg_execute_server_program role to COPY to or from an external program (SQLSTATE 42501)",
+		"select pg_read_file('/proc/self/environ')":                      "permission denied for function pg_read_file (SQLSTATE 42501)",
+		"reset session authorization; select pg_read_file('/etc/fstab')": "permission denied for function pg_read_file (SQLSTATE 42501)",
+		"alter table of_others add column z int":                         "must be owner of table of_others (SQLSTATE 42501)",
+		"set track_counts = off":                                         `permission denied to set parameter "track_counts" (SQLSTATE 42501)`,
+	} {
+		t.Run(up, func(t *testing.T) {
+			t.Parallel()
+			report := rehearsedOn(t, target, "", up, "select 1")
+			require.Equal(t, problem, report.Statements[len(report.Statements)-1].Problem)
+		})
+	}
+	t.Run("what the role may do", func(t *testing.T) {
+		t.Parallel()
+		report := rehearsedOn(t, target, "", `drop view vw; create sequence numbers owned by customers.id; grant connect on database "`+target.Name+`" to migrator;
+			alter publication mine add table customers; create extension pgcrypto; create table app.t (id int); alter role migrator password 'another'`,
+			"create view vw as select id from customers; drop sequence numbers; alter publication mine drop table customers; drop extension pgcrypto; drop table app.t")
+		for _, s := range report.Statements {
+			require.Empty(t, s.Problem, s.Summary)
+		}
+		require.Equal(t, &Down{Versions: []uint{2}, Identical: true}, report.Down)
+		require.Empty(t, report.Notes)
+	})
+}
+
+func TestASuperuserOfTheTargetIsNoneHere(t *testing.T) {
+	t.Parallel()
+	target := pgtest.New(t)
+	target.DSN = target.SuperDSN
+	super(t, target.DSN, shop+`create function noted() returns event_trigger language plpgsql as 'begin end';
+		create event trigger noted on sql_drop execute function noted()`)
+	report := rehearsedOn(t, target, "", "alter table customers add street text; copy customers from program 'true'", "alter table customers drop street")
+	require.Empty(t, report.Statements[0].Problem)
+	require.Contains(t, report.Statements[1].Problem, "42501")
+	require.Contains(t, report.Notes[0], "what only superusers may do fails here")
+}
+
+func TestOnSomebodysServerNothingBeyondTheDatabaseIsTried(t *testing.T) {
+	t.Parallel()
+	target := pgtest.New(t)
+	target.Exec(t, shop)
+	for _, sql := range []string{"create role never_there", "alter role postgres set work_mem = '7MB'", "alter database postgres set work_mem = '7MB'", "alter system set work_mem = '7MB'",
+		"grant connect on database postgres to public", "comment on database postgres is 'x'", "alter database postgres owner to postgres",
+		"create subscription s connection 'host=nowhere' publication p"} {
+		report := rehearsedOn(t, target, scratchFor(t), "alter table customers add street text;\n"+sql, "select 1")
+		require.Empty(t, report.Statements, sql)
+		require.Contains(t, report.Notes[1], "2_x.up.sql:2 changes more than its database", sql)
+	}
+	report := rehearsedOn(t, target, scratchFor(t), "alter table customers add street text", "drop role never_there")
+	require.Contains(t, report.Notes[1], "2_x.down.sql:1 changes more than its database")
+	require.Contains(t, report.Notes[0], "owners and rights were neither copied nor compared")
+}
+
+func TestWhatAFileSetsDoesNotBlindTheRehearsal(t *testing.T) {
+	t.Parallel()
+	target := pgtest.New(t)
+	target.Exec(t, shop)
+	report := rehearsedOn(t, target, scratchFor(t), `set standard_conforming_strings = off; set client_encoding = 'LATIN1'; set statement_timeout = 1; set search_path = '';
+		set statement_timeout = '1min'; alter table public.customers alter code set not null`, "alter table customers alter code drop not null")
+	require.Len(t, report.Statements, 6)
+	require.Equal(t, BlocksScan, report.Statements[5].Verdict)
+
+	_, err := Run(t.Context(), Options{Plan: planOf(t, "  - name: x\n    migrate: {to: 2}"), Target: target.DSN, Scratch: scratchFor(t),
+		Files: files(t, map[string]string{"1_base.up.sql": "select 1", "2_x.up.sql": "set track_counts = off; select 1", "2_x.down.sql": "select 1"})})
+	require.ErrorIs(t, err, errUncounted)
+}
