@@ -44,7 +44,7 @@ func (g glance) as(s Severity) glance {
 func (g glance) alters(kinds ...tree.AlterTableType) iter.Seq2[*table, *tree.AlterTableCmd] {
 	return func(yield func(*table, *tree.AlterTableCmd) bool) {
 		n := g.st.Node.GetAlterTableStmt()
-		if n.GetObjtype() != tree.ObjectType_OBJECT_TABLE {
+		if !tableLike(n) {
 			return
 		}
 		t := g.now.table(n.GetRelation())
@@ -57,6 +57,11 @@ func (g glance) alters(kinds ...tree.AlterTableType) iter.Seq2[*table, *tree.Alt
 			}
 		}
 	}
+}
+
+// tableLike tells that ALTER TABLE is about a table, of this server or of another: not about a view, an index, a sequence or a type.
+func tableLike(n *tree.AlterTableStmt) bool {
+	return n.GetObjtype() == tree.ObjectType_OBJECT_TABLE || n.GetObjtype() == tree.ObjectType_OBJECT_FOREIGN_TABLE
 }
 
 // added goes through the columns that ALTER TABLE adds to a table that others can use already.

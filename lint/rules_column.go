@@ -53,14 +53,14 @@ var columnRules = []statementRule{
 	rule(Rule{
 		ID: "changing-column-default", Severity: Warning, Title: "Other default for a column in use",
 		Why:     "Both versions of the application insert with the new default from this moment on; without one, a version that leaves the column out writes null, or fails where null is forbidden.",
-		Sources: []string{"strong_migrations: change_column_default", "squawk: ban-set-default", "squawk: ban-drop-default"},
+		Sources: []string{"strong_migrations: change_column_default", "squawk: ban-set-default", "squawk: ban-drop-default", "squawk: ban-alter-identity"},
 	}, changingDefault),
 }
 
 func addingRequiredField(g glance) {
 	for t, d := range g.added() {
 		required := inline(d, tree.ConstrType_CONSTR_NOTNULL) != nil || inline(d, tree.ConstrType_CONSTR_PRIMARY) != nil
-		if !required || hasValue(d) {
+		if !required || hasValue(d) || inline(d, tree.ConstrType_CONSTR_DEFAULT) == nil && g.domainOf(d.GetTypeName(), nil).standard != nil {
 			continue
 		}
 		g.hit(g.files(slices.Concat([]file{{title("add", d.GetColname()), false, g.plain(d) + "\n" + backfillFirst}}, notNull(t, d.GetColname()))...),
@@ -72,10 +72,18 @@ const backfillFirst = "-- Fill it with a backfill step. The files below belong t
 
 // hasValue tells whether Postgres has a value for the rows that are there already.
 func hasValue(d *tree.ColumnDef) bool {
-	if k := inline(d, tree.ConstrType_CONSTR_DEFAULT); k != nil && !k.GetRawExpr().GetAConst().GetIsnull() {
+	if k := inline(d, tree.ConstrType_CONSTR_DEFAULT); k != nil && !null(k.GetRawExpr()) {
 		return true
 	}
 	return numbers(d) || inline(d, tree.ConstrType_CONSTR_GENERATED) != nil
+}
+
+// null tells that an expression is NULL, with a type or without.
+func null(n *tree.Node) bool {
+	for n.GetTypeCast() != nil {
+		n = n.GetTypeCast().GetArg()
+	}
+	return n.GetAConst().GetIsnull()
 }
 
 // numbers tells whether the column is serial or an identity.
@@ -125,20 +133,32 @@ func addingFieldWithDefault(g glance) {
 	for t, d := range g.added() {
 		k := inline(d, tree.ConstrType_CONSTR_DEFAULT)
 		if k == nil {
+			g.defaultOfDomain(t, d)
 			continue
 		}
 		culprit, sure := volatile(k.GetRawExpr())
 		if culprit == "" {
 			continue
 		}
-		doubt := "which is volatile"
+		effect := "which is volatile: the table is rewritten"
 		if !sure {
-			doubt = "which counts as volatile, since it isn't one of the functions known to be stable"
+			effect = "which no list of stable functions has: the table may be rewritten"
 		}
 		column, expr := d.GetColname(), expression(k.GetRawExpr())
 		g.hit(g.files(file{title("add", column), false, fmt.Sprintf("%s\nALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;\n%s", g.plain(d), tableName(t.name), name(column), expr,
 			fill(t.name, column, expr))}),
-			"%s gets column %s with a default that calls %s, %s: the table is rewritten", t.name, column, culprit, doubt)
+			"%s gets column %s with a default that calls %s, %s", t.name, column, culprit, effect)
+	}
+}
+
+// defaultOfDomain looks at the default that a column has of its type.
+func (g glance) defaultOfDomain(t *table, d *tree.ColumnDef) {
+	typ := g.domainOf(d.GetTypeName(), nil)
+	if culprit, _ := volatile(typ.standard); typ.standard != nil && !typ.constrained && culprit != "" {
+		column := name(d.GetColname())
+		g.hit(g.files(file{title("add", d.GetColname()), false, fmt.Sprintf("ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s DEFAULT NULL;\nALTER TABLE %[1]s ALTER COLUMN %[2]s DROP DEFAULT;\n%[4]s",
+			tableName(t.name), column, name(texts(d.GetTypeName().GetNames())...), fill(t.name, d.GetColname(), expression(typ.standard)))}),
+			"%s gets column %s of domain %s, whose default calls %s: the table is rewritten", t.name, d.GetColname(), typeName(d.GetTypeName()), culprit)
 	}
 }
 
@@ -233,10 +253,46 @@ func changingDefault(g glance) {
 		c := t.column(cmd.GetName())
 		switch {
 		case c != nil && c.fresh:
+		case cmd.GetDef() == nil && c != nil && c.standard != "" && c.notNull && c.step != g.s.step && !g.frees(c.name):
+			g.as(Error).hit("", "column %s of %s is NOT NULL and has no default any more: every insert that leaves it out fails", c.name, t.name)
 		case cmd.GetDef() == nil && (c == nil || c.standard != "" && c.notNull):
 			g.hit("", "column %s of %s has no default any more: inserts that leave it out fail if it is NOT NULL", cmd.GetName(), t.name)
 		case cmd.GetDef() != nil && c != nil && c.standard != "" && c.standard != expression(cmd.GetDef()):
 			g.hit("", "column %s of %s gets default %s instead of %s, for both versions of the application", cmd.GetName(), t.name, expression(cmd.GetDef()), c.standard)
 		}
 	}
+	for t, cmd := range g.alters(tree.AlterTableType_AT_DropIdentity, tree.AlterTableType_AT_AddIdentity, tree.AlterTableType_AT_SetIdentity) {
+		c := t.column(cmd.GetName())
+		switch kind := cmd.GetSubtype(); {
+		case c != nil && c.fresh:
+		case kind == tree.AlterTableType_AT_DropIdentity && !g.frees(cmd.GetName()):
+			g.as(Error).hit("", "column %s of %s gets no number any more and is NOT NULL: every insert that leaves it out fails", cmd.GetName(), t.name)
+		case kind == tree.AlterTableType_AT_AddIdentity && !numberedFrom(cmd.GetDef()):
+			g.hit("", "column %s of %s is numbered from where its new sequence begins: make that higher than all that is there, with START, or numbers come twice", cmd.GetName(), t.name)
+		case always(cmd.GetDef()):
+			g.hit("", "column %s of %s takes no other value than its sequence's from now on: inserts that name it fail", cmd.GetName(), t.name)
+		}
+	}
+}
+
+// frees tells that the same ALTER TABLE gives the column another default, or lets it be null.
+func (g glance) frees(column string) bool {
+	for _, cmd := range g.alters(tree.AlterTableType_AT_ColumnDefault, tree.AlterTableType_AT_AddIdentity, tree.AlterTableType_AT_DropNotNull) {
+		if cmd.GetName() == column && (cmd.GetDef() != nil || cmd.GetSubtype() == tree.AlterTableType_AT_DropNotNull) {
+			return true
+		}
+	}
+	return false
+}
+
+// numberedFrom tells that an identity that is added says where its numbers begin.
+func numberedFrom(n *tree.Node) bool {
+	return slices.ContainsFunc(n.GetConstraint().GetOptions(), func(o *tree.Node) bool { return o.GetDefElem().GetDefname() == "start" })
+}
+
+// always tells that an identity that is added or altered says GENERATED ALWAYS.
+func always(n *tree.Node) bool {
+	return n.GetConstraint().GetGeneratedWhen() == "a" || slices.ContainsFunc(n.GetList().GetItems(), func(o *tree.Node) bool {
+		return o.GetDefElem().GetDefname() == "generated" && o.GetDefElem().GetArg().GetInteger().GetIval() == 'a'
+	})
 }

@@ -100,13 +100,21 @@ func addingForeignKey(g glance) {
 	for k, d := range g.constrained(tree.ConstrType_CONSTR_FOREIGN) {
 		from, to := g.target().name, relationName(k.GetPktable())
 		switch {
+		case k.GetSkipValidation() && g.target().partitioned:
+			g.hit("", "Postgres below 18 takes no NOT VALID foreign key on partitioned table %s: the step would fail; add it to each partition first", from)
 		case k.GetSkipValidation():
-		case d != nil && !hasValue(d): // all null: Postgres doesn't look
+		case d != nil && g.empty(d): // Postgres doesn't look
 			g.as(Note).hit("", "%s and %s are locked together for a moment; with an empty column nothing is read", from, to)
 		default:
 			g.hit(g.provenLater(k, d, "fkey"), "every row of %s is looked up in %s, and nobody can write to either meanwhile", from, to)
 		}
 	}
+}
+
+// empty tells that Postgres knows a new column to be null in every row: one with a DEFAULT it doesn't, not even with DEFAULT NULL.
+func (g glance) empty(d *tree.ColumnDef) bool {
+	typ := g.domainOf(d.GetTypeName(), nil)
+	return !hasValue(d) && inline(d, tree.ConstrType_CONSTR_DEFAULT) == nil && typ.known && typ.standard == nil
 }
 
 func addingUnique(g glance) {

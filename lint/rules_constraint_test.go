@@ -2,13 +2,14 @@ package lint
 
 var constraintJudgements = map[string]judgement{
 	"constraint-missing-not-valid": {
-		hits: hit("alter table orders add constraint c check (customer > 0);", "alter table orders add check (customer > 0);",
+		hits: hit("create table if not exists accounts (id int); alter table accounts add check (id > 0)", "alter foreign table orders add constraint c check (customer > 0)", "alter table orders add constraint c check (customer > 0);", "alter table orders add check (customer > 0);",
 			"alter table orders add column x int check (x > 0);", "alter table \"Orders\" add constraint \"C d\" check (\"order\" > 0)"),
-		misses: hit("alter table orders add constraint c check (customer > 0) not valid;", "create table n (a int check (a > 0)); alter table n add check (a < 9)"),
+		misses: hit("drop table if exists accounts; create table if not exists accounts (id int); alter table accounts add check (id > 0)", "alter table orders add constraint c check (customer > 0) not valid;", "create table n (a int check (a > 0)); alter table n add check (a < 9)"),
 	},
 	"adding-foreign-key-constraint": {
 		hits: append(hit("alter table orders add constraint f foreign key (customer) references customers;", "alter table orders add foreign key (customer) references customers (id) on delete cascade;",
-			"alter table orders add column x bigint default 1 references customers (id) on delete set null", "alter table spare add foreign key (id) references customers"),
+			"alter table orders add column x bigint default 1 references customers (id) on delete set null", "alter table spare add foreign key (id) references customers", "alter table spare add foreign key (id) references customers not valid",
+			"alter table orders add column x bigint default null references customers", "create domain d as bigint default 1; alter table orders add column x d references customers"),
 			judged{sql: "alter table orders add column x bigint references customers;", as: Note}),
 		misses: hit("alter table orders add constraint f foreign key (customer) references customers not valid;", "create table n (a bigint references customers);",
 			"create table n (a bigint); alter table n add foreign key (a) references customers"),
@@ -43,18 +44,19 @@ var constraintJudgements = map[string]judgement{
 		misses: hit("create domain d as int;", "create domain d as int default 1"),
 	},
 	"attaching-unproven-partition": {
-		hits: hit("alter table events attach partition events_3 for values from ('2024-03-01') to ('2024-04-01');",
+		hits: append(hit("alter table events attach partition events_3 for values from ('2024-03-01') to ('2024-04-01');",
 			"alter table events attach partition events_2 for values from ('2024-02-01') to ('2024-02-15');",
 			"alter table events attach partition elsewhere for values from ('2024-02-01') to ('2024-03-01');",
-			"create table spare_a (id bigint, kind text);\nalter table spare attach partition spare_a for values in ('a');",
+			"alter table spare attach partition plots_a for values in ('a')", "create table spare_a (id bigint, kind text);\nalter table spare attach partition spare_a for values in ('a');",
 			"alter table plots attach partition plots_a for values in ('a')", "alter table elsewhere attach partition events_3 default",
 			"alter table plots attach partition plots_a default"),
+			judged{sql: "create table far_1 (a int);\nalter table far attach partition far_1 for values in (1)", as: Warning}),
 		misses: hit("alter table events attach partition events_2 for values from ('2024-02-01') to ('2024-03-01');",
 			"create table events_4 (like events including all); alter table events attach partition events_4 for values from ('2024-04-01') to ('2024-05-01')"),
 	},
 	"require-concurrent-partition-detach": {
 		hits: append([]judged{{sql: "alter table events detach partition events_1;", as: Warning}},
-			hit("alter table elsewhere detach partition elsewhere_1;", "alter table orders detach partition orders_1")...),
+			hit("-- contraflow: no-transaction\nalter table spare detach partition plots_a concurrently", "alter table elsewhere detach partition elsewhere_1;", "alter table orders detach partition orders_1")...),
 		misses: hit("-- contraflow: no-transaction\nalter table events detach partition events_1 concurrently;", "-- contraflow: no-transaction\nalter table events detach partition events_1 finalize"),
 	},
 	"creating-partition-of": {

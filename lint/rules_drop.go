@@ -27,7 +27,7 @@ var dropRules = []statementRule{
 	rule(Rule{
 		ID: "ban-drop-constraint", Severity: Warning, Title: "Rule about the rows that holds no longer",
 		Why:     "One version of the application writes rows that the other has never met; and the constraint comes back only if none of them breaks it.",
-		Sources: []string{"squawk: ban-drop-constraint"},
+		Sources: []string{"squawk: ban-drop-constraint", "squawk: ban-detach-inheritance"},
 	}, droppingConstraint),
 	rule(Rule{
 		ID: "drop-cascade", Severity: Error, Title: "Objects dropped that the file doesn't name",
@@ -66,7 +66,14 @@ func droppingTable(g glance) {
 var droppable = []tree.ObjectType{
 	tree.ObjectType_OBJECT_VIEW, tree.ObjectType_OBJECT_MATVIEW, tree.ObjectType_OBJECT_FUNCTION, tree.ObjectType_OBJECT_PROCEDURE, tree.ObjectType_OBJECT_ROUTINE,
 	tree.ObjectType_OBJECT_AGGREGATE, tree.ObjectType_OBJECT_SEQUENCE, tree.ObjectType_OBJECT_TYPE, tree.ObjectType_OBJECT_DOMAIN, tree.ObjectType_OBJECT_SCHEMA,
-	tree.ObjectType_OBJECT_EXTENSION, tree.ObjectType_OBJECT_OPERATOR,
+	tree.ObjectType_OBJECT_EXTENSION, tree.ObjectType_OBJECT_OPERATOR, tree.ObjectType_OBJECT_PUBLICATION,
+}
+
+// replaceable are the kinds of objects that hold nothing of their own: one of the same name below can take the place. A new
+// sequence begins at 1, a new type has no columns, a new schema is empty.
+var replaceable = []tree.ObjectType{
+	tree.ObjectType_OBJECT_VIEW, tree.ObjectType_OBJECT_MATVIEW, tree.ObjectType_OBJECT_FUNCTION, tree.ObjectType_OBJECT_PROCEDURE, tree.ObjectType_OBJECT_ROUTINE,
+	tree.ObjectType_OBJECT_AGGREGATE, tree.ObjectType_OBJECT_OPERATOR,
 }
 
 func droppingObject(g glance) {
@@ -78,7 +85,15 @@ func droppingObject(g glance) {
 	for _, o := range n.GetObjects() {
 		called := objectName(o)
 		again := func(m *tree.Node) bool { return makes(m) == called }
-		if g.madeHere(again) || g.madeBelow(again) {
+		renamed := func(m *tree.Node) bool { // it was taken over by another of its old name
+			r := m.GetRenameStmt()
+			return r.GetRenameType() == n.GetRemoveType() && r.GetNewname() == bare(called)
+		}
+		if g.madeHere(again) || g.madeHere(renamed) {
+			continue
+		}
+		if slices.Contains(replaceable, n.GetRemoveType()) && g.madeBelow(again) {
+			g.as(Warning).hit("", "%s %s is made anew: if its columns or arguments are others, the running version fails", kind, called)
 			continue
 		}
 		g.hit(g.irreversibleStep(bare(called)), "%s %s is dropped", kind, called)
@@ -135,6 +150,26 @@ func droppingConstraint(g glance) {
 		default:
 			g.hit("", "constraint %s of %s is dropped: both versions of the application meet rows that break it", cmd.GetName(), t.name)
 		}
+	}
+	if n := g.st.Node.GetDropStmt(); n.GetRemoveType() == tree.ObjectType_OBJECT_INDEX && !g.declared() {
+		for _, o := range n.GetObjects() {
+			called := objectName(o)
+			t, i := g.now.index(called)
+			if i == nil || !i.unique || i.fresh || g.madeBelow(func(m *tree.Node) bool {
+				return m.GetIndexStmt().GetUnique() && m.GetIndexStmt().GetIdxname() == i.name
+			}) {
+				continue
+			}
+			twin := slices.ContainsFunc(t.indexes, func(other *index) bool {
+				return other != i && other.unique && other.where == i.where && slices.Equal(other.columns, i.columns)
+			})
+			if !twin {
+				g.hit("", "index %s, which keeps %s of %s unique, is dropped: rows come twice, and ON CONFLICT (%s) fails", called, together(i.columns), t.name, strings.Join(i.columns, ", "))
+			}
+		}
+	}
+	for t, cmd := range g.alters(tree.AlterTableType_AT_DropInherit) {
+		g.hit("", "rows of %s are no longer found in %s", t.name, relationName(cmd.GetDef().GetRangeVar()))
 	}
 }
 

@@ -93,7 +93,13 @@ func (g glance) partitionedIndex(n *tree.IndexStmt) string {
 
 func droppingIndex(g glance) {
 	n := g.st.Node.GetDropStmt()
-	if n.GetRemoveType() != tree.ObjectType_OBJECT_INDEX || n.GetConcurrent() {
+	if n.GetRemoveType() != tree.ObjectType_OBJECT_INDEX {
+		return
+	}
+	if n.GetConcurrent() {
+		if len(n.GetObjects()) > 1 {
+			g.as(Error).hit("", "Postgres drops one index at a time concurrently: the step would fail; give each a file of its own")
+		}
 		return
 	}
 	var files []file

@@ -8,7 +8,8 @@ var indexJudgements = map[string]judgement{
 			"create index i on only events (id);", "create materialized view m as select 1 as a; create unique index on m (a)"),
 	},
 	"require-concurrent-index-deletion": {
-		hits:   hit("drop index orders_state;", "drop index if exists orders_state, other.thing;"),
+		hits: append(hit("drop index orders_state;", "drop index if exists orders_state, other.thing;"),
+			judged{sql: "-- contraflow: no-transaction\ndrop index concurrently orders_state, orders_lower", as: Error}),
 		misses: hit("-- contraflow: no-transaction\ndrop index concurrently orders_state;", "create table n (a int); create index i on n (a); drop index i", "drop table spare"),
 	},
 	"require-concurrent-reindex": {

@@ -55,7 +55,7 @@ func (g glance) strong(n *tree.Node) []string {
 	}
 	switch n := n.GetNode().(type) {
 	case *tree.Node_AlterTableStmt:
-		if n.AlterTableStmt.GetObjtype() != tree.ObjectType_OBJECT_TABLE {
+		if !tableLike(n.AlterTableStmt) {
 			return nil
 		}
 		for _, c := range n.AlterTableStmt.GetCmds() {
@@ -251,7 +251,8 @@ func slowUnderLock(g glance) {
 // reads says in a few words that the statement goes through the rows of tables that others use already; "" if not. What has a
 // rule of its own for that, such as SET NOT NULL, is left to it.
 func (g glance) reads() string {
-	switch n := g.st.Node.GetNode().(type) {
+	node := executed(g.st.Node)
+	switch n := node.GetNode().(type) {
 	case *tree.Node_AlterTableStmt:
 		for t, cmd := range g.alters(tree.AlterTableType_AT_ValidateConstraint) {
 			if k := t.constraint(cmd.GetName()); k == nil || !k.validated && !k.fresh {
@@ -259,7 +260,7 @@ func (g glance) reads() string {
 			}
 		}
 	case *tree.Node_UpdateStmt, *tree.Node_DeleteStmt, *tree.Node_InsertStmt, *tree.Node_MergeStmt:
-		if target := written(g.st.Node); g.pinned(g.st.Node) || len(g.used(g.st.Node)) == 0 {
+		if target := written(node); g.pinned(node) || len(g.used(node)) == 0 {
 			return ""
 		} else if target != nil {
 			return "rows of " + relationName(target) + " are changed"
@@ -267,10 +268,13 @@ func (g glance) reads() string {
 	case *tree.Node_CopyStmt:
 		return "rows of " + relationName(n.CopyStmt.GetRelation()) + " are copied"
 	case *tree.Node_SelectStmt, *tree.Node_CreateTableAsStmt:
-		if c := g.st.Node.GetCreateTableAsStmt(); c.GetInto().GetSkipData() {
+		if c := node.GetCreateTableAsStmt(); c.GetInto().GetSkipData() {
 			return ""
 		}
-		if tables := g.used(g.st.Node); len(tables) > 0 {
+		if calls(node, "pg_sleep") {
+			return "the session sleeps"
+		}
+		if tables := g.used(node); len(tables) > 0 {
 			return "rows of " + strings.Join(tables, ", ") + " are read"
 		}
 	case *tree.Node_RefreshMatViewStmt:
@@ -279,6 +283,15 @@ func (g glance) reads() string {
 		}
 	}
 	return ""
+}
+
+// calls tells that a statement calls a function.
+func calls(n *tree.Node, function string) (found bool) {
+	inspect(n, func(m proto.Message) {
+		f, ok := m.(*tree.FuncCall)
+		found = found || ok && bare(listName(f.GetFuncname())) == function
+	})
+	return found
 }
 
 // used are the tables in a query that others use already.

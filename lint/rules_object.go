@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tree "github.com/pganalyze/pg_query_go/v6"
@@ -54,6 +55,47 @@ var objectRules = []statementRule{
 		Why:     "Postgres refuses the value until the transaction that added it has committed: the step would fail.",
 		Sources: []string{"Postgres: ALTER TYPE, ADD VALUE"},
 	}, usingNewEnumValue),
+	rule(Rule{
+		ID: "restarting-sequence", Severity: Warning, Title: "Sequence set to another number",
+		Why:     "Where it goes back, numbers come twice: inserts fail at the primary key, or rows that were never meant to be one become so. It isn't taken back with the transaction.",
+		Sources: []string{"squawk: ban-alter-sequence-values"},
+	}, restartingSequence),
+}
+
+func restartingSequence(g glance) {
+	restarts := func(options []*tree.Node) bool {
+		return slices.ContainsFunc(options, func(n *tree.Node) bool { return n.GetDefElem().GetDefname() == "restart" })
+	}
+	if n := g.st.Node.GetAlterSeqStmt(); restarts(n.GetOptions()) {
+		called := relationName(n.GetSequence())
+		if !g.madeHere(func(m *tree.Node) bool { return makes(m) == called }) {
+			g.hit("", "sequence %s begins again: make sure that no row has the numbers that come", called)
+		}
+	}
+	for t, cmd := range g.alters(tree.AlterTableType_AT_SetIdentity) {
+		if c := t.column(cmd.GetName()); restarts(cmd.GetDef().GetList().GetItems()) && (c == nil || !c.fresh) {
+			g.hit("", "column %s of %s is numbered anew: make sure that no row has the numbers that come", cmd.GetName(), t.name)
+		}
+	}
+	inspect(g.st.Node, func(m proto.Message) {
+		f, ok := m.(*tree.FuncCall)
+		if !ok || bare(listName(f.GetFuncname())) != "setval" || len(f.GetArgs()) < 2 {
+			return
+		}
+		called := constant(f.GetArgs()[0])
+		if !highest(f.GetArgs()[1]) && !g.madeHere(func(m *tree.Node) bool { return makes(m) == called }) {
+			g.hit("", "sequence %s is set to a number of the file's: make sure that no row has the numbers that come", called)
+		}
+	})
+}
+
+// highest tells that an expression looks up the highest number there is, as setval is meant to be used.
+func highest(n *tree.Node) (found bool) {
+	inspect(n, func(m proto.Message) {
+		f, ok := m.(*tree.FuncCall)
+		found = found || ok && bare(listName(f.GetFuncname())) == "max"
+	})
+	return found
 }
 
 // off are the commands that take a trigger or rule out of work.

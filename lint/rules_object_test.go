@@ -10,13 +10,16 @@ var objectJudgements = map[string]judgement{
 		misses: hit("create table n (a int); drop table n;", "drop view open_orders"),
 	},
 	"ban-drop-object": {
-		hits: hit("drop view open_orders;", "drop function helper();", "drop type mood;", "drop schema if exists old;", "drop materialized view totals", "drop domain label", "drop sequence s", "drop extension hstore"),
-		misses: hit("drop view open_orders; create view open_orders as select id from orders;", "create view v as select 1; drop view v;", "drop trigger x on orders",
-			"drop index orders_state", "drop function if exists helper; create function helper() returns int language sql as 'select 2'"),
+		hits: append(hit("drop sequence s; create sequence s;\n", "drop type mood; create type mood as enum ('a')", "drop publication p", "drop view open_orders;", "drop function helper();", "drop type mood;", "drop schema if exists old;", "drop materialized view totals", "drop domain label", "drop sequence s", "drop extension hstore"),
+			judged{sql: "drop view open_orders; create view open_orders as select id from orders;", as: Warning},
+			judged{sql: "drop function if exists helper; create function helper(int) returns int language sql as 'select 2'", as: Warning}),
+		misses: hit("create view v as select 1; drop view v;", "drop trigger x on orders", "drop index orders_state",
+			"alter type mood rename to mood_old; create type mood as enum ('sad'); drop type mood_old"),
 	},
 	"ban-drop-constraint": {
-		hits: hit("alter table orders drop constraint amount_positive;", "alter table elsewhere drop constraint x;"),
-		misses: hit("alter table orders drop constraint orders_old;", "alter table orders drop constraint amount_positive; alter table orders add constraint amount_positive check (amount > 1) not valid",
+		hits: hit("alter table orders drop constraint amount_positive;", "alter table elsewhere drop constraint x;", "-- contraflow: no-transaction\ndrop index concurrently orders_customer;", "drop index orders_amount",
+			"alter table orders no inherit elsewhere"),
+		misses: hit("drop index orders_state", "drop index orders_amount; create unique index orders_amount on orders (amount)", "create unique index u on orders (amount); drop index orders_amount", "alter table orders drop constraint orders_old;", "alter table orders drop constraint amount_positive; alter table orders add constraint amount_positive check (amount > 1) not valid",
 			"alter table orders alter state set not null; alter table orders drop constraint state_known"),
 	},
 	"drop-cascade": {
@@ -36,7 +39,7 @@ var objectJudgements = map[string]judgement{
 	"renaming-object": {
 		hits: hit("alter view open_orders rename to v;", "alter type mood rename value 'sad' to 'blue';", "alter schema old rename to new;", "alter function helper() rename to h;",
 			"alter type pair rename attribute a to c", "alter type mood rename to feeling", "alter function helper() set schema sales", "alter sequence s rename to r", "alter materialized view totals rename to sums"),
-		misses: hit("create view v as select 1; alter view v rename to w;", "alter table orders rename note to remark", "alter table orders rename constraint state_known to known", "alter index orders_state rename to i"),
+		misses: hit("alter type mood rename to mood_old; create type mood as enum ('sad')", "create view v as select 1; alter view v rename to w;", "alter table orders rename note to remark", "alter table orders rename constraint state_known to known", "alter index orders_state rename to i"),
 	},
 	"ban-disable-trigger": {
 		hits:   hit("alter table orders disable trigger all;", "alter table orders disable trigger t;", "alter table orders disable rule r"),
@@ -74,5 +77,11 @@ var objectJudgements = map[string]judgement{
 	"enum-value-used-at-once": {
 		hits:   []judged{{sql: "alter type mood add value 'calm' after 'sad';\nupdate orders set state = 'x' where state = 'calm';", line: 1}},
 		misses: hit("alter type mood add value 'calm' after 'sad'; comment on type mood is 'calm'", "create type m as enum ('a'); alter type m add value 'b'; select 'b'", "alter type mood add value 'calm' after 'sad'; select 'quiet'"),
+	},
+	"restarting-sequence": {
+		hits: hit("select setval('orders_id_seq', 1);", "alter sequence s restart;", "alter sequence s restart with 5", "alter table orders alter id restart with 1",
+			"insert into customers values (pg_catalog.setval('s', 3))"),
+		misses: hit("select setval('s', (select max(id) from orders));", "select setval('s', coalesce(max(id), 0) + 1, false) from orders", "create sequence n; alter sequence n restart with 5; select setval('n', 9)",
+			"alter sequence s maxvalue 100", "alter table orders alter id set generated always"),
 	},
 }

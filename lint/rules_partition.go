@@ -40,6 +40,8 @@ func attachingPartition(g glance) {
 		switch {
 		case defaults != "" && !bound.GetBound().GetIsDefault():
 			g.hit("", "default partition %s of %s is read to see that none of its rows belong to %s, and nobody can read or write it meanwhile", defaults, parent.name, part.name)
+		case part.fresh && !parent.known && !bound.GetBound().GetIsDefault():
+			g.as(Warning).hit("", "no file tells whether %s has a default partition: it would be read to see that none of its rows belong to %s, and nobody could read or write it meanwhile", parent.name, part.name)
 		case part.fresh:
 		case !g.within(parent, part, bound.GetBound()):
 			g.hit(proof, "every row of %s is read to see that it belongs there, and nobody can read or write it meanwhile", part.name)
@@ -190,6 +192,9 @@ func (g glance) provenPartition(parent, part *table, bound *tree.PartitionBoundS
 func detachingPartition(g glance) {
 	for parent, cmd := range g.alters(tree.AlterTableType_AT_DetachPartition) {
 		p := cmd.GetDef().GetPartitionCmd()
+		if found := g.defaultPartition(parent.name); p.GetConcurrent() && found != "" {
+			g.hit("", "Postgres detaches no partition concurrently where there is a default one, as %s of %s: the step would fail", found, parent.name)
+		}
 		if p.GetConcurrent() || g.now.table(p.GetName()).fresh {
 			continue
 		}

@@ -106,6 +106,15 @@ func locked(t *testing.T, conn *pgx.Conn, table string) (strong bool) {
 
 // doubts are statements whose effect is easy to misjudge.
 var doubts = []string{
+	"alter table orders add column x bigint default null references customers",
+	"create domain d as uuid default gen_random_uuid(); alter table orders add column x d default null; alter table orders alter x drop default",
+	"create table if not exists items (order_id bigint); alter table items add check (n > 0)",
+	"create table if not exists items (order_id bigint); create index on items (n)",
+	"create table if not exists customers (id bigint, name text not null); alter table customers alter column name set not null",
+	"drop table items; create table if not exists items (n int); alter table items add check (n > 0)",
+	"alter table orders add column x int default 0, add column y bigint references customers",
+	"alter table orders add column x text default regexp_replace('a', 'b', 'c'), add y int default cardinality(array[1])",
+	"alter table orders add column x positive[]",
 	"alter table orders add column x int default 5 check (x > 0)",
 	"alter table orders add column x int default 5 not null, add column y timestamptz default now()",
 	"alter table orders add column x text default current_setting('server_version')",

@@ -96,7 +96,8 @@ func renamingObject(g glance) {
 			from = relationName(moved.GetRelation())
 		}
 	}
-	if !slices.Contains(renamable, kind) || g.madeHere(func(m *tree.Node) bool { return makes(m) == from }) {
+	same := func(m *tree.Node) bool { return makes(m) == from }
+	if !slices.Contains(renamable, kind) || g.madeHere(same) || kind == tree.ObjectType_OBJECT_TYPE && g.madeBelow(same) {
 		return
 	}
 	g.hit("", "%s %s from now on: the running version fails", from, to)

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,77 +58,155 @@ func written(n *tree.Node) *tree.RangeVar {
 }
 
 func changingRows(g glance) {
+	seen := map[string]bool{} // tables of which is said already that their rows are changed
 	look := func(n *tree.Node) {
 		r := written(n)
 		if r == nil || listed(n) {
 			return
 		}
 		t := g.now.table(r)
+		if seen[t.name] {
+			return
+		}
+		seen[t.name] = true
 		switch {
 		case t.fresh && len(g.used(n)) == 0:
 		case t.fresh:
-			g.as(Warning).hit("", "rows of %s are copied to %s in one transaction: a long one keeps vacuum from its work, and rows written meanwhile are missed", strings.Join(g.used(n), ", "), t.name)
+			g.as(g.copying(n)).hit("", "rows of %s are copied to %s in one transaction: a long one keeps vacuum from its work, and rows written meanwhile are missed", strings.Join(g.used(n), ", "), t.name)
 		case g.pinned(n):
-			g.as(Note).hit("", "one row of %s stays locked until the file's transaction ends", t.name)
+			g.as(Note).hit("", "the rows of %s that the statement names stay locked until the file's transaction ends", t.name)
 		default:
 			g.hit(backfillStep(n), "rows of %s are changed in the file's own transaction", t.name)
 		}
 	}
-	look(g.st.Node)
-	inspect(g.st.Node, func(m proto.Message) {
+	n := executed(g.st.Node)
+	look(n)
+	inspect(n, func(m proto.Message) {
 		if c, ok := m.(*tree.CommonTableExpr); ok {
 			look(c.GetCtequery())
 		}
 	})
+	if q := n.GetSelectStmt(); len(q.GetLockingClause()) > 0 && !(len(q.GetFromClause()) == 1 && g.keyed(q.GetFromClause()[0].GetRangeVar(), q.GetWhereClause(), true)) {
+		if tables := g.used(n); len(tables) > 0 {
+			g.hit("", "rows of %s are locked in the file's own transaction: whoever wants to write them waits to its end", together(tables))
+		}
+	}
 }
 
-// listed tells that the rows to insert stand in the statement itself.
+// executed is the statement itself, or the one that EXPLAIN ANALYZE runs.
+func executed(n *tree.Node) *tree.Node {
+	if e := n.GetExplainStmt(); e != nil && option(e.GetOptions(), "analyze") {
+		return e.GetQuery()
+	}
+	return n
+}
+
+// copying tells how bad it is that rows are copied into a new table: where that takes the other one's place in the same file,
+// what was written meanwhile is gone.
+func (g glance) copying(n *tree.Node) Severity {
+	for _, from := range g.used(n) {
+		if g.takenOver(from) {
+			return Error
+		}
+	}
+	return Warning
+}
+
+// listed tells that the rows to insert stand in the statement itself: however it computes them, there are as many as anybody
+// can count in it.
 func listed(n *tree.Node) bool {
 	i := n.GetInsertStmt()
-	if i == nil {
+	return i != nil && i.GetWithClause() == nil && countable(i.GetSelectStmt().GetSelectStmt())
+}
+
+// countable tells that a query gives as many rows as stand in it.
+func countable(q *tree.SelectStmt) bool {
+	switch {
+	case q == nil: // DEFAULT VALUES
+		return true
+	case q.GetWithClause() != nil:
 		return false
+	case q.GetLarg() != nil || q.GetRarg() != nil:
+		return countable(q.GetLarg()) && countable(q.GetRarg())
 	}
-	here := i.GetWithClause() == nil
-	inspect(i.GetSelectStmt(), func(m proto.Message) {
-		switch m.(type) {
-		case *tree.RangeVar, *tree.RangeFunction:
-			here = false
+	for _, from := range q.GetFromClause() {
+		if sub := from.GetRangeSubselect(); sub != nil && countable(sub.GetSubquery().GetSelectStmt()) {
+			continue
 		}
-	})
-	return here
+		if !elements(from) {
+			return false
+		}
+	}
+	for _, target := range q.GetTargetList() {
+		if f := target.GetResTarget().GetVal().GetFuncCall(); f != nil && elements(target.GetResTarget().GetVal()) {
+			continue
+		}
+		few := true
+		inspect(target, func(m proto.Message) {
+			if f, ok := m.(*tree.FuncCall); ok {
+				called := bare(listName(f.GetFuncname()))
+				few = few && (steady(called) || slices.Contains(volatiles, called) || slices.Contains(harmless, called))
+			}
+		})
+		if !few {
+			return false
+		}
+	}
+	return true
+}
+
+// elements tells of a function that gives rows that they stand in its arguments, as those of unnest(array['a', 'b']) do.
+func elements(n *tree.Node) bool {
+	f := n.GetFuncCall()
+	if r := n.GetRangeFunction(); len(r.GetFunctions()) == 1 {
+		f = r.GetFunctions()[0].GetList().GetItems()[0].GetFuncCall()
+	}
+	called := bare(listName(f.GetFuncname()))
+	_, known := slices.BinarySearch(setFunctions, called)
+	return known && called != "generate_series" && !slices.ContainsFunc(f.GetArgs(), func(arg *tree.Node) bool { return !fixed(arg) })
 }
 
 // pinned tells that the statement's WHERE leaves one row of the table, or as many as it lists: those of a primary key's values.
 func (g glance) pinned(n *tree.Node) bool {
 	var where *tree.Node
+	var others []*tree.Node // tables that are joined to it
 	switch n := n.GetNode().(type) {
 	case *tree.Node_UpdateStmt:
-		where = n.UpdateStmt.GetWhereClause()
+		where, others = n.UpdateStmt.GetWhereClause(), n.UpdateStmt.GetFromClause()
 	case *tree.Node_DeleteStmt:
-		where = n.DeleteStmt.GetWhereClause()
+		where, others = n.DeleteStmt.GetWhereClause(), n.DeleteStmt.GetUsingClause()
 	case *tree.Node_InsertStmt:
 		return listed(&tree.Node{Node: n})
 	default:
 		return false
 	}
-	key := find(g.now.table(written(n)).constraints, func(k *constraint) bool { return k.kind == primaryKey })
+	return g.keyed(written(n), where, len(others) == 0)
+}
+
+// keyed tells that a condition leaves rows of a table by their primary key.
+func (g glance) keyed(target *tree.RangeVar, where *tree.Node, alone bool) bool {
+	key := find(g.now.table(target).constraints, func(k *constraint) bool { return k.kind == primaryKey })
 	if key == nil || len(key.columns) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(key.columns, func(c string) bool { return !pins(where, c) })
+	called := cmp.Or(target.GetAlias().GetAliasname(), target.GetRelname())
+	return !slices.ContainsFunc(key.columns, func(c string) bool { return !pins(where, called, c, alone) })
 }
 
-// pins tells that a condition fixes a column to values that stand in it.
-func pins(n *tree.Node, column string) bool {
+// pins tells that a condition fixes a table's column to values that stand in it. The table is called so in the statement; only
+// if it is alone there, a column without a table's name is its own.
+func pins(n *tree.Node, table, column string, alone bool) bool {
 	if b := n.GetBoolExpr(); b.GetBoolop() == tree.BoolExprType_AND_EXPR {
-		return slices.ContainsFunc(b.GetArgs(), func(arg *tree.Node) bool { return pins(arg, column) })
+		return slices.ContainsFunc(b.GetArgs(), func(arg *tree.Node) bool { return pins(arg, table, column, alone) })
 	}
 	e := n.GetAExpr()
-	if len(e.GetName()) == 0 || texts(e.GetName())[0] != "=" || e.GetKind() != tree.A_Expr_Kind_AEXPR_OP && e.GetKind() != tree.A_Expr_Kind_AEXPR_IN {
+	kinds := []tree.A_Expr_Kind{tree.A_Expr_Kind_AEXPR_OP, tree.A_Expr_Kind_AEXPR_IN, tree.A_Expr_Kind_AEXPR_OP_ANY}
+	if len(e.GetName()) == 0 || texts(e.GetName())[0] != "=" || !slices.Contains(kinds, e.GetKind()) {
 		return false
 	}
-	fields := e.GetLexpr().GetColumnRef().GetFields()
-	return len(fields) > 0 && fields[len(fields)-1].GetString_().GetSval() == column && fixed(e.GetRexpr())
+	fields := texts(e.GetLexpr().GetColumnRef().GetFields())
+	last := len(fields) - 1
+	return last >= 0 && fields[last] == column && (last == 0 && alone || last > 0 && fields[last-1] == table) && fixed(e.GetRexpr())
 }
 
 // fixed tells that an expression is made of constants alone.
@@ -227,7 +306,8 @@ func opaqueStatement(g glance) {
 				return
 			}
 			called := bare(listName(f.GetFuncname()))
-			if !slices.Contains(harmless, called) && !slices.Contains(steadies, called) && !slices.Contains(volatiles, called) {
+			_, known := slices.BinarySearch(setFunctions, called)
+			if !slices.Contains(harmless, called) && !steady(called) && !known && !slices.Contains(volatiles, called) {
 				g.hit("", "nobody can tell what %s does: write its statements down, or rehearse it", listName(f.GetFuncname()))
 			}
 		})

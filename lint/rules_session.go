@@ -3,9 +3,14 @@ package lint
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	tree "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/contraflow/contraflow/ddl"
 )
 
 var sessionRules = []statementRule{
@@ -39,20 +44,85 @@ var sessionRules = []statementRule{
 func liftingLockTimeout(g glance) {
 	n := g.st.Node.GetVariableSetStmt()
 	everything := n.GetKind() == tree.VariableSetKind_VAR_RESET_ALL || g.st.Node.GetDiscardStmt().GetTarget() == tree.DiscardMode_DISCARD_ALL
-	if n.GetName() == "lock_timeout" || everything || g.setsConfig("lock_timeout") {
+	for _, set := range settings(g.st.Node) {
+		if set.name != lockTimeout || set.local && set.bounded(g.lockTimeout()) {
+			continue
+		}
+		everything = true
+	}
+	if everything {
 		g.hit(fmt.Sprintf("- name: migrate\n  migrate: {to: %d, lockTimeout: 500ms}\n", g.s.Version), "the file sets lock_timeout: take the statement out, and say it in the plan if another bound is needed")
 	}
 }
 
-// setsConfig tells that the statement calls set_config for a setting.
-func (g glance) setsConfig(setting string) bool {
-	for _, target := range g.st.Node.GetSelectStmt().GetTargetList() {
-		f := target.GetResTarget().GetVal().GetFuncCall()
-		if f != nil && bare(listName(f.GetFuncname())) == "set_config" && len(f.GetArgs()) > 0 && f.GetArgs()[0].GetAConst().GetSval().GetSval() == setting {
-			return true
+const lockTimeout = "lock_timeout"
+
+// lockTimeout is how long the file's statements wait for a lock, as the plan has it.
+func (g glance) lockTimeout() time.Duration {
+	if g.s.step >= 0 && g.s.step < len(g.in.Plan.Steps) && g.in.Plan.Steps[g.s.step].Migrate != nil {
+		if own := time.Duration(g.in.Plan.Steps[g.s.step].Migrate.LockTimeout); own > 0 {
+			return own
 		}
 	}
-	return false
+	return ddl.DefaultLockTimeout
+}
+
+// setting is one that a statement sets, by SET or by set_config.
+type setting struct {
+	name  string // lower case
+	value string // "" for none, as of RESET
+	local bool   // only to the end of the transaction
+	reset bool
+}
+
+// settings that a statement sets.
+func settings(n *tree.Node) (all []setting) {
+	if v := n.GetVariableSetStmt(); v.GetName() != "" && v.GetName() != "TRANSACTION" {
+		set := setting{name: strings.ToLower(v.GetName()), local: v.GetIsLocal(), reset: v.GetKind() == tree.VariableSetKind_VAR_RESET}
+		if len(v.GetArgs()) == 1 {
+			set.value = constant(v.GetArgs()[0])
+		}
+		return []setting{set}
+	}
+	if _, function := n.GetNode().(*tree.Node_CreateFunctionStmt); function {
+		return nil // what it sets, it sets when it is called
+	}
+	inspect(n, func(m proto.Message) {
+		f, ok := m.(*tree.FuncCall)
+		if !ok || bare(listName(f.GetFuncname())) != "set_config" || len(f.GetArgs()) != 3 {
+			return
+		}
+		args := f.GetArgs()
+		all = append(all, setting{name: strings.ToLower(constant(args[0])), value: constant(args[1]), local: constant(args[2]) == "true"})
+	})
+	return all
+}
+
+// constant is the text of a constant; "" for anything else.
+func constant(n *tree.Node) string {
+	c := n.GetAConst()
+	switch {
+	case n.GetTypeCast() != nil:
+		return constant(n.GetTypeCast().GetArg())
+	case c.GetSval() != nil:
+		return c.GetSval().GetSval()
+	case c.GetIval() != nil:
+		return strconv.Itoa(int(c.GetIval().GetIval()))
+	case c.GetBoolval() != nil:
+		return strconv.FormatBool(c.GetBoolval().GetBoolval())
+	}
+	return ""
+}
+
+// bounded tells that a time is set that is at most as long as another, and not without end.
+func (s setting) bounded(by time.Duration) bool {
+	value := strings.ReplaceAll(s.value, " ", "")
+	if strings.Trim(value, "0123456789") == "" { // in milliseconds, as Postgres has it
+		value += "ms"
+	}
+	value = strings.Replace(value, "min", "m", 1)
+	d, err := time.ParseDuration(value)
+	return err == nil && d > 0 && d <= by
 }
 
 // identity are the settings that make names and rights mean other things, even for one transaction.
@@ -60,17 +130,22 @@ var identity = []string{"role", "session_authorization", "search_path", "session
 
 func changingSession(g glance) {
 	n := g.st.Node.GetVariableSetStmt()
-	switch {
-	case n == nil || n.GetName() == "lock_timeout" || n.GetKind() == tree.VariableSetKind_VAR_RESET_ALL:
-	case slices.Contains(identity, n.GetName()):
-		g.hit("", "%s is changed: write names with their schema, and give the migration's role what it needs", n.GetName())
-	case !n.GetIsLocal() && n.GetKind() != tree.VariableSetKind_VAR_RESET && n.GetName() != "":
-		words := strings.Fields(g.st.Text)
-		rest := strings.Join(words[1:], " ")
-		if strings.EqualFold(words[1], "session") {
-			rest = strings.Join(words[2:], " ")
+	for _, set := range settings(g.st.Node) {
+		switch {
+		case set.name == lockTimeout || n.GetKind() == tree.VariableSetKind_VAR_RESET_ALL:
+		case slices.Contains(identity, set.name):
+			g.hit("", "%s is changed: write names with their schema, and give the migration's role what it needs", set.name)
+		case set.local || set.reset:
+		case n == nil:
+			g.hit("", "%s stays changed for the files behind: give set_config true as its third argument", set.name)
+		default:
+			words := strings.Fields(g.st.Text)
+			rest := strings.Join(words[1:], " ")
+			if strings.EqualFold(words[1], "session") {
+				rest = strings.Join(words[2:], " ")
+			}
+			g.hit("SET LOCAL "+rest+";", "%s stays changed for the files behind", set.name)
 		}
-		g.hit("SET LOCAL "+rest+";", "%s stays changed for the files behind", n.GetName())
 	}
 }
 
@@ -90,14 +165,28 @@ func droppingDatabase(g glance) {
 }
 
 func revoking(g glance) {
-	if n := g.st.Node.GetGrantStmt(); n != nil && !n.GetIsGrant() && !g.declared() {
-		if n.GetTargtype() != tree.GrantTargetType_ACL_TARGET_OBJECT {
-			return
+	if g.declared() {
+		return
+	}
+	if d := g.st.Node.GetAlterDefaultPrivilegesStmt(); d != nil && !d.GetAction().GetIsGrant() {
+		g.hit("", "objects that come later don't give a right any more")
+	}
+	n := g.st.Node.GetGrantStmt()
+	if n == nil || n.GetIsGrant() {
+		return
+	}
+	for _, o := range n.GetObjects() {
+		what := objectName(o)
+		switch r := o.GetRangeVar(); {
+		case r != nil && g.now.table(r).fresh:
+			continue
+		case n.GetTargtype() == tree.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA:
+			what = "everything in schema " + what
+		case n.GetObjtype() == tree.ObjectType_OBJECT_SCHEMA:
+			what = "schema " + what
+		case r == nil && g.madeHere(func(m *tree.Node) bool { return makes(m) == what }): // public may use what is new, which people take back
+			continue
 		}
-		for _, o := range n.GetObjects() {
-			if r := o.GetRangeVar(); r != nil && !g.now.table(r).fresh {
-				g.hit("", "a right on %s is taken away from roles that may be using it", relationName(r))
-			}
-		}
+		g.hit("", "a right on %s is taken away from roles that may be using it", what)
 	}
 }

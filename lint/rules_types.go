@@ -16,17 +16,17 @@ var volatiles = []string{
 	"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_salt", "pg_sleep", "setseed", "set_config",
 }
 
-// steadies are functions that give every row the same value (pg_proc.provolatile i or s), those that defaults are made of.
+// steadies are functions that give every row the same value, of extensions, of Postgres above the version that steadyFunctions
+// was taken from, and what the grammar writes as one.
 var steadies = []string{
-	"now", "transaction_timestamp", "statement_timestamp", "current_setting", "current_schema", "current_user", "session_user", "current_database", "timezone",
-	"date_trunc", "date_part", "extract", "make_date", "make_time", "make_timestamp", "make_timestamptz", "make_interval", "to_timestamp", "to_date", "to_char",
-	"to_number", "age", "justify_days", "justify_hours", "justify_interval", "date_bin", "lower", "upper", "initcap", "concat", "concat_ws", "format", "left", "right",
-	"substr", "substring", "trim", "btrim", "ltrim", "rtrim", "lpad", "rpad", "replace", "translate", "split_part", "repeat", "reverse", "length", "char_length",
-	"octet_length", "position", "strpos", "chr", "ascii", "md5", "sha224", "sha256", "sha384", "sha512", "encode", "decode", "convert_from", "convert_to", "abs", "ceil", "ceiling",
-	"floor", "round", "trunc", "mod", "power", "sqrt", "sign", "div", "greatest", "least", "coalesce", "nullif", "jsonb_build_object", "jsonb_build_array",
-	"json_build_object", "json_build_array", "to_json", "to_jsonb", "array_to_string", "string_to_array", "array_append", "array_cat", "array_fill",
-	"int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange", "to_tsvector", "to_tsquery", "plainto_tsquery", "inet_client_addr", "uuid_nil", "uuid_ns_dns", "uuid_ns_url",
-	"uuid_generate_v5", "uuid_generate_v3", "pg_backend_pid", "txid_current", "pg_current_xact_id", "hashtext", "version", "row_to_json", "quote_literal", "quote_ident",
+	"trim", "greatest", "least", "coalesce", "nullif", "uuid_nil", "uuid_ns_dns", "uuid_ns_url", "uuid_generate_v5", "uuid_generate_v3",
+	"array_sort", "array_reverse", "casefold", "crc32", "crc32c", "date_add", "date_subtract", "to_bin", "to_oct", "uuid_extract_timestamp", "uuid_extract_version",
+}
+
+// steady tells that a function is known to give all rows of a statement the same value, and to do nothing else.
+func steady(function string) bool {
+	_, known := slices.BinarySearch(steadyFunctions, function)
+	return known || slices.Contains(steadies, function)
 }
 
 // volatile names a function in an expression that may differ from row to row; "" if there is none. Not sure of functions that
@@ -43,7 +43,7 @@ func volatile(n *tree.Node) (culprit string, sure bool) {
 		switch {
 		case slices.Contains(volatiles, function):
 			culprit, sure = function, true
-		case own && slices.Contains(steadies, function):
+		case own && steady(function):
 		case culprit == "":
 			culprit = strings.Join(called, ".")
 		}
@@ -63,29 +63,55 @@ var ordinary = []string{
 
 // domain tells whether a type is a domain with a constraint, and whether it is known what it is at all.
 func (g glance) domain(t *tree.TypeName) (constrained, known bool) {
+	d := g.domainOf(t, nil)
+	return d.constrained, d.known
+}
+
+// domain is what the files tell of a type.
+type domain struct {
+	known       bool       // what it is
+	constrained bool       // it is a domain, and one with a constraint
+	standard    *tree.Node // the domain's default; nil for none
+}
+
+// domainOf looks a type up, and the type below it if it is a domain; seen are those above.
+func (g glance) domainOf(t *tree.TypeName, seen []string) (d domain) {
 	words := texts(t.GetNames())
-	if len(words) == 0 || words[0] == "pg_catalog" || slices.Contains(ordinary, words[len(words)-1]) {
-		return false, true
+	if len(words) == 0 || words[0] == "pg_catalog" || slices.Contains(ordinary, words[len(words)-1]) || len(t.GetArrayBounds()) > 0 {
+		return domain{known: true}
 	}
 	called := listName(t.GetNames())
 	if _, enum := g.now.types[called]; enum {
-		return false, true
+		return domain{known: true}
+	}
+	if slices.Contains(seen, called) {
+		return domain{}
 	}
 	for n := range g.past() {
-		if d := n.GetCreateDomainStmt(); d != nil && listName(d.GetDomainname()) == called {
-			known = true
-			for _, k := range d.GetConstraints() {
-				kind := k.GetConstraint().GetContype()
-				constrained = constrained || kind == tree.ConstrType_CONSTR_CHECK || kind == tree.ConstrType_CONSTR_NOTNULL
+		if made := n.GetCreateDomainStmt(); made != nil && listName(made.GetDomainname()) == called {
+			d = g.domainOf(made.GetTypeName(), append(seen, called))
+			d.known = true
+			for _, k := range made.GetConstraints() {
+				switch k := k.GetConstraint(); k.GetContype() {
+				case tree.ConstrType_CONSTR_CHECK, tree.ConstrType_CONSTR_NOTNULL:
+					d.constrained = true
+				case tree.ConstrType_CONSTR_DEFAULT:
+					d.standard = k.GetRawExpr()
+				}
 			}
 		}
-		if d := n.GetAlterDomainStmt(); d != nil && listName(d.GetTypeName()) == called && (d.GetSubtype() == "C" || d.GetSubtype() == "O") {
-			constrained = true
+		if altered := n.GetAlterDomainStmt(); altered != nil && listName(altered.GetTypeName()) == called {
+			switch altered.GetSubtype() {
+			case "C", "O":
+				d.known, d.constrained = true, true
+			case "T":
+				d.standard = altered.GetDef()
+			}
 		}
-		known = known || relationName(n.GetCompositeTypeStmt().GetTypevar()) == called || listName(n.GetCreateRangeStmt().GetTypeName()) == called ||
+		d.known = d.known || relationName(n.GetCompositeTypeStmt().GetTypevar()) == called || listName(n.GetCreateRangeStmt().GetTypeName()) == called ||
 			listName(n.GetCreateEnumStmt().GetTypeName()) == called
 	}
-	return constrained, known || constrained
+	return d
 }
 
 // shape of a type, as format_type writes it: its name without length or precision, and those.

@@ -17,6 +17,8 @@ type schema struct {
 	others map[string]bool
 	// gone are the objects, as "kind name", that files took away and no file had made: they were there before.
 	gone map[string]bool
+	// absent are the tables that a file has taken away: CREATE TABLE IF NOT EXISTS makes them.
+	absent map[string]bool
 	// opaque says that a file did something that can't be seen from outside, or changed what names mean: what is not listed may
 	// be there.
 	opaque bool
@@ -86,7 +88,7 @@ type enum struct {
 }
 
 func newSchema() *schema {
-	return &schema{tables: map[string]*table{}, types: map[string]*enum{}, others: map[string]bool{}, gone: map[string]bool{}, step: history}
+	return &schema{tables: map[string]*table{}, types: map[string]*enum{}, others: map[string]bool{}, gone: map[string]bool{}, absent: map[string]bool{}, step: history}
 }
 
 // table that a statement names; one that no file made comes as a stand-in of which nothing is known, never nil.
@@ -175,7 +177,7 @@ func (s *schema) settle() {
 }
 
 func (s *schema) clone() *schema {
-	c := &schema{tables: make(map[string]*table, len(s.tables)), types: make(map[string]*enum, len(s.types)), others: maps.Clone(s.others), gone: maps.Clone(s.gone), step: s.step, opaque: s.opaque}
+	c := &schema{tables: make(map[string]*table, len(s.tables)), types: make(map[string]*enum, len(s.types)), others: maps.Clone(s.others), gone: maps.Clone(s.gone), absent: maps.Clone(s.absent), step: s.step, opaque: s.opaque}
 	for name, t := range s.tables {
 		c.tables[name] = t.clone()
 	}

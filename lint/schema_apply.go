@@ -17,8 +17,9 @@ func (s *schema) apply(st sqltree.Statement) {
 	case *tree.Node_CreateTableAsStmt:
 		s.createAs(n.CreateTableAsStmt)
 	case *tree.Node_SelectStmt:
+		s.opaque = s.opaque || slices.ContainsFunc(settings(st.Node), func(set setting) bool { return set.name == "search_path" })
 		if into := n.SelectStmt.GetIntoClause(); into != nil {
-			s.newTable(relationName(into.GetRel()), false)
+			s.newTable(relationName(into.GetRel()), false, false)
 		}
 	case *tree.Node_AlterTableStmt:
 		s.alterTable(n.AlterTableStmt)
@@ -142,6 +143,7 @@ func (s *schema) dropTable(name string, missingOK bool) {
 		s.remove("table", name, missingOK)
 	}
 	delete(s.tables, name)
+	s.absent[name] = true
 	for key := range s.others {
 		if strings.HasSuffix(key, on("", name)) {
 			delete(s.others, key)

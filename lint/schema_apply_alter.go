@@ -60,7 +60,7 @@ func alterColumn(c *column, cmd *tree.AlterTableCmd) {
 	case tree.AlterTableType_AT_AlterColumnType:
 		c.typ = typeName(cmd.GetDef().GetColumnDef().GetTypeName())
 	case tree.AlterTableType_AT_ColumnDefault:
-		c.standard = expression(cmd.GetDef())
+		c.standard = standard(cmd.GetDef())
 	case tree.AlterTableType_AT_SetNotNull:
 		c.notNull = true
 	case tree.AlterTableType_AT_DropNotNull:

@@ -61,6 +61,8 @@ func (s *schema) renameTable(from, to string) {
 		s.create("table", to, false)
 	}
 	delete(s.tables, from)
+	delete(s.absent, to)
+	s.absent[from] = true
 	t.name = to
 	s.tables[to] = t
 	for key, made := range s.others {

@@ -17,17 +17,19 @@ func (s *schema) make(name string) *table {
 	return t
 }
 
-// newTable is nil where the table is there already.
-func (s *schema) newTable(name string, known bool) *table {
-	if s.named(name).known {
+// newTable is nil where the table is there already. Of one that is perhaps there, as IF NOT EXISTS allows, nothing is known.
+func (s *schema) newTable(name string, known, perhaps bool) *table {
+	perhaps = perhaps && !s.absent[name]
+	if old, ok := s.tables[name]; ok && (old.known || perhaps) {
 		return nil
 	}
-	t := &table{name: name, known: known, fresh: true, step: s.step}
+	t := &table{name: name, known: known && !perhaps, fresh: !perhaps, step: s.step}
 	s.tables[name] = t
-	if !known {
-		s.create("table", name, false)
+	if !t.known {
+		s.create("table", name, perhaps)
 	}
 	delete(s.gone, "table "+name)
+	delete(s.absent, name)
 	return t
 }
 
@@ -38,7 +40,7 @@ func (s *schema) createAs(n *tree.CreateTableAsStmt) {
 		s.create("materialized view", name, n.GetIfNotExists())
 		return
 	}
-	s.newTable(name, false)
+	s.newTable(name, false, n.GetIfNotExists())
 }
 
 // createTable knows all of a table whose columns stand in the statement, and what it copies from others only where they are
@@ -53,7 +55,7 @@ func (s *schema) createTable(n *tree.CreateStmt) {
 			others = append(others, like.GetRelation())
 		}
 	}
-	t := s.newTable(relationName(n.GetRelation()), len(others) == 0 && n.GetOfTypename() == nil)
+	t := s.newTable(relationName(n.GetRelation()), len(others) == 0 && n.GetOfTypename() == nil, n.GetIfNotExists())
 	if t == nil {
 		return
 	}
@@ -78,6 +80,12 @@ func (s *schema) createTable(n *tree.CreateStmt) {
 			s.addConstraint(t, k)
 		}
 	}
+	if !t.fresh && s.step != history { // another one of the name may be there, that promises nothing of this
+		t.constraints, t.indexes = nil, nil
+		for _, c := range t.columns {
+			c.notNull = false
+		}
+	}
 }
 
 // serials are not types but a default from a sequence.
@@ -100,7 +108,7 @@ func (s *schema) addColumn(t *table, d *tree.ColumnDef) {
 		case tree.ConstrType_CONSTR_NOTNULL:
 			c.notNull = true
 		case tree.ConstrType_CONSTR_DEFAULT:
-			c.standard = expression(k.GetRawExpr())
+			c.standard = standard(k.GetRawExpr())
 		case tree.ConstrType_CONSTR_IDENTITY:
 			c.identity, c.notNull = true, true
 		case tree.ConstrType_CONSTR_GENERATED:
@@ -126,6 +134,14 @@ func (s *schema) addColumn(t *table, d *tree.ColumnDef) {
 	for _, k := range later {
 		s.addConstraint(t, k)
 	}
+}
+
+// standard is a default as the schema has it: NULL is none.
+func standard(n *tree.Node) string {
+	if n == nil || null(n) {
+		return ""
+	}
+	return expression(n)
 }
 
 // constraintKinds of the grammar, with what ends the name that Postgres gives.

@@ -1,3 +1,3 @@
--- expect: lifts-lock-timeout@2
+-- expect: nothing
 set local lock_timeout = '200ms';
 alter table customers add column street text;

@@ -1,0 +1,2 @@
+-- expect: backfill-in-ddl@2
+select * from orders for update;
