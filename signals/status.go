@@ -130,7 +130,7 @@ type Reading struct {
 	At      time.Time `json:"at"`
 }
 
-// Blocked is the heartbeat of a change of the schema, or of a sync trigger: what it waits for, and how far it has come.
+// Blocked is the heartbeat of a change of the schema, a sync trigger or a flag: what it waits for, and how far it has come.
 type Blocked struct {
 	Step string `json:"step"`
 	// Text says what it waits for; "" when nothing is in the way.
