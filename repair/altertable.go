@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -15,7 +16,7 @@ func (r reader) alterTable(s *tree.AlterTableStmt) effect {
 	if s.GetObjtype() == tree.ObjectType_OBJECT_TYPE {
 		return untold("its kind is not looked up in the catalog")
 	}
-	table := named(s.GetRelation())
+	table := r.named(s.GetRelation())
 	var all effect
 	for _, c := range s.GetCmds() {
 		one := r.command(table, c.GetAlterTableCmd())
@@ -51,12 +52,17 @@ func (r reader) command(table name, c *tree.AlterTableCmd) effect {
 		f.look = ask("select (select convalidated from pg_constraint where conrelid = to_regclass($1) and conname = $2::text::name)", table.quoted(), c.GetName())
 		return told(f)
 	case tree.AlterTableType_AT_AttachPartition:
-		return told(r.inherits("partition", table, named(c.GetDef().GetPartitionCmd().GetName())))
+		part := c.GetDef().GetPartitionCmd()
+		f := r.inherits("partition", table, r.named(part.GetName()))
+		if f.same = never; part.GetBound() != nil {
+			f.same = sameBound(r.named(part.GetName()), part.GetBound())
+		}
+		return told(f)
 	case tree.AlterTableType_AT_DetachPartition, tree.AlterTableType_AT_DetachPartitionFinalize:
-		return told(r.detached(table, named(c.GetDef().GetPartitionCmd().GetName())))
+		return told(r.detached(table, r.named(c.GetDef().GetPartitionCmd().GetName())))
 	case tree.AlterTableType_AT_AddInherit, tree.AlterTableType_AT_DropInherit:
 		gone := c.GetSubtype() == tree.AlterTableType_AT_DropInherit
-		return told(r.inherits("child", named(c.GetDef().GetRangeVar()), table).away(gone))
+		return told(r.inherits("child", r.named(c.GetDef().GetRangeVar()), table).away(gone))
 	case tree.AlterTableType_AT_ChangeOwner:
 		role, sql := roleSQL(c.GetNewowner())
 		return told(r.relationProperty("owner", "owned by "+role, "c.relowner = "+sql, table))
@@ -78,7 +84,13 @@ func (r reader) property(table name, c *tree.AlterTableCmd) effect {
 		return told(r.columnProperty(p.name, p.want, p.sql, table, c.GetName()))
 	}
 	if c.GetSubtype() == tree.AlterTableType_AT_AddIdentity { // refused where there is one already
-		return told(r.columnProperty("identity", "an identity", "a.attidentity <> ''", table, c.GetName())).strongly()
+		identity := c.GetDef().GetConstraint()
+		f := r.columnProperty("identity", "an identity", "a.attidentity <> ''", table, c.GetName())
+		if f.same = never; len(identity.GetOptions()) == 0 {
+			f.same = proves("it is generated otherwise", "select attidentity = $3::text::\"char\" from pg_attribute where attrelid = to_regclass($1) and attname = $2::text::name",
+				table.quoted(), c.GetName(), identity.GetGeneratedWhen())
+		}
+		return told(f).strongly()
 	}
 	whole := map[tree.AlterTableType]property{
 		tree.AlterTableType_AT_EnableRowSecurity:  {"rls", "under row-level security", "c.relrowsecurity"},
@@ -95,17 +107,27 @@ func (r reader) property(table name, c *tree.AlterTableCmd) effect {
 }
 
 func (r reader) addConstraint(table name, c *tree.Constraint) effect {
+	var f fact
 	switch {
-	case c.GetConname() != "":
-		return told(r.constraint(table, c.GetConname()))
+	case constraintName(c) != "": // without a name of its own, the constraint takes the index's
+		f = r.constraint(table, constraintName(c))
 	case c.GetContype() == tree.ConstrType_CONSTR_PRIMARY: // a table has one at most
-		f := r.part("primary key", "pg_constraint", "contype = 'p' and conrelid", "''", table, "")
+		f = r.part("primary key", "pg_constraint", "contype = 'p' and conrelid", "''", table, "")
 		f.what = "primary key of " + table.String()
-		return told(f)
-	case c.GetIndexname() != "": // the constraint takes the index's name
-		return told(r.constraint(table, c.GetIndexname()))
+	default:
+		return untold(unnamed)
 	}
-	return untold(unnamed)
+	if c.GetIndexname() == "" {
+		f.same = r.sameConstraint(table, c, "")
+		return told(f)
+	}
+	f.same = r.sameUsing(table, c)
+	if constraintName(c) == c.GetIndexname() {
+		return told(f)
+	}
+	index := r.relation("index", indexes, name{table.schema, c.GetIndexname(), table.implied}).away(true) // it gets the constraint's name
+	index.lesser = true
+	return told(f, index)
 }
 
 func (r reader) inherits(word string, parent, child name) fact {
@@ -136,22 +158,10 @@ func (r reader) detached(parent, child name) fact {
 	return f
 }
 
-// addColumn isn't content with another column of the name: that one may be why the file failed.
 func (r reader) addColumn(table name, c *tree.AlterTableCmd) effect {
 	column := c.GetDef().GetColumnDef()
 	f := r.column(table, column.GetColname())
-	exists, typed := f.look, r.typed(table, column.GetColname(), column.GetTypeName())
-	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
-		is, note, err := exists(ctx, tx)
-		if err != nil || is == nil || !*is {
-			return is, note, err
-		}
-		same, _, err := peek(ctx, tx, typed) // serial is no type that Postgres would know
-		if err == nil && same != nil && !*same {
-			return nil, f.what + " is there with another type: it may be another column", nil
-		}
-		return is, note, err
-	}
+	f.same = r.sameColumn(table, column, false)
 	return told(f.ifNot(c.GetMissingOk()))
 }
 
@@ -167,12 +177,7 @@ func (r reader) columnType(table name, c *tree.AlterTableCmd) effect {
 // typed compares a column's type to what Postgres makes of the type in the file.
 func (r reader) typed(table name, column string, t *tree.TypeName) look {
 	return func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
-		wanted, err := deparse(&tree.Node{Node: &tree.Node_TypeCast{TypeCast: &tree.TypeCast{
-			Arg: &tree.Node{Node: &tree.Node_AConst{AConst: &tree.A_Const{Isnull: true}}}, TypeName: t}}})
-		if err != nil {
-			return nil, "its type can't be written down", nil
-		}
-		oid, modifier, err := typeOf(ctx, tx, wanted)
+		oid, modifier, err := typeNamed(ctx, tx, t)
 		if err != nil {
 			return nil, "", err
 		}
@@ -181,19 +186,41 @@ func (r reader) typed(table name, column string, t *tree.TypeName) look {
 	}
 }
 
-// typeOf asks Postgres for the type of an expression, with its modifier.
-func typeOf(ctx context.Context, tx pgx.Tx, expression string) (oid uint32, modifier int32, err error) {
-	rows, err := tx.Query(ctx, "select "+expression)
+// typeNamed asks Postgres for a type and its modifier. Of a domain the protocol tells the type beneath, so that the type is read
+// from the array of it; a column of a domain has no modifier.
+func typeNamed(ctx context.Context, tx pgx.Tx, t *tree.TypeName) (oid uint32, modifier int32, err error) {
+	cast := func(value *tree.A_Const, t *tree.TypeName) string {
+		text, failed := deparse(&tree.Node{Node: &tree.Node_TypeCast{TypeCast: &tree.TypeCast{Arg: &tree.Node{Node: &tree.Node_AConst{AConst: value}}, TypeName: t}}})
+		err = errors.Join(err, failed)
+		return text
+	}
+	null := cast(&tree.A_Const{Isnull: true}, t)
+	several := clone(t)
+	several.ArrayBounds = []*tree.Node{tree.MakeIntNode(-1)}
+	none := cast(&tree.A_Const{Val: &tree.A_Const_Sval{Sval: &tree.String{Sval: "{}"}}}, several)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer rows.Close()
+	rows, err := tx.Query(ctx, "select "+null+" where false")
+	if err != nil {
+		return 0, 0, err
+	}
 	rows.Next() // the fields are known from here on
 	if fields := rows.FieldDescriptions(); len(fields) == 1 {
 		oid, modifier = fields[0].DataTypeOID, fields[0].TypeModifier
 	}
 	rows.Close()
-	return oid, modifier, rows.Err()
+	if err := rows.Err(); err != nil || len(t.GetArrayBounds()) > 0 {
+		return oid, modifier, err
+	}
+	beneath := oid
+	if err := tx.QueryRow(ctx, "select typelem from pg_type where oid = pg_typeof("+none+")").Scan(&oid); err != nil {
+		return 0, 0, err
+	}
+	if oid != beneath {
+		modifier = -1
+	}
+	return oid, modifier, nil
 }
 
 // columnDefault compares the text of the default with Postgres's own, which may add a cast.

@@ -24,6 +24,8 @@ type fact struct {
 	what     string // for people: "column customers.street"
 	want     string // for people, of a property: "not null"
 	look     look
+	// same proves that what is there is the statement's; nil where the name and the place say all.
+	same proof
 }
 
 // look tells whether the object is there, or the property as wanted; nil where that has no answer, for the reason in note.
@@ -37,10 +39,13 @@ func ask(sql string, args ...any) look {
 	}
 }
 
-// name of an object, as the file has it.
-type name struct{ schema, local string }
+// name of an object.
+type name struct {
+	schema, local string
+	implied       bool // the file doesn't write the schema
+}
 
-func named(r *tree.RangeVar) name { return name{r.GetSchemaname(), r.GetRelname()} }
+func named(r *tree.RangeVar) name { return name{schema: r.GetSchemaname(), local: r.GetRelname()} }
 
 // listed is a name that the grammar gives as a list of its parts.
 func listed(parts []*tree.Node) name {
@@ -52,9 +57,9 @@ func listed(parts []*tree.Node) name {
 	case 0:
 		return name{}
 	case 1:
-		return name{"", words[0]}
+		return name{local: words[0]}
 	}
-	return name{words[len(words)-2], words[len(words)-1]}
+	return name{schema: words[len(words)-2], local: words[len(words)-1]}
 }
 
 // listedNode is listed for a list in a node, or for a node that is the one part.
@@ -68,9 +73,9 @@ func listedNode(n *tree.Node) name {
 	return listed([]*tree.Node{n})
 }
 
-// String is for people.
+// String is for people: as the file has it.
 func (n name) String() string {
-	if n.schema == "" {
+	if n.schema == "" || n.implied {
 		return n.local
 	}
 	return n.schema + "." + n.local
@@ -87,20 +92,48 @@ func (n name) quoted() string {
 // of returns a part of the object: a column, a constraint, a trigger.
 func (n name) of(part string) string { return n.String() + "." + part }
 
-// in gives the name the schema where an unqualified one most likely lives, so that both spellings are one object.
+// in gives an unqualified name a schema.
 func (n name) in(schema string) name {
 	if n.schema == "" {
-		n.schema = schema
+		n.schema, n.implied = schema, true
 	}
 	return n
 }
 
 func key(kind string, parts ...string) string { return kind + "\x00" + strings.Join(parts, "\x00") }
 
-// reader turns statements into facts.
+// reader turns the statements of a file into facts, in their order.
 type reader struct {
-	schema string // where unqualified names most likely live
+	schema string // where Postgres makes what the file gives no schema
+	// made are the unqualified names that the file has made so far: they live in schema, whatever else the search_path holds.
+	made map[string]bool
+	// temporary are the temporary relations that the file has made so far.
+	temporary map[string]bool
+	// built are the statements of the file's indexes, by their keys.
+	built map[string]*tree.IndexStmt
 }
+
+func newReader(schema string) reader {
+	return reader{schema: schema, made: map[string]bool{}, temporary: map[string]bool{}, built: map[string]*tree.IndexStmt{}}
+}
+
+// makes is the name of something that a statement creates: Postgres looks nowhere else for where to put it.
+func (r reader) makes(n name) name {
+	if n = n.in(r.schema); n.implied {
+		r.made[n.local] = true
+	}
+	return n
+}
+
+// meant is the name of something that a statement finds by the search_path, as Postgres does.
+func (r reader) meant(n name) name {
+	if r.made[n.local] {
+		return n.in(r.schema)
+	}
+	return n
+}
+
+func (r reader) named(v *tree.RangeVar) name { return r.meant(named(v)) }
 
 func (r reader) schemaKey(schema string) string { return key("schema", schema) }
 
@@ -129,6 +162,27 @@ func (r reader) relation(word, kinds string, n name) fact {
 		key: r.relationKey(n), within: []string{r.schemaKey(n.in(r.schema).schema)}, what: word + " " + n.String(),
 		look: ask("select exists (select from pg_class where oid = to_regclass($1) and strpos($2::text, relkind::text) > 0)", n.quoted(), kinds),
 	}
+}
+
+// goes marks what a statement takes away. What the search_path then finds elsewhere is another object of the name, or the one
+// that Postgres would have taken: the catalog can't tell.
+func (r reader) goes(f fact, n name, of func(name) fact) fact {
+	f = f.away(true)
+	if n.schema != "" {
+		return f
+	}
+	here, anywhere := of(n.in(r.schema)).look, f.look
+	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		is, note, err := here(ctx, tx)
+		if err != nil || is == nil || *is {
+			return is, note, err
+		}
+		if is, note, err = anywhere(ctx, tx); err == nil && is != nil && *is {
+			return nil, f.what + " is there, in another schema than " + r.schema + ": it may be another", nil
+		}
+		return is, note, err
+	}
+	return f
 }
 
 // part is something that a table has: its catalog table keeps the table's oid and the name.
@@ -186,6 +240,9 @@ func (r reader) relationProperty(property, want, sql string, n name, args ...any
 }
 
 func (f fact) away(gone bool) fact { f.gone = gone; return f }
+
+// by is the fact with what proves it.
+func (f fact) by(same proof) fact { f.same = same; return f }
 
 // ifNot marks IF EXISTS and IF NOT EXISTS.
 func (f fact) ifNot(conditional bool) fact {

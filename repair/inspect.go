@@ -78,7 +78,7 @@ func inspectFile(ctx context.Context, tx pgx.Tx, script ddl.Script, schema strin
 		f.Problem = fmt.Sprintf("Postgres's grammar doesn't take it: %s", masked(err))
 		return f, nil
 	}
-	r := reader{schema: schema}
+	r := newReader(schema)
 	effects := make([]effect, len(parsed))
 	for i, s := range parsed {
 		effects[i] = r.effect(s.Node)
@@ -127,6 +127,16 @@ func (st *Statement) judge(ctx context.Context, tx pgx.Tx, effects []effect, all
 		is, note, err := peek(ctx, tx, f.look)
 		if err != nil {
 			return err
+		}
+		if is != nil && *is && !f.gone && f.same != nil {
+			reason, err := doubt(ctx, tx, f, after(effects, i))
+			if err != nil {
+				return err
+			}
+			if reason != "" {
+				v.doubts = append(v.doubts, reason)
+				continue
+			}
 		}
 		v.take(f, is, note, begotten(effects, i, f))
 	}
@@ -184,6 +194,15 @@ func overtaken(effects []effect, all []Statement, i, n int) string {
 	return ""
 }
 
+// after looks for a key in the statements after i.
+func after(effects []effect, i int) touched {
+	return func(key string) bool {
+		return slices.ContainsFunc(effects[i+1:], func(e effect) bool {
+			return slices.ContainsFunc(e.facts, func(f fact) bool { return f.key == key })
+		})
+	}
+}
+
 // begotten tells that an earlier statement of the file makes what the fact lives in: where that is missing, nothing was done.
 func begotten(effects []effect, i int, f fact) bool {
 	for _, e := range effects[:i] {
@@ -201,7 +220,8 @@ type votes struct {
 	yes, no             []string // of facts that prove something
 	lesserYes, lesserNo []string
 	untold              []string
-	repeats             bool // as far as all that stands
+	doubts              []string // about what is there
+	repeats             bool     // as far as all that stands
 	asked               bool
 }
 
@@ -242,6 +262,8 @@ func (v *votes) take(f fact, is *bool, note string, begotten bool) {
 func (v *votes) result() (Standing, string) {
 	missing := slices.Concat(v.no, v.lesserNo)
 	switch {
+	case len(v.doubts) > 0:
+		return Untold, listing(slices.Concat(v.doubts, missing))
 	case len(v.yes) > 0 && len(missing) == 0:
 		return Applied, listing(v.yes)
 	case len(v.yes) > 0:

@@ -9,18 +9,41 @@ import (
 	tree "github.com/pganalyze/pg_query_go/v6"
 )
 
-// createFunction compares the body, where the file has it as text: of OR REPLACE, being there proves nothing.
+// createFunction asks for the very arguments: functions of one name may stand side by side. Of OR REPLACE, another body shows that
+// it is not applied.
 func (r reader) createFunction(s *tree.CreateFunctionStmt) effect {
-	n := listed(s.GetFuncname())
-	f := r.routine(n)
-	body, isText := functionBody(s)
-	if !isText {
-		return r.replaceable(f, s.GetReplace())
+	n := listed(s.GetFuncname()).in(r.schema)
+	var arguments []string
+	for _, p := range s.GetParameters() {
+		one := p.GetFunctionParameter()
+		switch one.GetMode() {
+		case tree.FunctionParameterMode_FUNC_PARAM_OUT, tree.FunctionParameterMode_FUNC_PARAM_TABLE:
+			continue
+		}
+		text, err := typeText(one.GetArgType())
+		if err != nil {
+			return untold("its arguments can't be written down")
+		}
+		arguments = append(arguments, text)
 	}
-	f.look = ask("select exists (select from pg_proc where proname = $1::text::name and pronamespace = coalesce(to_regnamespace($2), pronamespace) and prosrc = $3::text)",
-		n.local, quotedSchema(n), body)
-	f.what = "routine " + n.String() + " with this body"
+	identity := n.quoted() + "(" + strings.Join(arguments, ", ") + ")"
+	f := r.routine(n)
+	f.what = "routine " + n.String() + " of these arguments"
+	// where there is none of the name, its arguments' types may be missing as well
+	const of = "select case when exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = $1 and p.proname = $2) then "
+	f.look = ask(of+"to_regprocedure($3) is not null else false end", n.schema, n.local, identity)
+	f.same = r.sameFunction(identity, s)
+	if body, isText := functionBody(s); isText && s.GetReplace() {
+		f.look = ask(of+"exists (select from pg_proc where oid = to_regprocedure($3) and prosrc = $4::text) else false end", n.schema, n.local, identity, body)
+		f.what = "routine " + n.String() + " with this body"
+	}
 	return told(f.ifNot(s.GetReplace()))
+}
+
+// typeText is a type as SQL.
+func typeText(t *tree.TypeName) (string, error) {
+	text, err := deparse(&tree.Node{Node: &tree.Node_TypeCast{TypeCast: &tree.TypeCast{Arg: &tree.Node{Node: &tree.Node_AConst{AConst: &tree.A_Const{Isnull: true}}}, TypeName: t}}})
+	return strings.TrimPrefix(text, "NULL::"), err
 }
 
 func quotedSchema(n name) *string {
@@ -67,33 +90,35 @@ func (r reader) drop(s *tree.DropStmt) effect {
 			return untold("its kind is not looked up in the catalog")
 		}
 		f.optional = s.GetMissingOk()
-		facts = append(facts, f.away(true).ifNot(s.GetMissingOk()))
+		facts = append(facts, f.ifNot(s.GetMissingOk()))
 	}
 	return told(facts...)
 }
 
 func (r reader) dropped(kind tree.ObjectType, object *tree.Node) (fact, bool) {
 	if relation, ok := relations[kind]; ok {
-		return r.relation(relation.word, relation.kinds, listedNode(object)), true
+		n, of := r.meant(listedNode(object)), func(n name) fact { return r.relation(relation.word, relation.kinds, n) }
+		return r.goes(of(n), n, of), true
 	}
 	switch kind {
 	case tree.ObjectType_OBJECT_SCHEMA:
-		return r.schemaFact(listedNode(object).local), true
+		return r.schemaFact(listedNode(object).local).away(true), true
 	case tree.ObjectType_OBJECT_EXTENSION:
-		return r.extension(listedNode(object).local), true
+		return r.extension(listedNode(object).local).away(true), true
 	case tree.ObjectType_OBJECT_TYPE, tree.ObjectType_OBJECT_DOMAIN:
-		return r.typ(listedNode(object)), true
+		n := r.meant(listedNode(object))
+		return r.goes(r.typ(n), n, r.typ), true
 	case tree.ObjectType_OBJECT_FUNCTION, tree.ObjectType_OBJECT_PROCEDURE, tree.ObjectType_OBJECT_ROUTINE, tree.ObjectType_OBJECT_AGGREGATE:
-		return r.droppedRoutine(object.GetObjectWithArgs()), true
+		return r.droppedRoutine(object.GetObjectWithArgs()).away(true), true
 	case tree.ObjectType_OBJECT_TRIGGER, tree.ObjectType_OBJECT_POLICY, tree.ObjectType_OBJECT_RULE:
 		items := object.GetList().GetItems()
 		if len(items) < 2 {
 			return fact{}, false
 		}
-		table, part := listed(items[:len(items)-1]), items[len(items)-1].GetString_().GetSval()
+		table, part := r.meant(listed(items[:len(items)-1])), items[len(items)-1].GetString_().GetSval()
 		return map[tree.ObjectType]func(name, string) fact{
 			tree.ObjectType_OBJECT_TRIGGER: r.trigger, tree.ObjectType_OBJECT_POLICY: r.policy, tree.ObjectType_OBJECT_RULE: r.rule,
-		}[kind](table, part), true
+		}[kind](table, part).away(true), true
 	}
 	return fact{}, false
 }
@@ -117,7 +142,7 @@ func (r reader) droppedRoutine(o *tree.ObjectWithArgs) fact {
 // rename is told by the new name; that the old one is gone proves nothing alone.
 func (r reader) rename(s *tree.RenameStmt) effect {
 	from, to := s.GetSubname(), s.GetNewname()
-	table := named(s.GetRelation())
+	table := r.named(s.GetRelation())
 	pair := func(of func(string) fact) effect {
 		old := of(from).away(true)
 		old.lesser = true
@@ -132,11 +157,14 @@ func (r reader) rename(s *tree.RenameStmt) effect {
 			kinds = anyKind
 		}
 		from = table.local
+		if r.made[from] && table.implied {
+			r.made[to] = true
+		}
 		return pair(func(one string) fact {
 			if one == from { // a view may have taken its place
-				return r.relation(relation.word, relation.kinds, name{table.schema, one})
+				return r.relation(relation.word, relation.kinds, name{table.schema, one, table.implied})
 			}
-			return r.relation(relation.word, kinds, name{table.schema, one})
+			return r.relation(relation.word, kinds, name{table.schema, one, table.implied})
 		})
 	}
 	switch s.GetRenameType() {
@@ -153,9 +181,9 @@ func (r reader) rename(s *tree.RenameStmt) effect {
 	case tree.ObjectType_OBJECT_SCHEMA:
 		return pair(r.schemaFact)
 	case tree.ObjectType_OBJECT_TYPE, tree.ObjectType_OBJECT_DOMAIN:
-		n := listedNode(s.GetObject())
+		n := r.meant(listedNode(s.GetObject()))
 		from = n.local
-		return pair(func(one string) fact { return r.typ(name{n.schema, one}) })
+		return pair(func(one string) fact { return r.typ(name{n.schema, one, n.implied}) })
 	}
 	return untold("its kind is not looked up in the catalog")
 }
@@ -164,7 +192,7 @@ func (r reader) setSchema(s *tree.AlterObjectSchemaStmt) effect {
 	var of func(name) fact
 	var n name
 	if relation, ok := relations[s.GetObjectType()]; ok {
-		n = named(s.GetRelation())
+		n = r.named(s.GetRelation())
 		of = func(n name) fact { return r.relation(relation.word, anyKind, n) }
 	} else if s.GetObjectType() == tree.ObjectType_OBJECT_TYPE || s.GetObjectType() == tree.ObjectType_OBJECT_DOMAIN {
 		n, of = listedNode(s.GetObject()), r.typ
@@ -173,7 +201,7 @@ func (r reader) setSchema(s *tree.AlterObjectSchemaStmt) effect {
 	}
 	gone := of(n.in(r.schema)).away(true)
 	gone.lesser = true
-	return told(of(name{s.GetNewschema(), n.local}), gone).eachFact(func(f *fact) { f.optional = s.GetMissingOk() })
+	return told(of(name{schema: s.GetNewschema(), local: n.local}), gone).eachFact(func(f *fact) { f.optional = s.GetMissingOk() })
 }
 
 func (r reader) owner(s *tree.AlterOwnerStmt) effect {
@@ -189,7 +217,7 @@ func (r reader) owner(s *tree.AlterOwnerStmt) effect {
 		n := listedNode(s.GetObject())
 		return ownedBy(r.schemaFact(n.local), "pg_namespace", "nspowner", n.quoted(), "to_regnamespace")
 	case tree.ObjectType_OBJECT_TYPE, tree.ObjectType_OBJECT_DOMAIN:
-		n := listedNode(s.GetObject())
+		n := r.meant(listedNode(s.GetObject()))
 		return ownedBy(r.typ(n), "pg_type", "typowner", n.quoted(), "to_regtype")
 	}
 	return untold("its kind is not looked up in the catalog")
@@ -214,14 +242,14 @@ func (r reader) comment(s *tree.CommentStmt) effect {
 		want = &text
 	}
 	const text = " is not distinct from $%d::text"
-	n := listedNode(s.GetObject())
+	n := r.meant(listedNode(s.GetObject()))
 	switch s.GetObjtype() {
 	case tree.ObjectType_OBJECT_COLUMN:
 		parts := s.GetObject().GetList().GetItems()
 		if len(parts) < 2 {
 			break
 		}
-		table, column := listed(parts[:len(parts)-1]), parts[len(parts)-1].GetString_().GetSval()
+		table, column := r.meant(listed(parts[:len(parts)-1])), parts[len(parts)-1].GetString_().GetSval()
 		return told(r.columnProperty("comment", "commented so",
 			"case when a.attrelid is not null then col_description(a.attrelid, a.attnum)"+fmt.Sprintf(text, 3)+" end", table, column, want))
 	case tree.ObjectType_OBJECT_SCHEMA:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -60,17 +61,23 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool, q Question) (*Report, erro
 		return nil, err
 	}
 	var r *Report
-	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		record, err := ddl.ReadRecord(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if r, err = inspect(ctx, tx, record, q); err != nil {
-			return err
-		}
-		return r.leftovers(ctx, tx, q.Files)
-	})
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
+		return nil, fmt.Errorf("begin to look: %w", err)
+	}
+	defer rollback(ctx, tx)
+	// a definition is read under the lock of a reader: where that has to wait, nothing is proved
+	if _, err := tx.Exec(ctx, "select set_config('lock_timeout', $1, true)", lookTimeout); err != nil {
+		return nil, err
+	}
+	record, err := ddl.ReadRecord(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = inspect(ctx, tx, record, q); err != nil {
+		return nil, err
+	}
+	if err := r.leftovers(ctx, tx, q.Files); err != nil {
 		return nil, err
 	}
 	for _, h := range holders {
@@ -81,6 +88,20 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool, q Question) (*Report, erro
 		r.Verdict = "Not now: somebody holds the migration lock, so what stands may still be changing. Look again when that is over."
 	}
 	return r, nil
+}
+
+const (
+	// lookTimeout for a lock: whoever queues behind a reader that waits, waits as long.
+	lookTimeout = "500ms"
+	// farewell is how long a rollback may take on a connection that hangs.
+	farewell = 5 * time.Second
+)
+
+// rollback ends a look, also where ctx is done.
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	_ = tx.Rollback(ctx) // a connection that can't is closed, which rolls back
 }
 
 // inspect is the part that a repair decides by.

@@ -37,63 +37,22 @@ func (e effect) eachFact(change func(*fact)) effect {
 
 const (
 	rowsChange    = "it changes rows, of which the catalog keeps nothing"
-	replaced      = "it replaces what may have been there before"
 	unnamed       = "Postgres chooses its name"
 	callsFunction = "it calls code, of whose work the catalog keeps nothing"
 )
 
-// effect reads what a statement makes so.
+// effect reads what a statement makes so. Statements are read in the order of the file.
 func (r reader) effect(n *tree.Node) effect {
+	if r.touchesTemporary(n) {
+		return effect{leavesNothing: true}
+	}
 	switch s := n.GetNode().(type) {
-	case *tree.Node_CreateStmt:
-		return r.createTable(s.CreateStmt)
-	case *tree.Node_CreateForeignTableStmt:
-		base := s.CreateForeignTableStmt.GetBaseStmt()
-		return told(r.relation("table", tables, named(base.GetRelation())).ifNot(base.GetIfNotExists()))
-	case *tree.Node_CreateTableAsStmt:
-		c := s.CreateTableAsStmt
-		into := named(c.GetInto().GetRel())
-		if c.GetObjtype() == tree.ObjectType_OBJECT_MATVIEW {
-			return told(r.relation("materialized view", matviews, into).ifNot(c.GetIfNotExists()))
-		}
-		return told(r.relation("table", tables, into).ifNot(c.GetIfNotExists()))
-	case *tree.Node_SelectStmt:
-		if into := s.SelectStmt.GetIntoClause(); into != nil {
-			return told(r.relation("table", tables, named(into.GetRel())))
-		}
-		return untold(callsFunction)
-	case *tree.Node_IndexStmt:
-		return r.createIndex(s.IndexStmt)
-	case *tree.Node_ViewStmt:
-		return r.replaceable(r.relation("view", views, named(s.ViewStmt.GetView())), s.ViewStmt.GetReplace())
-	case *tree.Node_CreateSeqStmt:
-		return told(r.relation("sequence", sequences, named(s.CreateSeqStmt.GetSequence())).ifNot(s.CreateSeqStmt.GetIfNotExists()))
-	case *tree.Node_CreateSchemaStmt:
-		return told(r.schemaFact(s.CreateSchemaStmt.GetSchemaname()).ifNot(s.CreateSchemaStmt.GetIfNotExists()))
-	case *tree.Node_CreateEnumStmt:
-		return told(r.typ(listed(s.CreateEnumStmt.GetTypeName())))
-	case *tree.Node_CreateRangeStmt:
-		return told(r.typ(listed(s.CreateRangeStmt.GetTypeName())))
-	case *tree.Node_CreateDomainStmt:
-		return told(r.typ(listed(s.CreateDomainStmt.GetDomainname())))
-	case *tree.Node_CompositeTypeStmt:
-		return told(r.typ(named(s.CompositeTypeStmt.GetTypevar())))
-	case *tree.Node_AlterEnumStmt:
-		return r.alterEnum(s.AlterEnumStmt)
-	case *tree.Node_CreateFunctionStmt:
-		return r.createFunction(s.CreateFunctionStmt)
-	case *tree.Node_CreateTrigStmt:
-		return r.replaceable(r.trigger(named(s.CreateTrigStmt.GetRelation()), s.CreateTrigStmt.GetTrigname()), s.CreateTrigStmt.GetReplace())
-	case *tree.Node_RuleStmt:
-		return r.replaceable(r.rule(named(s.RuleStmt.GetRelation()), s.RuleStmt.GetRulename()), s.RuleStmt.GetReplace())
-	case *tree.Node_CreatePolicyStmt:
-		return told(r.policy(named(s.CreatePolicyStmt.GetTable()), s.CreatePolicyStmt.GetPolicyName()))
-	case *tree.Node_CreateExtensionStmt:
-		return told(r.extension(s.CreateExtensionStmt.GetExtname()).ifNot(s.CreateExtensionStmt.GetIfNotExists()))
 	case *tree.Node_DropStmt:
 		return r.drop(s.DropStmt)
 	case *tree.Node_AlterTableStmt:
 		return r.alterTable(s.AlterTableStmt)
+	case *tree.Node_AlterEnumStmt:
+		return r.alterEnum(s.AlterEnumStmt)
 	case *tree.Node_RenameStmt:
 		return r.rename(s.RenameStmt)
 	case *tree.Node_AlterObjectSchemaStmt:
@@ -103,7 +62,7 @@ func (r reader) effect(n *tree.Node) effect {
 	case *tree.Node_CommentStmt:
 		return r.comment(s.CommentStmt)
 	}
-	return r.without(n)
+	return r.creates(n)
 }
 
 // without are the statements of which the catalog keeps nothing, or nothing that this package reads.
@@ -143,49 +102,9 @@ func (r reader) typ(n name) fact {
 	}
 }
 
-// createTable isn't content with another table of the name: that one may be why the file failed.
 func (r reader) createTable(s *tree.CreateStmt) effect {
-	n := named(s.GetRelation())
-	f := r.relation("table", tables, n)
-	var columns []string
-	for _, e := range s.GetTableElts() {
-		if column := e.GetColumnDef(); column != nil {
-			columns = append(columns, column.GetColname())
-		}
-	}
-	exists := f.look
-	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
-		is, note, err := exists(ctx, tx)
-		if err != nil || is == nil || !*is {
-			return is, note, err
-		}
-		var others []string
-		err = tx.QueryRow(ctx, `select coalesce(array_agg(wanted), '{}') from unnest($2::text[]) wanted
-			where not exists (select from pg_attribute where attrelid = to_regclass($1) and attname = wanted::name and not attisdropped)`,
-			n.quoted(), columns).Scan(&others)
-		if len(others) > 0 {
-			return nil, fmt.Sprintf("%s is there without the column %s that the file gives it: it may be another table", f.what, others[0]), err
-		}
-		return is, note, err
-	}
-	return told(f.ifNot(s.GetIfNotExists()))
-}
-
-// replaceable is there or not; of OR REPLACE, being there proves nothing.
-func (r reader) replaceable(f fact, replace bool) effect {
-	if !replace {
-		return told(f)
-	}
-	exists := f.look
-	f.lesser, f.repeats = true, true
-	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
-		is, note, err := exists(ctx, tx)
-		if err == nil && is != nil && *is {
-			return nil, replaced, nil
-		}
-		return is, note, err
-	}
-	return told(f)
+	n := r.makes(named(s.GetRelation()))
+	return told(r.relation("table", tables, n).by(r.sameTable(n, s)).ifNot(s.GetIfNotExists()))
 }
 
 // createIndex knows that a concurrent build which failed leaves an index by its name, which is not valid.
@@ -193,10 +112,14 @@ func (r reader) createIndex(s *tree.IndexStmt) effect {
 	if s.GetIdxname() == "" {
 		return untold(unnamed)
 	}
-	table := named(s.GetRelation())
-	index := name{table.schema, s.GetIdxname()}
+	table := r.named(s.GetRelation())
+	index := name{table.schema, s.GetIdxname(), table.implied}
 	f := fact{
-		key: r.relationKey(index), within: r.withinRelation(table), what: "index " + index.String(),
+		key: r.relationKey(index), within: r.withinRelation(table), what: "index " + index.String(), same: r.sameIndex(s, table, s.GetIdxname()),
+	}
+	r.built[f.key] = s
+	if r.made[table.local] && table.implied {
+		r.made[index.local] = true
 	}
 	f.look = func(ctx context.Context, tx pgx.Tx) (is *bool, note string, err error) {
 		var invalid bool
@@ -213,11 +136,11 @@ func (r reader) createIndex(s *tree.IndexStmt) effect {
 }
 
 func (r reader) alterEnum(s *tree.AlterEnumStmt) effect {
-	n := listed(s.GetTypeName())
+	n := r.meant(listed(s.GetTypeName()))
 	value := func(word, text string) fact {
 		t := r.typ(n)
 		return fact{ // the value itself is a literal of the file, and so is not told
-			key: key("value", t.key, text), within: append(t.within, t.key), what: word + " of type " + n.String(),
+			key: r.valueKey(n, text), within: append(t.within, t.key), what: word + " of type " + n.String(),
 			look: ask("select case when to_regtype($1) is not null then exists (select from pg_enum where enumtypid = to_regtype($1) and enumlabel = $2::text) end", n.quoted(), text),
 		}
 	}
@@ -226,5 +149,5 @@ func (r reader) alterEnum(s *tree.AlterEnumStmt) effect {
 		gone.lesser = true
 		return told(value("new value", s.GetNewVal()), gone)
 	}
-	return told(value("new value", s.GetNewVal()).ifNot(s.GetSkipIfNewValExists()))
+	return told(value("new value", s.GetNewVal()).by(r.samePlace(n, s)).ifNot(s.GetSkipIfNewValExists()))
 }
