@@ -16,7 +16,7 @@ const politeShare = 2
 
 // waitedFor are the tables, or those of the indexes, for whose locks a session waits and that LOCK TABLE takes.
 const waitedFor = `
-select n.nspname, c.relname from pg_locks l left join pg_index i on i.indexrelid = l.relation
+select n.nspname, c.relname, (select setting::int8 from pg_settings where name = 'deadlock_timeout') from pg_locks l left join pg_index i on i.indexrelid = l.relation
   join pg_class c on c.oid = coalesce(i.indrelid, l.relation) join pg_namespace n on n.oid = c.relnamespace
 where l.pid = $1 and not l.granted and l.locktype = 'relation' and c.relkind in ('r', 'p')`
 
@@ -31,7 +31,7 @@ func (o *observer) meetsAutovacuum(ctx context.Context, w *Waiting) {
 		w.Hint = vacuumHint
 	}
 	var schema, name string
-	if o.engine.pool.QueryRow(ctx, waitedFor, o.pid).Scan(&schema, &name) != nil {
+	if o.engine.pool.QueryRow(ctx, waitedFor, o.pid).Scan(&schema, &name, &o.deadlock) != nil {
 		return // the wait is over, or LOCK TABLE doesn't know its kind
 	}
 	if table := (pgx.Identifier{schema, name}).Sanitize(); !slices.Contains(o.vacuums, table) {
@@ -39,10 +39,10 @@ func (o *observer) meetsAutovacuum(ctx context.Context, w *Waiting) {
 	}
 }
 
-func (o *observer) metAutovacuum() []string {
+func (o *observer) metAutovacuum() (tables []string, deadlockTimeout int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Clone(o.vacuums)
+	return slices.Clone(o.vacuums), o.deadlock
 }
 
 // dismissAutovacuum takes the lock that autovacuum gives way to, in the transaction that is open.
@@ -50,10 +50,11 @@ func (d *driver) dismissAutovacuum() error {
 	if d.session.observer == nil {
 		return nil
 	}
-	for _, table := range d.session.observer.metAutovacuum() {
-		sql := fmt.Sprintf(`select set_config('lock_timeout', greatest(%d * setting::int, %d)::text, true) from pg_settings where name = 'deadlock_timeout';
-			lock table %s in share update exclusive mode;
-			set local lock_timeout = %[2]d`, politeShare, d.session.lockTimeout.Milliseconds(), table)
+	usual := d.session.lockTimeout.Milliseconds()
+	tables, deadlockTimeout := d.session.observer.metAutovacuum()
+	for _, table := range tables {
+		sql := fmt.Sprintf("set local lock_timeout = %d; lock table %s in share update exclusive mode; set local lock_timeout = %d",
+			max(politeShare*deadlockTimeout, usual), table, usual)
 		if _, err := execute(d.ctx, d.session.conn, sql); err != nil {
 			return statementError(d.file.name, script{}, 0, err)
 		}
@@ -63,7 +64,10 @@ func (d *driver) dismissAutovacuum() error {
 
 // dismissBefore does so in a transaction of its own, for a statement that can't be in one: autovacuum comes back after a while.
 func (d *driver) dismissBefore() error {
-	if d.session.observer == nil || len(d.session.observer.metAutovacuum()) == 0 {
+	if d.session.observer == nil {
+		return nil
+	}
+	if tables, _ := d.session.observer.metAutovacuum(); len(tables) == 0 {
 		return nil
 	}
 	return pgx.BeginFunc(d.ctx, d.session.conn, func(pgx.Tx) error { return d.dismissAutovacuum() })

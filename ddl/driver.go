@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // driver is a golang-migrate database.Driver on one session: for one file, or open for any. SetVersion(dirty) only remembers; Run opens a
@@ -96,6 +98,9 @@ func (d *driver) Run(migration io.Reader) error {
 	if err := d.checkClaim(d.file.direction); err != nil { // at the end again: this spares the work
 		return err
 	}
+	if d.open {
+		defer d.session.observer.watch(d.ctx, d.session)()
+	}
 	if s.noTransaction {
 		return d.runOutside(s)
 	}
@@ -105,24 +110,61 @@ func (d *driver) Run(migration io.Reader) error {
 	return d.commit()
 }
 
-func (d *driver) runInside(s script) error {
+// runInside sends a file's statements one by one: what one of them has waited for its locks is taken off what the others may wait,
+// while those locks are held. A lock_timeout that the file sets doesn't hold.
+func (d *driver) runInside(s script) (err error) {
 	if err := d.begin(); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			d.rollback()
+		}
+	}()
 	if err := d.dismissAutovacuum(); err != nil {
-		d.rollback()
 		return err
 	}
-	done, err := execute(d.ctx, d.session.conn, s.text)
-	if err != nil {
-		d.rollback()
-		return statementError(d.file.name, s, done, err)
+	left := d.session.lockTimeout
+	for i := range s.statements {
+		waited, err := d.executeOne(s, i, left)
+		if err != nil {
+			return statementError(d.file.name, s, i, err)
+		}
+		left = max(left-waited, d.session.lockTimeout/leastShare)
+		if d.session.conn.PgConn().TxStatus() != 'T' { // parseScript refuses what could end it: a guard against its errors
+			return fmt.Errorf("%s: %w: it ended the transaction it runs in, so the version was not written; look at what it has changed", d.file.name, ErrInspect)
+		}
 	}
-	if d.session.conn.PgConn().TxStatus() != 'T' { // parseScript refuses what could end it: a guard against its errors
-		d.rollback()
-		return fmt.Errorf("%s: %w: it ended the transaction it runs in, so the version was not written; look at what it has changed", d.file.name, ErrInspect)
+	if _, err := d.tx.Exec(d.ctx, limit(left)); err != nil { // for the version
+		return statementError(d.file.name, script{}, 0, err)
 	}
 	return nil
+}
+
+// leastShare of lock_timeout is left to each statement when the others have waited all of it: without that a file could never
+// end that works for long and then needs a lock of a busy table.
+const leastShare = 10
+
+func limit(left time.Duration) string {
+	return fmt.Sprintf("set local lock_timeout = %d", max(left.Milliseconds(), 1)) // 0 would be for ever
+}
+
+// executeOne sends it with its limit, so that it takes one message. An error's position is that in the file.
+func (d *driver) executeOne(s script, i int, left time.Duration) (waited time.Duration, err error) {
+	st, first, o := s.statements[i], limit(left)+"; ", d.session.observer
+	if o != nil {
+		o.begins()
+	}
+	began := time.Now()
+	_, err = execute(d.ctx, d.session.conn, first+s.text[st.start:st.end])
+	if failed, ok := errors.AsType[*pgconn.PgError](err); ok && failed.Position > 0 {
+		failed.Position += int32(utf8.RuneCountInString(s.text[:st.start]) - len(first))
+	}
+	waited = time.Since(began)
+	if o != nil {
+		waited = o.hasWaited(waited)
+	}
+	return waited, err
 }
 
 // execute sends a whole script at once, as psql -f would not: done counts the statements that succeeded.

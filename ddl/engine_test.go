@@ -2,11 +2,10 @@ package ddl
 
 import (
 	"context"
-	"errors"
 	"maps"
+	"net/url"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
@@ -223,16 +222,15 @@ func TestSchemasAreApart(t *testing.T) {
 // The role's name is our schema's too, which puts that first in "$user", public.
 func TestARoleNamedContraflowWorksInPublic(t *testing.T) {
 	t.Parallel()
-	b := setup(t, three)
-	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
-
-	require.NoError(t, pgtest.Cluster(t).CreateRole(t.Context(), pg.Schema))
-	super, err := pgx.Connect(t.Context(), b.db.SuperDSN)
+	b := cluster(t, nil)
+	super := b.db
+	super.DSN = b.db.SuperDSN
+	super.Exec(t, "create role contraflow login password 'S3CRET' in role "+pgtest.Role)
+	address, err := url.Parse(b.db.DSN)
 	require.NoError(t, err)
-	_, err = super.Exec(t.Context(), "grant "+pgtest.Role+" to "+pg.Schema)
-	require.NoError(t, errors.Join(err, super.Close(t.Context())))
+	address.User = url.UserPassword(pg.Schema, "S3CRET")
 	b.pool.Close()
-	b.pool, err = pg.Open(t.Context(), pgtest.Cluster(t).DSN(pg.Schema, b.db.Name), pg.Settings{})
+	b.pool, err = pg.Open(t.Context(), address.String(), pg.Settings{})
 	require.NoError(t, err)
 	t.Cleanup(b.pool.Close)
 

@@ -37,11 +37,12 @@ func NewDriver(ctx context.Context, pool *pgxpool.Pool, o DriverOptions) (databa
 	if err := pg.EnsureSchema(ctx, pool); err != nil {
 		return nil, withoutAddress(err)
 	}
-	defaults := New(pool, nil, Options{LockTimeout: o.LockTimeout}).options
-	s, err := connect(ctx, pool, defaults.LockTimeout, 0) // the caller may do nothing for hours
+	engine := New(pool, nil, Options{LockTimeout: o.LockTimeout})
+	s, err := connect(ctx, pool, engine.options.LockTimeout, 0) // the caller may do nothing for hours
 	if err != nil {
 		return nil, err
 	}
+	s.observer = &observer{engine: engine}
 	return &driver{ctx: ctx, session: s, plan: o.Plan, open: true, allowDrop: o.AllowDrop}, nil
 }
 

@@ -88,7 +88,7 @@ func (d *driver) cleared(op operation, failed error) error {
 // awaitOlder lets the transactions end that the statement would wait for, before anything is begun.
 func (d *driver) awaitOlder(op operation) error {
 	what, waits := op.waitsFor()
-	if !waits || d.session.observer == nil {
+	if !waits || d.open {
 		return nil
 	}
 	return d.session.observer.await(d.ctx, d.session, what)
@@ -100,6 +100,9 @@ func (d *driver) send(s script, patient bool) error {
 		if _, err := d.session.conn.Exec(d.ctx, "set lock_timeout = 0"); err != nil {
 			return fmt.Errorf("%s: lift lock_timeout: %w", d.file.name, err)
 		}
+	}
+	if d.session.observer != nil {
+		d.session.observer.begins()
 	}
 	_, err := execute(d.ctx, d.session.conn, s.text)
 	if err != nil {

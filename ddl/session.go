@@ -24,6 +24,8 @@ const (
 	// lockPoll is how often the migration lock is tried. A blocking pg_advisory_lock would hold a snapshot, for which
 	// CREATE INDEX CONCURRENTLY waits: a deadlock.
 	lockPoll = 100 * time.Millisecond
+	// longestPause is what such pauses double up to: a second more is nothing to who waits for minutes.
+	longestPause = time.Second
 	// farewell bounds the polite end of a session whose context is done; the server ends it anyway.
 	farewell = 2 * time.Second
 	// idleInTransaction is how long a process that stands still (stopped, swapped out, its machine suspended) may hold its
@@ -42,7 +44,7 @@ type session struct {
 	locks  []string // ids of the advisory locks
 	// lockTimeout as the connection has it.
 	lockTimeout time.Duration
-	// observer of the attempt; nil where nobody is told of waits.
+	// observer of the attempt.
 	observer *observer
 }
 
@@ -179,13 +181,13 @@ func (s *session) close(ctx context.Context) {
 // lock polls until it holds the migration lock or ctx is done; waiting is called once for each refusal.
 // Like Postgres's own, the lock counts: each lock needs its unlock.
 func (s *session) lock(ctx context.Context, waiting func()) error {
-	for {
+	for poll := lockPoll; ; poll = min(2*poll, longestPause) {
 		held, err := s.tryLock(ctx)
 		if err != nil || held {
 			return err
 		}
 		waiting()
-		if err := pause(ctx, lockPoll); err != nil {
+		if err := pause(ctx, poll); err != nil {
 			return err
 		}
 	}

@@ -3,19 +3,10 @@ package ddl
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"time"
-)
 
-const (
-	// lookEvery is how often a session is looked at: soon enough to tell of a wait, too seldom to be felt.
-	lookEvery = 100 * time.Millisecond
-	// looksPerAttempt makes sure that a short lock_timeout doesn't pass unseen.
-	looksPerAttempt = 4
-	// calmLooks without a wait make it over: an attempt needs a moment before it stands in a queue again.
-	calmLooks = 10
+	"github.com/jackc/pgx/v5"
 )
 
 // Waiting is what stands in the way of a change, and how far it has come.
@@ -117,160 +108,39 @@ order by b.pid`
 	// A one-key advisory lock shows as objsubid 1; golang-migrate's ids fit the lower half.
 	holdersOf = `
 select '` + migrationLock + `', l.pid, '', ` + backend + `
-from pg_locks l left join pg_stat_activity a on a.pid = l.pid
-where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objsubid = 1
-  and l.database = (select oid from pg_database where datname = current_database())
-  and l.objid::text = any($1)
+from (select distinct pid from pg_locks where locktype = 'advisory' and granted and classid = 0 and objsubid = 1
+        and database = (select oid from pg_database where datname = current_database()) and objid::text = any($1)) l
+  left join pg_stat_activity a on a.pid = l.pid
 order by l.pid`
 )
 
 const migrationLock = "the migration lock"
 
-// look reads who is in the way, from a connection of the pool. It is a report, not a decision: what it can't read is left out.
+// look reads who is in the way, for a report: what it can't read is left out.
 func (e *Engine) look(ctx context.Context, query string, args ...any) (w Waiting, found bool) {
+	w, err := e.blockers(ctx, query, args...)
+	return w, err == nil && len(w.Blockers) > 0
+}
+
+// blockers reads who is in the way, from a connection of the pool.
+func (e *Engine) blockers(ctx context.Context, query string, args ...any) (w Waiting, err error) {
 	rows, err := e.pool.Query(ctx, query, args...)
 	if err != nil {
-		return Waiting{}, false
+		return Waiting{}, withoutAddress(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var (
-			b              Blocker
-			age, unchanged float64
-		)
-		if rows.Scan(&w.Lock, &b.PID, &b.identity, &b.Application, &b.State, &age, &b.began, &b.changed, &unchanged, &b.autovacuum) != nil {
-			return Waiting{}, false
-		}
+	var (
+		b              Blocker
+		age, unchanged float64
+	)
+	_, err = pgx.ForEachRow(rows, []any{&w.Lock, &b.PID, &b.identity, &b.Application, &b.State, &age, &b.began, &b.changed, &unchanged, &b.autovacuum}, func() error {
 		b.Age, b.unchanged = seconds(age), seconds(unchanged)
 		w.Blockers = append(w.Blockers, b)
+		return nil
+	})
+	if err != nil {
+		return Waiting{}, withoutAddress(err)
 	}
-	return w, len(w.Blockers) > 0 && rows.Err() == nil
+	return w, nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// observer tells of waits while one version is being changed, over all attempts.
-type observer struct {
-	engine *Engine
-
-	mu      sync.Mutex
-	attempt int
-	pid     int32   // of the session that is watched
-	last    Waiting // as told
-	calm    int     // looks since something was in the way
-	aside   bool    // the session does nothing that could wait: see older
-	ended   []Ended
-	vacuums []string // tables on which autovacuum was met
-}
-
-// next begins another attempt.
-func (o *observer) next() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.attempt++
-	o.calm = 0
-}
-
-// saw passes on what has changed; found is false if nothing is in the way.
-func (o *observer) saw(ctx context.Context, w Waiting, found bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if found {
-		o.calm = 0
-		if w.Lock == "" { // it was over while we looked, and is awaited again
-			w.Lock = o.last.Lock
-		}
-		w.Hint = o.endIdle(ctx, w.Blockers)
-		o.meetsAutovacuum(ctx, &w)
-	} else if o.calm++; o.last.Waits() && o.calm < calmLooks {
-		return
-	}
-	o.tell(w)
-}
-
-func (o *observer) tell(w Waiting) {
-	w.Attempt, w.Ended = o.attempt, o.ended
-	sameBlockers := slices.EqualFunc(w.Blockers, o.last.Blockers, func(a, b Blocker) bool { return a.PID == b.PID && a.State == b.State })
-	sameAttempt := w.Attempt == o.last.Attempt || !w.Waits() && !o.last.Waits() // one that meets nothing is no news
-	if sameBlockers && sameAttempt && w.Lock == o.last.Lock && w.RetryIn == o.last.RetryIn && w.Progress == o.last.Progress &&
-		w.Hint == o.last.Hint && len(w.Ended) == len(o.last.Ended) {
-		return
-	}
-	o.last = w
-	o.engine.options.onWait(w)
-}
-
-// gaveWay tells that the attempt was rolled back, and when the next one comes.
-func (o *observer) gaveWay(backoff time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	w := o.last
-	w.RetryIn, w.Progress = backoff, ""
-	o.tell(w)
-}
-
-// over ends the wait for lock, or for anything.
-func (o *observer) over(lock string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.last.Waits() && (lock == "" || o.last.Lock == lock) {
-		o.tell(Waiting{})
-	}
-}
-
-// refused is called when the migration lock could not be taken.
-func (o *observer) refused(ctx context.Context, s *session) {
-	if w, found := o.engine.look(ctx, holdersOf, s.locks); found {
-		o.saw(ctx, w, true)
-	}
-}
-
-// watch looks at the session's waits until stop, which returns when the last look is over.
-func (o *observer) watch(ctx context.Context, s *session) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	pid := int32(s.pid())
-	o.mu.Lock()
-	o.pid = pid
-	o.mu.Unlock()
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(min(lookEvery, o.engine.options.LockTimeout/looksPerAttempt))
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				o.lookAt(ctx, pid)
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-func (o *observer) lookAt(ctx context.Context, pid int32) {
-	if o.isAside() {
-		return
-	}
-	w, found := o.engine.look(ctx, blockersOf, pid)
-	w.Progress = o.engine.progress(ctx, pid)
-	if ctx.Err() == nil && !o.isAside() {
-		o.saw(ctx, w, found)
-	}
-}
-
-func (o *observer) isAside() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.aside
-}
-
-func (o *observer) setAside(aside bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.aside = aside
-}
