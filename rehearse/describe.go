@@ -93,7 +93,11 @@ func (s Statement) Detail() string {
 	if len(s.Locks) > 0 {
 		l := s.Locks[0]
 		on = l.Name
-		parts = append(parts, l.Mode+" on "+l.Relation)
+		lock := l.Mode + " on " + l.Relation
+		if l.Held {
+			lock = "still holds " + lock
+		}
+		parts = append(parts, lock)
 		if l.Rows >= 0 && (l.Rows > 0 || l.Bytes > 0) {
 			parts = append(parts, Rows(l.Rows))
 		}

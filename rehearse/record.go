@@ -97,6 +97,9 @@ func (r *recorder) inside(ctx context.Context) error {
 func (r *recorder) judge(told *Statement, st ddl.Statement, before, after catalog, held map[lock]bool) {
 	word := firstWord(st.Text)
 	e := effects{truncates: word == "truncate", looksUp: slices.Contains(queries, word)}
+	if e.looksUp {
+		e.touched = touches(st.Text)
+	}
 	for l := range held { // a second one takes no new lock
 		if l.strength == writesRows && r.base[l.relation].isTable() && (!r.held[l] || writes(st.Text)) {
 			e.writes = true
@@ -113,6 +116,9 @@ func (r *recorder) judge(told *Statement, st ddl.Statement, before, after catalo
 			}
 		}
 	}
+	if e.writes && e.strongest >= stopsWrites && !e.touched.few(r.base) {
+		e.works = true // for as long as it has rows to write
+	}
 	if procedures := word == "call" || word == "do"; procedures && r.script.NoTransaction && e.strongest >= stopsWrites {
 		e.works = true // it may have committed on its way, and taken what it did with it
 	}
@@ -124,16 +130,22 @@ func (r *recorder) judge(told *Statement, st ddl.Statement, before, after catalo
 	}
 }
 
-// locks are those that the statement has taken or made stronger, and those from before it that make it block: strongest first,
-// tables before their indexes.
+// locks are those that the statement has taken or made stronger, and, where it blocks or has taken none, those from before it that
+// stop others: strongest first, tables before their indexes.
 func (r *recorder) locks(had map[lock]bool, v Verdict) []Lock {
 	was, is := strengths(had), strengths(r.held)
-	blocks := v.Compare(BlocksWrites) >= 0
-	var all []lock
+	var taken, held []lock
 	for oid, strength := range is {
-		if _, ok := r.base[oid]; ok && (strength > was[oid] || blocks && strength >= stopsWrites) {
-			all = append(all, lock{oid, strength})
+		switch _, ok := r.base[oid]; {
+		case ok && strength > was[oid]:
+			taken = append(taken, lock{oid, strength})
+		case ok && strength >= stopsWrites:
+			held = append(held, lock{oid, strength})
 		}
+	}
+	all := taken
+	if v.Compare(BlocksWrites) >= 0 || len(taken) == 0 {
+		all = append(all, held...)
 	}
 	size := func(l lock) Size { return r.scratch.size(l.relation, r.base[l.relation]) }
 	slices.SortFunc(all, func(a, b lock) int {
@@ -141,7 +153,7 @@ func (r *recorder) locks(had map[lock]bool, v Verdict) []Lock {
 	})
 	var locks []Lock
 	for _, l := range all {
-		locks = append(locks, Lock{Relation: size(l).Name, Mode: modes[l.strength].people, Size: size(l)})
+		locks = append(locks, Lock{Relation: size(l).Name, Mode: modes[l.strength].people, Size: size(l), Held: slices.Contains(held, l)})
 	}
 	return locks
 }
@@ -201,10 +213,8 @@ func (r *recorder) compare(e *effects, before, after catalog) {
 		}
 		table := oid
 		switch {
-		case base.isIndex() && e.looksUp && base.unique: // a row or two
-			continue
 		case base.isIndex() && e.looksUp:
-			e.works = e.works || e.writes
+			e.works = e.works || !e.touched.finds(r.base, base)
 			continue
 		case base.isIndex(): // a foreign key may be proved along one
 			table = base.table

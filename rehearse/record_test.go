@@ -23,10 +23,27 @@ const busy = `
 	create materialized view totals as select customer, sum(amount) from orders group by 1;
 	create unique index on totals (customer);
 	create table names (code varchar(10) primary key);
+	create table stock (shop int, item int, primary key (shop, item));
+	create function work() returns int language sql as 'update customers set age = 2 where id > 0 returning 1';
 	create type mood as enum ('sad');
 	create procedure fix() language plpgsql as $$ begin update orders set amount = 1; commit; end $$;`
 
 const outsideHeader = "-- contraflow: no-transaction\n"
+
+func TestALockOfAnEarlierStatementIsSaidToBeStillHeld(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(t, busy)
+	told, err := Statements(t.Context(), db.DSN, files(t, map[string]string{"1_file.up.sql": `alter table orders add note text; alter table orders add more text;
+		alter table customers add more text; create index i on customers (code)`}), []uint{1})
+	require.NoError(t, err)
+	var details []string
+	for _, s := range told {
+		details = append(details, s.Detail())
+	}
+	require.Equal(t, []string{"ACCESS EXCLUSIVE on orders", "still holds ACCESS EXCLUSIVE on orders", "ACCESS EXCLUSIVE on customers",
+		"still holds ACCESS EXCLUSIVE on customers, builds i on customers"}, details)
+}
 
 func TestEachStatementTellsWhatItDoesToTrafficBesideIt(t *testing.T) {
 	t.Parallel()
@@ -77,6 +94,15 @@ func TestEachStatementTellsWhatItDoesToTrafficBesideIt(t *testing.T) {
 		"rows, twice":                 {"update customers set age = 1; with x as (update customers set age = 2 returning 1) select * from x", Changes, "", nil},
 		"rows under a lock":           {"alter table orders add note text; update customers set age = 1", BlocksScan, "ACCESS EXCLUSIVE on orders", []string{"scans customers"}},
 		"few rows under a lock":       {"alter table orders add note text; update customers set age = 1 where id = 7", Changes, "ROW EXCLUSIVE on customers", nil},
+		"a range under a lock":        {"set enable_seqscan = off; alter table customers add note text; select count(*) from customers where id > 0", BlocksScan, "ACCESS EXCLUSIVE on customers", nil},
+		"a range of rows and a lock":  {"alter table customers add note text; update customers set note = '' where id between 1 and 9", BlocksScan, "ACCESS EXCLUSIVE on customers", nil},
+		"rows gone under a lock":      {"set enable_seqscan = off; alter table orders add note text; delete from customers where id > 5", BlocksScan, "ACCESS EXCLUSIVE on orders", nil},
+		"rows made under a lock":      {"truncate orders; insert into orders select n, n, n from generate_series(1, 9) n", BlocksScan, "ACCESS EXCLUSIVE on orders", nil},
+		"rows of the file and a lock": {"truncate orders; insert into orders values (1, 2, 3), (2, 3, 4)", Changes, "ACCESS EXCLUSIVE on orders", nil},
+		"part of a key and a lock":    {"alter table orders add note text; select from stock where shop = 1", BlocksScan, "ACCESS EXCLUSIVE on orders", nil},
+		"a whole key and a lock":      {"alter table orders add note text; select from stock where shop = 1 and item = '7'::int", Instant, "ACCESS SHARE on stock", nil},
+		"a function and a lock":       {"alter table orders add note text; select work() from customers where id = 7", BlocksScan, "ACCESS EXCLUSIVE on orders", nil},
+		"a second change":             {"alter table orders add note text; alter table orders add more text", Instant, "ACCESS EXCLUSIVE on orders", nil},
 		"many rows by index and lock": {"alter table orders add note text; update customers set age = 1 where code = 'a'", BlocksScan, "ACCESS EXCLUSIVE on orders", nil},
 		"rows of a new table":         {"create table n as select * from customers where false; insert into n (id) values (1)", Instant, "", nil},
 		"rows by a procedure":         {outsideHeader + "call fix()", Changes, "ROW EXCLUSIVE on orders", nil},

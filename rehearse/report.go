@@ -56,8 +56,8 @@ type Statement struct {
 	Summary       string  `json:"summary"`
 	NoTransaction bool    `json:"noTransaction,omitempty"`
 	Verdict       Verdict `json:"verdict"`
-	// Locks that it took, or made stronger, on relations that stood before its file, strongest first. Where it blocks, those that
-	// earlier statements of the file had taken to its end are among them.
+	// Locks that it took, or made stronger, on relations that stood before its file, strongest first. Where it blocks or took none,
+	// those that earlier statements of the file had taken to its end are among them.
 	Locks []Lock `json:"locks,omitempty"`
 	// Rewrites, Scans and Builds name tables with their sizes on the target. Builds are indexes, "NAME on TABLE" with the size of
 	// the table, which is read for them; those that a rewrite builds anew belong to it.
@@ -72,6 +72,8 @@ type Statement struct {
 type Lock struct {
 	Relation string `json:"relation"`
 	Mode     string `json:"mode"` // as people write it: "ACCESS EXCLUSIVE"
+	// Held says that an earlier statement of the file took it.
+	Held bool `json:"held,omitempty"`
 	Size
 }
 

@@ -4,9 +4,10 @@ package rehearse
 type effects struct {
 	rewrites, scans, builds []uint32
 	writes                  bool // rows
-	works                   bool // otherwise: writes what an index finds, or can't be seen at its work
+	works                   bool // otherwise: finds more than a row by an index, or can't be seen at its work
 	truncates               bool
 	looksUp                 bool // rows, as queries do
+	touched                 touched
 	// strongest lock that its transaction holds by now on anything that stood before: it lasts while the statement works.
 	strongest int
 }
