@@ -126,7 +126,7 @@ func (r reader) addConstraint(table name, c *tree.Constraint) effect {
 		return told(f)
 	}
 	index := r.relation("index", indexes, name{table.schema, c.GetIndexname(), table.implied}).away(true) // it gets the constraint's name
-	index.lesser = true
+	index.key, index.lesser = key("taken", index.key), true
 	return told(f, index)
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	tree "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/contraflow/contraflow/internal/sqltree"
 )
 
 // fact is one thing that a statement makes so, and how the catalog tells whether it is so.
@@ -111,10 +113,24 @@ type reader struct {
 	temporary map[string]bool
 	// built are the statements of the file's indexes, by their keys.
 	built map[string]*tree.IndexStmt
+	// taken are the indexes that some statement of the file turns into a constraint, by their keys, with their new names.
+	taken map[string]string
 }
 
 func newReader(schema string) reader {
-	return reader{schema: schema, made: map[string]bool{}, temporary: map[string]bool{}, built: map[string]*tree.IndexStmt{}}
+	return reader{schema: schema, made: map[string]bool{}, temporary: map[string]bool{}, built: map[string]*tree.IndexStmt{}, taken: map[string]string{}}
+}
+
+// foresee looks through the file for what gives an index another name.
+func (r reader) foresee(file []sqltree.Statement) {
+	for _, s := range file {
+		table := named(s.Node.GetAlterTableStmt().GetRelation())
+		for _, c := range s.Node.GetAlterTableStmt().GetCmds() {
+			if c := c.GetAlterTableCmd().GetDef().GetConstraint(); c.GetIndexname() != "" {
+				r.taken[r.relationKey(name{schema: table.schema, local: c.GetIndexname()})] = constraintName(c)
+			}
+		}
+	}
 }
 
 // makes is the name of something that a statement creates: Postgres looks nowhere else for where to put it.

@@ -79,6 +79,7 @@ func inspectFile(ctx context.Context, tx pgx.Tx, script ddl.Script, schema strin
 		return f, nil
 	}
 	r := newReader(schema)
+	r.foresee(parsed)
 	effects := make([]effect, len(parsed))
 	for i, s := range parsed {
 		effects[i] = r.effect(s.Node)

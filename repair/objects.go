@@ -128,13 +128,18 @@ func (r reader) droppedRoutine(o *tree.ObjectWithArgs) fact {
 	n := listed(o.GetObjname())
 	f := r.routine(n)
 	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
-		var count int
-		err := tx.QueryRow(ctx, "select count(*)::int from pg_proc where proname = $1::text::name and pronamespace = coalesce(to_regnamespace($2), pronamespace)",
-			n.local, quotedSchema(n)).Scan(&count)
-		if err != nil || count > 1 {
-			return nil, fmt.Sprintf("there are several routines %s", n), err
+		var here, elsewhere int
+		err := tx.QueryRow(ctx, `select count(*) filter (where n.nspname = $2)::int, count(*) filter (where n.nspname <> $2 and $3 and pg_function_is_visible(p.oid))::int
+			from pg_proc p join pg_namespace n on n.oid = p.pronamespace where p.proname = $1::text::name`, n.local, n.in(r.schema).schema, n.schema == "").Scan(&here, &elsewhere)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case here+elsewhere > 1:
+			return nil, fmt.Sprintf("there are several routines %s: it may be another", n), nil
+		case elsewhere > 0:
+			return nil, fmt.Sprintf("%s is there, in another schema than %s: it may be another", f.what, r.schema), nil
 		}
-		return new(count == 1), "", nil
+		return new(here == 1), "", nil
 	}
 	return f
 }

@@ -7,12 +7,12 @@ import (
 	tree "github.com/pganalyze/pg_query_go/v6"
 )
 
-// sameIndex compares what Postgres writes of the index to the statement. The index may have got another name.
-func (r reader) sameIndex(s *tree.IndexStmt, table name, index string) proof {
+// sameIndex compares what Postgres writes of the index, by the first of the names that is there, to the statement.
+func (r reader) sameIndex(s *tree.IndexStmt, table name, names ...string) proof {
 	return func(ctx context.Context, tx pgx.Tx, _ touched) (string, error) {
 		var definition string
 		err := tx.QueryRow(ctx, `select pg_get_indexdef(i.indexrelid) from pg_index i join pg_class c on c.oid = i.indexrelid
-			where c.relname = $1::text::name and i.indrelid = to_regclass($2)`, index, table.quoted()).Scan(&definition)
+			where c.relname::text = any($1::text[]) and i.indrelid = to_regclass($2) order by array_position($1::text[], c.relname::text) limit 1`, names, table.quoted()).Scan(&definition)
 		if err != nil {
 			return "", err
 		}

@@ -114,8 +114,12 @@ func (r reader) createIndex(s *tree.IndexStmt) effect {
 	}
 	table := r.named(s.GetRelation())
 	index := name{table.schema, s.GetIdxname(), table.implied}
+	names := []string{s.GetIdxname()}
+	if taken, ok := r.taken[r.relationKey(index)]; ok {
+		names = append(names, taken)
+	}
 	f := fact{
-		key: r.relationKey(index), within: r.withinRelation(table), what: "index " + index.String(), same: r.sameIndex(s, table, s.GetIdxname()),
+		key: r.relationKey(index), within: r.withinRelation(table), what: "index " + index.String(), same: r.sameIndex(s, table, names...),
 	}
 	r.built[f.key] = s
 	if r.made[table.local] && table.implied {
@@ -124,8 +128,8 @@ func (r reader) createIndex(s *tree.IndexStmt) effect {
 	f.look = func(ctx context.Context, tx pgx.Tx) (is *bool, note string, err error) {
 		var invalid bool
 		err = tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(not i.indisvalid and c.relkind <> 'I'), false)
-			from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1::text::name and i.indrelid = to_regclass($2)`,
-			s.GetIdxname(), table.quoted()).Scan(&is, &invalid)
+			from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname::text = any($1::text[]) and i.indrelid = to_regclass($2)`,
+			names, table.quoted()).Scan(&is, &invalid)
 		if err == nil && invalid {
 			note = fmt.Sprintf("index %s is there and not valid: what is left of a concurrent build that failed", index)
 			return new(false), note, nil
