@@ -32,13 +32,9 @@ func (c *check) undo(up *script, before *schema) {
 		c.step(downMissing, up.step, []any{"migrate", "to"}, fmt.Sprintf("version %d has no down file: add %s, or say irreversible: true", up.Version, name), "")
 		return
 	}
+	after := c.rollback(&down)
 	if opaque(up) || opaque(&down) {
 		return
-	}
-	after := c.now.clone()
-	after.settle()
-	for _, st := range down.statements {
-		after.apply(st)
 	}
 	at := 0
 	if len(down.statements) > 0 {

@@ -31,6 +31,9 @@ func rule(r Rule, look func(glance)) statementRule {
 
 // hit reports the statement.
 func (g glance) hit(safe, format string, args ...any) {
+	if g.down() {
+		safe = downForm(safe)
+	}
 	g.found(g.rule, g.s, g.st.Start, fmt.Sprintf(format, args...), safe)
 }
 
@@ -131,7 +134,7 @@ func (g glance) later() iter.Seq[*tree.Node] {
 func (g glance) past() iter.Seq[*tree.Node] {
 	return func(yield func(*tree.Node) bool) {
 		for i := range g.all {
-			if g.all[i].Version >= g.s.Version {
+			if g.all[i].Version > g.s.Version || g.all[i].Version == g.s.Version && !g.down() {
 				break
 			}
 			for _, st := range g.all[i].statements {

@@ -44,7 +44,11 @@ func (g glance) irreversibleStep(what string) string {
 
 func droppingColumn(g glance) {
 	for t, cmd := range g.alters(tree.AlterTableType_AT_DropColumn) {
-		if c := t.column(cmd.GetName()); (c == nil || !c.fresh) && !g.declared() {
+		c := t.column(cmd.GetName())
+		if g.down() && c != nil && c.step != history {
+			continue
+		}
+		if (c == nil || !c.fresh) && !g.declared() {
 			g.hit(g.irreversibleStep(cmd.GetName()), "column %s of %s is dropped, with its values", cmd.GetName(), t.name)
 		}
 	}
@@ -56,7 +60,7 @@ func droppingTable(g glance) {
 		return
 	}
 	for _, o := range n.GetObjects() {
-		if t := g.now.named(objectName(o)); !t.fresh {
+		if t := g.now.named(objectName(o)); !t.fresh && !(g.down() && t.step != history) {
 			g.hit(g.irreversibleStep(bare(t.name)), "table %s is dropped, with its rows", t.name)
 		}
 	}
@@ -89,7 +93,7 @@ func droppingObject(g glance) {
 			r := m.GetRenameStmt()
 			return r.GetRenameType() == n.GetRemoveType() && r.GetNewname() == bare(called)
 		}
-		if g.madeHere(again) || g.madeHere(renamed) {
+		if g.madeHere(again) || g.madeHere(renamed) || g.down() && g.planned(again) {
 			continue
 		}
 		if slices.Contains(replaceable, n.GetRemoveType()) && g.madeBelow(again) {
@@ -125,6 +129,10 @@ func makes(n *tree.Node) string {
 		return n.CreateSchemaStmt.GetSchemaname()
 	case *tree.Node_CreateExtensionStmt:
 		return n.CreateExtensionStmt.GetExtname()
+	case *tree.Node_CreatePublicationStmt:
+		return n.CreatePublicationStmt.GetPubname()
+	case *tree.Node_DefineStmt: // an aggregate or an operator
+		return listName(n.DefineStmt.GetDefnames())
 	}
 	return ""
 }
@@ -143,6 +151,7 @@ func droppingConstraint(g glance) {
 	for t, cmd := range g.alters(tree.AlterTableType_AT_DropConstraint) {
 		k := t.constraint(cmd.GetName())
 		switch {
+		case g.takesBack(func(before *schema) bool { return k == nil || before.named(t.name).constraint(k.name) != nil }):
 		case g.declared() || k != nil && (k.fresh || !k.validated):
 		case k != nil && k.kind == checkConstraint && len(k.notNull) > 0 && !slices.ContainsFunc(k.notNull, func(c string) bool { return t.column(c) == nil || !t.column(c).notNull }):
 			// what it said the columns say by now
@@ -155,6 +164,9 @@ func droppingConstraint(g glance) {
 		for _, o := range n.GetObjects() {
 			called := objectName(o)
 			t, i := g.now.index(called)
+			if g.takesBack(func(before *schema) bool { _, old := before.index(called); return old != nil }) {
+				continue
+			}
 			if i == nil || !i.unique || i.fresh || g.madeBelow(func(m *tree.Node) bool {
 				return m.GetIndexStmt().GetUnique() && m.GetIndexStmt().GetIdxname() == i.name
 			}) {
@@ -169,6 +181,9 @@ func droppingConstraint(g glance) {
 		}
 	}
 	for t, cmd := range g.alters(tree.AlterTableType_AT_DropInherit) {
+		if g.down() {
+			continue
+		}
 		g.hit("", "rows of %s are no longer found in %s", t.name, relationName(cmd.GetDef().GetRangeVar()))
 	}
 }
@@ -182,6 +197,9 @@ func adds(n *tree.Node, table, constraint string) bool {
 }
 
 func droppingCascade(g glance) {
+	if g.down() {
+		g = g.as(Warning) // it takes what came after the up file along, and that has to go anyway
+	}
 	n := g.st.Node.GetDropStmt()
 	if n.GetBehavior() == tree.DropBehavior_DROP_CASCADE {
 		for _, o := range n.GetObjects() {

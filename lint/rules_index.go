@@ -107,7 +107,7 @@ func droppingIndex(g glance) {
 	for _, o := range n.GetObjects() {
 		called := objectName(o)
 		t, i := g.now.index(called)
-		if t != nil && t.fresh || i != nil && i.fresh {
+		if t != nil && t.fresh || i != nil && i.fresh || t != nil && g.madeBelow(func(m *tree.Node) bool { return dropsTable(m, t.name) }) {
 			continue
 		}
 		one := &tree.DropStmt{RemoveType: n.GetRemoveType(), Objects: []*tree.Node{o}, Behavior: tree.DropBehavior_DROP_RESTRICT, MissingOk: n.GetMissingOk(), Concurrent: true}
@@ -117,6 +117,12 @@ func droppingIndex(g glance) {
 	if len(dropped) > 0 {
 		g.hit(g.files(files...), "the table of index %s is locked for a moment while it is dropped", strings.Join(dropped, ", "))
 	}
+}
+
+// dropsTable tells that a statement drops a table.
+func dropsTable(n *tree.Node, table string) bool {
+	d := n.GetDropStmt()
+	return d.GetRemoveType() == tree.ObjectType_OBJECT_TABLE && slices.ContainsFunc(d.GetObjects(), func(o *tree.Node) bool { return objectName(o) == table })
 }
 
 func reindexing(g glance) {
