@@ -112,10 +112,9 @@ func (r reader) addConstraint(table name, c *tree.Constraint) effect {
 	case constraintName(c) != "": // without a name of its own, the constraint takes the index's
 		f = r.constraint(table, constraintName(c))
 	case c.GetContype() == tree.ConstrType_CONSTR_PRIMARY: // a table has one at most
-		f = r.part("primary key", "pg_constraint", "contype = 'p' and conrelid", "''", table, "")
-		f.what = "primary key of " + table.String()
+		f = r.primaryKey(table)
 	default:
-		return untold(unnamed)
+		return told(r.unnamedConstraint(table, c))
 	}
 	if c.GetIndexname() == "" {
 		f.same = r.sameConstraint(table, c, "")
@@ -129,6 +128,31 @@ func (r reader) addConstraint(table name, c *tree.Constraint) effect {
 	index.key, index.lesser = key("taken", index.key), true
 	return told(f, index)
 }
+
+func (r reader) primaryKey(table name) fact {
+	f := r.part("primary key", "pg_constraint", "contype = 'p' and conrelid", "''", table, "")
+	f.what = "primary key of " + table.String()
+	return f
+}
+
+// unnamedConstraint is there if one like it is; if not, Postgres may only write it otherwise.
+func (r reader) unnamedConstraint(table name, c *tree.Constraint) fact {
+	f := fact{key: r.unnamedKey(table), within: r.withinRelation(table), what: "such a constraint of " + table.String()}
+	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
+		is, _, err := ask("select to_regclass($1) is not null", table.quoted())(ctx, tx)
+		if err != nil || !*is {
+			return nil, "", err
+		}
+		reason, err := doubt(ctx, tx, f.by(r.sameConstraint(table, c, "")), func(string) bool { return false })
+		if err != nil || reason != "" {
+			return nil, unnamed, err
+		}
+		return is, "", nil
+	}
+	return f
+}
+
+func (r reader) unnamedKey(table name) string { return key("unnamed constraint", r.relationKey(table)) }
 
 func (r reader) inherits(word string, parent, child name) fact {
 	return fact{

@@ -233,7 +233,7 @@ func (v *votes) take(f fact, is *bool, note string, begotten bool) {
 	v.repeats = v.repeats && f.repeats
 	if is == nil {
 		switch {
-		case begotten, note == "" && !f.gone && !f.optional:
+		case note == "" && (begotten || !f.gone && !f.optional):
 			v.no = append(v.no, "what it is about is not there")
 		case f.optional:
 			v.lesserYes = append(v.lesserYes, "what it is about is not there, and the statement passes over that")

@@ -90,7 +90,7 @@ func write(n *tree.Node) (string, error) {
 func parse(text string) (*tree.Node, error) {
 	parsed, err := pgquery.Parse(text)
 	if err != nil || len(parsed.GetStmts()) != 1 {
-		return nil, fmt.Errorf("Postgres's own text can't be read: %w", err)
+		return nil, fmt.Errorf("text that Postgres wrote can't be read: %w", err)
 	}
 	return parsed.GetStmts()[0].GetStmt(), nil
 }
@@ -189,7 +189,7 @@ func target(query string) (*tree.Node, error) {
 func onlyTarget(query *tree.Node) (*tree.Node, error) {
 	columns := query.GetSelectStmt().GetTargetList()
 	if len(columns) != 1 {
-		return nil, errors.New("Postgres's own text can't be read")
+		return nil, errors.New("text that Postgres wrote can't be read")
 	}
 	return columns[0].GetResTarget().GetVal(), nil
 }

@@ -61,8 +61,8 @@ func (r reader) noMore(table name, columns []string, constraints int) proof {
 		var there, named []string
 		err := tx.QueryRow(ctx, `select
 			coalesce((select array_agg(attname::text) from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped and attislocal), '{}'),
-			coalesce((select array_agg(conname::text) from pg_constraint where conrelid = to_regclass($1) and conislocal and contype in ('p', 'u', 'f', 'c', 'x')), '{}')`,
-			table.quoted()).Scan(&there, &named)
+			coalesce((select array_agg(conname::text) from pg_constraint where conrelid = to_regclass($1) and conislocal and contype in ('p', 'u', 'f', 'c', 'x') and not (contype = 'p' and $2)), '{}')`,
+			table.quoted(), later(r.primaryKey(table).key)).Scan(&there, &named)
 		if err != nil {
 			return "", err
 		}
@@ -72,6 +72,9 @@ func (r reader) noMore(table name, columns []string, constraints int) proof {
 			}
 		}
 		more := 0
+		if later(r.unnamedKey(table)) {
+			more--
+		}
 		for _, c := range named {
 			if !later(r.constraint(table, c).key) {
 				more++

@@ -23,13 +23,14 @@ func TestWhatALaterLineChangesIsNotHeldAgainstAnEarlierOne(t *testing.T) {
 		"create table n (id int); create unique index ui on n (id); alter table n alter id set not null; alter table n add constraint n_pk primary key using index ui;",
 		"create table n (id int generated always as identity); alter table n alter id drop identity;",
 		"create table n (id int); create table m (n_id int); alter table n add primary key (id); alter table m add constraint m_n foreign key (n_id) references n;",
+		"create table n (id int); alter table n add primary key (id); create table m (n_id int); alter table m add check (n_id > 5); create table l (n_id int); alter table l add foreign key (n_id) references n (id) not valid;",
 		"create table n (id int); alter table n add e int, add f text default 'x' not null, add constraint k check (e > 0);",
 		"create function f() returns trigger language plpgsql as 'begin return new; end'; create table n (id int); create trigger t before insert on n for each row execute function f();",
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, map[string]string{"1_a.up.sql": file})
-			require.Equal(t, repair.AsUnapplied, b.dirty(t).Way)
+			require.NotContains(t, standings(b.dirty(t)), repair.Applied)
 			b.exec(t, file)
 			r := b.dirty(t)
 			for _, st := range r.Files[0].Statements {
