@@ -48,10 +48,11 @@ type Cluster struct {
 
 	superuser string
 
-	root string // temporary folder that holds the data folder and the log
-	run  func() *exec.Cmd
-	cmd  *exec.Cmd
-	done chan struct{} // closed once the server has ended
+	root  string   // temporary folder that holds the data folder and the log
+	alive *os.File // its lock, see sweep
+	run   func() *exec.Cmd
+	cmd   *exec.Cmd
+	done  chan struct{} // closed once the server has ended
 }
 
 // Start makes a cluster in a new temporary folder and waits until it answers.
@@ -64,12 +65,16 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		}
 		bin = found
 	}
-	root, err := os.MkdirTemp("", "contraflow-postgres-")
+	sweep()
+	root, err := os.MkdirTemp("", folderPrefix)
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{Port: o.Port, Password: rand.Text(), superuser: cmp.Or(o.Superuser, Superuser), root: root}
-	if err := c.start(ctx, bin, o); err != nil {
+	if c.alive, err = claim(root); err == nil {
+		err = c.start(ctx, bin, o)
+	}
+	if err != nil {
 		c.Stop()
 		return nil, fmt.Errorf("start Postgres from %s: %w", bin, err)
 	}
@@ -271,6 +276,9 @@ func (c *Cluster) Stop() {
 			_ = c.cmd.Process.Signal(syscall.SIGQUIT)
 			<-c.done
 		}
+	}
+	if c.alive != nil {
+		_ = c.alive.Close()
 	}
 	_ = os.RemoveAll(c.root) // left-overs of a temporary folder hurt nobody
 }

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -43,6 +45,33 @@ func TestTheServerInheritsNoSecretOfOurs(t *testing.T) {
 	require.Contains(t, all, "PATH=")
 	require.NotContains(t, all, "S3CRET-ENV")
 	require.NoError(t, conn.Close(t.Context()))
+}
+
+func TestFoldersOfTheDeadAreSweptAndOthersAreNot(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	long := time.Now().Add(-time.Hour)
+	folder := func(name string, locked bool, since time.Time) string {
+		root := filepath.Join(temporary, folderPrefix+name)
+		require.NoError(t, os.MkdirAll(filepath.Join(root, "cluster"), 0o700))
+		file, err := claim(root)
+		require.NoError(t, err)
+		if locked {
+			t.Cleanup(func() { _ = file.Close() })
+		} else {
+			require.NoError(t, file.Close())
+		}
+		require.NoError(t, os.Chtimes(filepath.Join(root, lockName), since, since))
+		return root
+	}
+	dead, living, young := folder("dead", false, long), folder("living", true, long), folder("young", false, time.Now())
+	foreign := filepath.Join(temporary, folderPrefix+"foreign")
+	require.NoError(t, os.Mkdir(foreign, 0o700))
+	sweep()
+	require.NoDirExists(t, dead)
+	for _, left := range []string{living, young, foreign} {
+		require.DirExists(t, left)
+	}
 }
 
 func TestBinariesRefusesAFolderWithoutServer(t *testing.T) {
