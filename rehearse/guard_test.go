@@ -102,3 +102,24 @@ func TestAReadingThatIsInNobodysWayIsLeftAlone(t *testing.T) {
 		return err
 	}))
 }
+
+func TestATableThatSomebodyChangesHoldsNoReadingUp(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(t, shop+"create index on customers (code)")
+	held, err := db.Connect(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = held.Exec(t.Context(), "alter table customers add zz int")
+	require.NoError(t, err)
+	target, err := openTarget(t.Context(), db.DSN, files(t, shopFiles))
+	require.NoError(t, err)
+	defer target.close(t.Context())
+	require.Equal(t, int64(12345), target.sizes[name{"public", "customers"}].Rows)
+	require.Positive(t, target.sizes[name{"public", "customers"}].Bytes)
+
+	_, err = held.Exec(t.Context(), "alter table schema_migrations add zz int")
+	require.NoError(t, err)
+	_, err = openTarget(t.Context(), db.DSN, files(t, shopFiles))
+	require.ErrorContains(t, err, "somebody changes a table just now")
+	require.NoError(t, held.Rollback(t.Context()))
+}

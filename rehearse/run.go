@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,11 @@ import (
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/plan"
 )
+
+// timeLimit ends a rehearsal that would never do so itself: there are no rows, so that statements take moments.
+const timeLimit = time.Hour
+
+var errTimeLimit = fmt.Errorf("gave up after %s: a statement of the files may wait for ever", timeLimit)
 
 // Options of a rehearsal.
 type Options struct {
@@ -31,6 +37,9 @@ type Options struct {
 	// Report is told what is being done, for people. Defaults to telling nobody.
 	Report func(line string)
 }
+
+// unreadable is what pg_dump says of a table that the role may not lock.
+var unreadable = regexp.MustCompile(`permission denied for [^\n]*`)
 
 // run is one rehearsal.
 type run struct {
@@ -63,6 +72,13 @@ func (r *run) note(format string, args ...any) {
 // Run rehearses. A statement, expression or check that fails stands in the report; the error is for what kept it from
 // rehearsing, and holds no connection string. Nothing is left on the scratch server, also when ctx ends.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeLimit, errTimeLimit)
+	defer cancel()
+	defer func() {
+		if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
+			err = errTimeLimit
+		}
+	}()
 	r := &run{Options: o, recorded: map[uint]bool{}, report: &Report{Plan: o.Plan.Name, PlanHash: o.Hash, Database: o.Plan.Database, At: time.Now().UTC(),
 		Statements: []Statement{}, Trials: []Trial{}}}
 	r.say("Reading the target database")
@@ -93,8 +109,8 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 func (r *run) rehearse(ctx context.Context) (err error) {
 	r.say("Copying the schema of the target, without rows")
 	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.whole(), &guard{r.base.config, "pg_terminate_backend"}); err != nil {
-		if strings.Contains(err.Error(), "permission denied") {
-			return fmt.Errorf("dump the target's schema: the role must be allowed to read every table, as members of pg_read_all_data are: %w", err)
+		if denied := unreadable.FindString(err.Error()); denied != "" {
+			return fmt.Errorf("dump the target's schema: %s: the role must be allowed to read every table, as members of pg_read_all_data are", denied)
 		}
 		return fmt.Errorf("dump the target's schema: %w", err)
 	}

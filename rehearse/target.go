@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/contraflow/contraflow/ddl"
@@ -88,6 +89,9 @@ func openTarget(ctx context.Context, dsn string, files *ddl.Files) (*target, err
 	t := &target{database: database{config: config}, conn: conn}
 	if err := t.read(ctx, files); err != nil {
 		t.close(ctx)
+		if waited, ok := errors.AsType[*pgconn.PgError](err); ok && waited.Code == stateLockNotAvailable {
+			return nil, errors.New("read the target database: somebody changes a table just now, and the rehearsal does not wait; see who holds a lock in pg_locks, and rehearse again when it has ended")
+		}
 		return nil, fmt.Errorf("read the target database: %w", err)
 	}
 	return t, nil
@@ -162,16 +166,19 @@ func (d *database) identify(ctx context.Context, q querier) (err error) {
 	return err
 }
 
-// measure reads how large everything is. A partitioned table, or its index, is as large as its partitions.
+// measure reads how large everything is, and asks no more than statistics of what somebody is changing just now. A partitioned table, or its index, is as large as its partitions.
 func (t *target) measure(ctx context.Context, q querier) error {
 	rows, err := q.Query(ctx, `with relation as (
 			select c.oid, n.nspname, c.relname, c.relkind, c.reltuples from pg_class c join pg_namespace n on n.oid = c.relnamespace
 			where c.relkind in ('r', 'm', 'i', 'p', 'I') and n.nspname not in ('pg_catalog', 'information_schema', $1) and n.nspname !~ '^pg_(toast|temp)'),
 		leaf as (
 			select r.oid, t.relid as leaf from relation r, pg_partition_tree(r.oid) t where r.relkind in ('p', 'I') and t.isleaf
-			union all select oid, oid from relation where relkind in ('r', 'm', 'i'))
+			union all select oid, oid from relation where relkind in ('r', 'm', 'i')),
+		changing as (select distinct coalesce(i.indrelid, l.relation) as relation from pg_locks l left join pg_index i on i.indexrelid = l.relation
+			where l.mode = 'AccessExclusiveLock' and l.locktype = 'relation' and l.database = (select oid from pg_database where datname = current_database())
+			union select i.indexrelid from pg_locks l join pg_index i on l.relation in (i.indrelid, i.indexrelid) where l.mode = 'AccessExclusiveLock')
 		select r.nspname, r.relname, coalesce(sum(c.reltuples) filter (where c.reltuples >= 0), case when count(c.oid) = 0 then 0 else -1 end)::bigint,
-			coalesce(sum(pg_table_size(c.oid)), 0)::bigint
+			coalesce(sum(case when c.oid in (select relation from changing) then c.relpages * current_setting('block_size')::bigint else pg_table_size(c.oid) end), 0)::bigint
 		from relation r left join leaf l on l.oid = r.oid left join pg_class c on c.oid = l.leaf
 		group by r.oid, r.nspname, r.relname`, pg.Schema)
 	if err != nil {
