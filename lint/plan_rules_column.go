@@ -37,7 +37,11 @@ type young struct {
 func (c *check) young(step int, node *tree.Node) (all []young) {
 	n := node.GetAlterTableStmt()
 	before := c.now.table(n.GetRelation())
-	if n.GetObjtype() != tree.ObjectType_OBJECT_TABLE || before.step == step { // nobody knows it yet
+	demands := slices.ContainsFunc(n.GetCmds(), func(node *tree.Node) bool {
+		cmd := node.GetAlterTableCmd()
+		return len(constrained(cmd)) > 0 || len(inlineNotNulls(cmd.GetDef().GetColumnDef())) > 0
+	})
+	if n.GetObjtype() != tree.ObjectType_OBJECT_TABLE || before.step == step || !demands { // of a new table nobody knows yet
 		return nil
 	}
 	now := newSchema()

@@ -231,6 +231,8 @@ func needlessNoTransaction(g glance) {
 	switch n := g.st.Node.GetNode().(type) {
 	case *tree.Node_AlterEnumStmt, *tree.Node_CallStmt, *tree.Node_VacuumStmt: // CALL commits on its way
 		return
+	case *tree.Node_VariableSetStmt, *tree.Node_VariableShowStmt: // which wait for no lock
+		return
 	case *tree.Node_CreateSubscriptionStmt, *tree.Node_DropSubscriptionStmt, *tree.Node_AlterSubscriptionStmt, *tree.Node_AlterDatabaseStmt:
 		return
 	case *tree.Node_RefreshMatViewStmt:

@@ -103,8 +103,14 @@ var off = []tree.AlterTableType{tree.AlterTableType_AT_DisableTrig, tree.AlterTa
 
 func disablingTrigger(g glance) {
 	for t, cmd := range g.alters(off...) {
-		what := strings.TrimSpace("triggers " + cmd.GetName())
-		g.hit("", "%s of %s don't run any more, for either version", what, t.name)
+		switch {
+		case cmd.GetSubtype() == tree.AlterTableType_AT_DisableRule:
+			g.hit("", "rule %s of %s doesn't work any more, for either version", cmd.GetName(), t.name)
+		case cmd.GetName() != "":
+			g.hit("", "trigger %s of %s doesn't run any more, for either version", cmd.GetName(), t.name)
+		default:
+			g.hit("", "triggers of %s don't run any more, for either version", t.name)
+		}
 	}
 }
 

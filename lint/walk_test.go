@@ -12,7 +12,7 @@ import (
 )
 
 // inputOf is a plan with its files, by name, as the command would read them.
-func inputOf(t *testing.T, document string, files map[string]string) Input {
+func inputOf(t testing.TB, document string, files map[string]string) Input {
 	t.Helper()
 	p, err := plan.Decode("plan.yaml", []byte(document))
 	require.NoError(t, err)
