@@ -113,6 +113,9 @@ func (r *recorder) shut(ctx context.Context, all catalog, mode string) (*gate, e
 	}
 	if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
 		closeConn(ctx, conn)
+		if full, ok := errors.AsType[*pgconn.PgError](err); ok && full.Code == stateOutOfMemory {
+			return nil, errors.New("the scratch server has no room for a lock on each table: raise its max_locks_per_transaction, or rehearse without --scratch")
+		}
 		return nil, err
 	}
 	return &gate{conn}, nil

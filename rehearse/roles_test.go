@@ -109,6 +109,29 @@ func TestASuperuserOfTheTargetIsNoneHere(t *testing.T) {
 	require.Contains(t, report.Notes[0], "what only superusers may do fails here")
 }
 
+func TestNothingOfAFileRunsInTheKeepersSession(t *testing.T) {
+	t.Parallel()
+	target := pgtest.New(t)
+	target.Exec(t, shop+`create function noted() returns event_trigger language plpgsql as 'begin end'`)
+	super(t, target.SuperDSN, `create event trigger noted on ddl_command_end execute function noted()`)
+	const trap = `create or replace function noted() returns event_trigger language plpgsql as $$ begin
+			if exists (select from pg_roles where rolname = current_user and rolsuper) then create table public.caught (); end if; end $$;
+		create function public.gather(state text, name, text) returns text language plpgsql as $$ begin
+			if exists (select from pg_roles where rolname = current_user and rolsuper) then raise exception 'caught'; end if; return ''; end $$;
+		create aggregate public.string_agg(name, text) (sfunc = gather, stype = text, initcond = '');`
+	report, err := Run(t.Context(), Options{Sample: 5, Target: target.DSN, Plan: planOf(t, `
+  - {name: x, migrate: {to: 3}}
+  - {name: fill, backfill: {table: customers, set: {code: "'7'"}, where: code is null}}`),
+		Files: files(t, map[string]string{"1_base.up.sql": "select 1", "2_x.up.sql": trap, "2_x.down.sql": "select 1",
+			"3_y.up.sql": "-- contraflow: no-transaction\ncreate index concurrently x on customers (code)", "3_y.down.sql": "-- contraflow: no-transaction\ndrop index concurrently x"})})
+	require.NoError(t, err)
+	for _, s := range report.Statements {
+		require.Empty(t, s.Problem)
+	}
+	require.NotContains(t, report.Down.Differences, "+CREATE TABLE public.caught (")
+	require.Empty(t, report.Problems()[1:], report.Problems()) // its way down leads nowhere
+}
+
 func TestOnSomebodysServerNothingBeyondTheDatabaseIsTried(t *testing.T) {
 	t.Parallel()
 	target := pgtest.New(t)

@@ -147,11 +147,11 @@ func (s *scratch) reset(ctx context.Context, t *target, dump string) (notes []st
 	if err != nil {
 		return nil, fmt.Errorf("create a database on the scratch server: %w", err)
 	}
-	s.keeper = s.within(s.admin, t)
+	s.keeper = s.apartFrom(s.within(s.admin, t))
 	if err := s.rebuild(ctx, t, dump); err != nil {
 		return nil, fmt.Errorf("rebuild the target's schema on the scratch server: %w", err)
 	}
-	s.config, s.sampler = s.keeper.Copy(), s.keeper.Copy()
+	s.config, s.sampler = s.within(s.admin, t), s.within(s.admin, t)
 	if s.server != nil {
 		s.config.User, s.sampler.User = t.rights.user, sampler
 		return notes, s.adopt(ctx, t)
@@ -178,6 +178,15 @@ func (s *scratch) within(config *pgx.ConnConfig, t *target) *pgx.ConnConfig {
 	}
 	config.RuntimeParams["search_path"] = strings.Join(quoted, ", ")
 	config.RuntimeParams["TimeZone"] = t.timeZone // decides whether timestamps must be rewritten to get one
+	return config
+}
+
+// apartFrom what files leave in the database: no function or trigger of theirs may run in a superuser's session.
+func (s *scratch) apartFrom(config *pgx.ConnConfig) *pgx.ConnConfig {
+	config.RuntimeParams["search_path"] = "pg_catalog"
+	if s.super {
+		config.RuntimeParams[replica] = silence[replica] // event triggers too
+	}
 	return config
 }
 
@@ -250,6 +259,9 @@ func (s *scratch) adopt(ctx context.Context, t *target) error {
 	}
 	defer closeConn(ctx, conn)
 	if t.state.Exists {
+		if _, err := conn.Exec(ctx, "select set_config('search_path', $1, false)", s.config.RuntimeParams["search_path"]); err != nil {
+			return fmt.Errorf("write the target's version: %w", err)
+		}
 		if _, err := conn.Exec(ctx, "insert into schema_migrations (version, dirty) values ($1, false)", int64(t.state.Version)); err != nil {
 			return fmt.Errorf("write the target's version: %w", err)
 		}

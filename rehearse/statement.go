@@ -64,6 +64,7 @@ const (
 	stateInvalidTermination    = "2D000"
 	stateNotInState            = "55000"
 	stateInsufficientPrivilege = "42501"
+	stateOutOfMemory           = "53200"
 	stateLockNotAvailable      = "55P03"
 	classExternal              = "38"
 	classDataException         = "22"
