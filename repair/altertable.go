@@ -247,31 +247,29 @@ func typeNamed(ctx context.Context, tx pgx.Tx, t *tree.TypeName) (oid uint32, mo
 	return oid, modifier, nil
 }
 
-// columnDefault compares the text of the default with Postgres's own, which may add a cast.
+// columnDefault compares the default with Postgres's own text, which may have a cast around it.
 func (r reader) columnDefault(table name, c *tree.AlterTableCmd) effect {
-	const expression = "(select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum)"
 	if c.GetDef() == nil {
 		return told(r.columnProperty("default", "without a default", "case when a.attrelid is not null then not a.atthasdef end", table, c.GetName()))
 	}
-	f := r.columnProperty("default", "given this default", "", table, c.GetName())
-	wanted, err := deparse(c.GetDef())
-	if err != nil {
-		return untold("its default can't be written down")
-	}
-	constant := c.GetDef().GetAConst() != nil
+	f := r.columnProperty("default", "given this default", "a.attrelid is not null", table, c.GetName())
+	exists := f.look
 	f.look = func(ctx context.Context, tx pgx.Tx) (*bool, string, error) {
-		is, _, err := r.columnProperty("", "", `case when a.attrelid is not null then not a.atthasdef end`, table, c.GetName()).look(ctx, tx)
-		if err != nil || is == nil {
+		is, _, err := exists(ctx, tx)
+		if err != nil || !*is {
 			return nil, "", err
 		}
-		if *is {
-			return new(false), "", nil
+		var written *string
+		err = tx.QueryRow(ctx, `select (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+			where d.adrelid = to_regclass($1) and a.attname = $2::text::name)`, table.quoted(), c.GetName()).Scan(&written)
+		if err != nil {
+			return nil, "", err
 		}
-		is, _, err = r.columnProperty("", "", expression+" in ($3::text, '(' || $3::text || ')') or starts_with("+expression+", $3::text || '::')", table, c.GetName(), wanted).look(ctx, tx)
-		if err == nil && !constant && is != nil && !*is {
+		same, err := sameDefault(c.GetDef(), written)
+		if err != nil || !same && written != nil && c.GetDef().GetAConst() == nil {
 			return nil, "Postgres writes its default in another way, which proves nothing", nil
 		}
-		return is, "", err
+		return &same, "", nil
 	}
 	return told(f)
 }

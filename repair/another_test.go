@@ -134,3 +134,10 @@ func TestADefinitionThatPostgresRewritesIsProved(t *testing.T) {
 		})
 	}
 }
+
+func TestADefaultThatOnlyBeginsAlikeIsAnother(t *testing.T) {
+	t.Parallel()
+	b := setup(t, map[string]string{"1_a.up.sql": "alter table c alter s set default 'x';"})
+	b.exec(t, "create table c (s text default 'x'::text || 'y'::text)")
+	require.Equal(t, repair.AsUnapplied, b.dirty(t).Way)
+}

@@ -42,7 +42,7 @@ var made = []string{
 	"alter table a add column c int", "alter table a add column if not exists c int", "alter table a add c serial", "alter table a drop column m", "alter table a drop column if exists m", "alter table a rename column m to o",
 	"alter table a alter column n type bigint", "alter table a alter column m type varchar(20) using left(m, 20)", "alter table ref alter a_id type numeric(10,2)[] using null", "alter table ref alter a_id type timestamp(3) with time zone using null",
 	"alter table a alter column n set not null", "alter table a alter column nn drop not null",
-	"alter table a alter column n set default 7", "alter table a alter column m set default 'y'", "alter table a alter column n set default (1 + 2)", "alter table a alter column m drop default",
+	"alter table a alter column n set default 7", "alter table a alter column m set default 'y'", "alter table a alter column n set default (1 + 2)", "alter table a alter column n set default -1", "alter table a alter column m set default null", "alter table a alter column m drop default",
 	"alter table a add constraint c check (n > 2)", "alter table a add constraint c unique (n)", "alter table ref add constraint c foreign key (a_id) references a not valid", "alter table spare add primary key (id)",
 	"alter table a add unique using index other_index", "alter table a drop constraint positive", "alter table a drop constraint if exists positive", "alter table a validate constraint later", "alter table a rename constraint positive to c",
 	"alter table parted attach partition p2 for values from (10) to (20)", "alter table parted detach partition p1", "alter table ref inherit parent", "alter table a set schema s", "alter type mood set schema s",

@@ -29,15 +29,20 @@ const (
 	unproved = "the catalog doesn't prove that its definition is the file's"
 )
 
-// doubt asks the proof in a savepoint. Where Postgres refuses to answer, nothing is proved.
+// doubt asks the proof in a savepoint. Where Postgres refuses to answer, or its answer can't be read, nothing is proved.
 func doubt(ctx context.Context, tx pgx.Tx, f fact, later touched) (string, error) {
 	inner, err := tx.Begin(ctx)
 	if err != nil {
 		return "", err
 	}
 	reason, err := f.same(ctx, inner, later)
-	if failed, ok := errors.AsType[*pgconn.PgError](err); ok && !strings.HasPrefix(failed.Code, classIntervention) {
+	failed, refused := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case err == nil, ctx.Err() != nil, tx.Conn().IsClosed(), refused && strings.HasPrefix(failed.Code, classIntervention):
+	case refused:
 		reason, err = fmt.Sprintf("%s (SQLSTATE %s)", unproved, failed.Code), nil
+	default: // a newer Postgres's words that the grammar doesn't take, or nothing there any more
+		reason, err = unproved, nil
 	}
 	if err = errors.Join(err, inner.Rollback(ctx)); err != nil || reason == "" {
 		return "", err
