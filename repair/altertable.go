@@ -260,18 +260,33 @@ func (r reader) columnDefault(table name, c *tree.AlterTableCmd) effect {
 			return nil, "", err
 		}
 		var written *string
-		err = tx.QueryRow(ctx, `select (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-			where d.adrelid = to_regclass($1) and a.attname = $2::text::name)`, table.quoted(), c.GetName()).Scan(&written)
+		var ofType string
+		err = tx.QueryRow(ctx, `select pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod) from pg_attribute a left join pg_attrdef d on a.attrelid = d.adrelid and a.attnum = d.adnum
+			where a.attrelid = to_regclass($1) and a.attname = $2::text::name and not a.attisdropped`, table.quoted(), c.GetName()).Scan(&written, &ofType)
 		if err != nil {
 			return nil, "", err
 		}
 		same, err := sameDefault(c.GetDef(), written)
-		if err != nil || !same && written != nil && c.GetDef().GetAConst() == nil {
-			return nil, "Postgres writes its default in another way, which proves nothing", nil
+		if err == nil && (same || written == nil) {
+			return &same, "", nil
 		}
-		return &same, "", nil
+		if c.GetDef().GetAConst() != nil && isConstant(*written) { // a date, for example, is written out
+			if text, err := deparse(c.GetDef()); err == nil && tx.QueryRow(ctx, "select ("+text+")::"+ofType+"::text is not distinct from ("+*written+")::"+ofType+"::text").Scan(&same) == nil {
+				return &same, "", nil
+			}
+		}
+		return nil, "Postgres writes its default in another way, which proves nothing", nil
 	}
 	return told(f)
+}
+
+// isConstant looks through the casts around an expression.
+func isConstant(expression string) bool {
+	e, err := target("select " + expression)
+	for err == nil && e.GetTypeCast() != nil {
+		e = e.GetTypeCast().GetArg()
+	}
+	return err == nil && e.GetAConst() != nil
 }
 
 // deparse writes an expression as SQL.

@@ -15,7 +15,7 @@ const before = `
 create schema s authorization migrator; create schema old; create schema hidden; create type mood as enum ('sad', 'ok'); create type gone as (x int); create domain dom as int;
 create table a (id int primary key, n int, m text default 'x', nn int not null, ident int generated always as identity,
 	constraint positive check (n > 0)); alter table a add constraint later check (n > 1) not valid;
-create table ref (a_id int); create table spare (id int); create index spare_id on spare (id); create index a_n on a (n);
+create table ref (a_id int); create table spare (id int); create table dated (d timestamptz default '2024-1-1'); create index spare_id on spare (id); create index a_n on a (n);
 create view v as select 1 as x; create materialized view mv as select 1 as x; create sequence seq;
 create function f() returns int language sql as 'select 1'; create function tf() returns trigger language plpgsql as 'begin return new; end';
 create trigger trg before insert on a for each row execute function tf(); create policy pol on a; create rule rul as on insert to spare do also select 1;
@@ -42,7 +42,7 @@ var made = []string{
 	"alter table a add column c int", "alter table a add column if not exists c int", "alter table a add c serial", "alter table a drop column m", "alter table a drop column if exists m", "alter table a rename column m to o",
 	"alter table a alter column n type bigint", "alter table a alter column m type varchar(20) using left(m, 20)", "alter table ref alter a_id type numeric(10,2)[] using null", "alter table ref alter a_id type timestamp(3) with time zone using null",
 	"alter table a alter column n set not null", "alter table a alter column nn drop not null",
-	"alter table a alter column n set default 7", "alter table a alter column m set default 'y'", "alter table a alter column n set default (1 + 2)", "alter table a alter column n set default -1", "alter table a alter column m set default null", "alter table a alter column m drop default",
+	"alter table a alter column n set default 7", "alter table a alter column m set default 'y'", "alter table a alter column n set default (1 + 2)", "alter table a alter column n set default -1", "alter table a alter column m set default null", "alter table dated alter column d set default '2024-1-31'", "alter table a alter column m drop default",
 	"alter table a add constraint c check (n > 2)", "alter table a add constraint c unique (n)", "alter table ref add constraint c foreign key (a_id) references a not valid", "alter table spare add primary key (id)",
 	"alter table a add unique using index other_index", "alter table a drop constraint positive", "alter table a drop constraint if exists positive", "alter table a validate constraint later", "alter table a rename constraint positive to c",
 	"alter table parted attach partition p2 for values from (10) to (20)", "alter table parted detach partition p1", "alter table ref inherit parent", "alter table a set schema s", "alter type mood set schema s",
