@@ -252,9 +252,10 @@ func changingDefault(g glance) {
 	for t, cmd := range g.alters(tree.AlterTableType_AT_ColumnDefault) {
 		c := t.column(cmd.GetName())
 		switch {
-		case c != nil && c.fresh:
-		case cmd.GetDef() == nil && c != nil && c.standard != "" && c.notNull && c.step != g.s.step && !g.frees(c.name):
+		case cmd.GetDef() == nil && c != nil && c.standard != "" && c.notNull && (c.step == history || c.step == g.s.step) && !g.frees(c.name):
+			// the running version leaves it out, or may; of a column from an earlier step it may know by now
 			g.as(Error).hit("", "column %s of %s is NOT NULL and has no default any more: every insert that leaves it out fails", c.name, t.name)
+		case c != nil && c.fresh:
 		case cmd.GetDef() == nil && (c == nil || c.standard != "" && c.notNull):
 			g.hit("", "column %s of %s has no default any more: inserts that leave it out fail if it is NOT NULL", cmd.GetName(), t.name)
 		case cmd.GetDef() != nil && c != nil && c.standard != "" && c.standard != expression(cmd.GetDef()):
