@@ -125,13 +125,10 @@ func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(con
 	defer told.follow(ctx)()
 	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan, Claim: in.Origin.FirstRun,
 		LockTimeout: in.LockTimeout.Std(), KillIdleAfter: in.KillIdleAfter.Std(),
-		OnWait: func(w ddl.Waiting) { told.hear(ctx, w) }})
+		OnEnd: told.ends, OnWait: told.hear})
 	versions, err := work(ctx, engine, files)
 	if errors.Is(err, ddl.ErrSuperseded) {
 		return Migrated{}, permanent("Superseded", "%v", err)
-	}
-	if err == nil {
-		err = told.failed
 	}
 	if err != nil {
 		return Migrated{}, told.cancelled(ctx, err)

@@ -22,7 +22,7 @@ const (
 	noticeEvery = time.Minute
 	// chatPatience bounds one notice, so that a silent chat doesn't keep the step from ending.
 	chatPatience = 5 * time.Second
-	// auditPatience bounds the record of who was ended, which a cancellation must not lose.
+	// auditPatience bounds the record of who is about to be ended: the next look tries again.
 	auditPatience = 5 * time.Second
 )
 
@@ -33,31 +33,19 @@ type waits struct {
 	chat   *Chat // nil for none
 	status latest[signals.Blocked]
 	now    latest[ddl.Waiting]
-
-	mu      sync.Mutex
-	audited []ddl.Ended
-	failed  error // of the audit
 }
 
 // hear is the engine's OnWait.
-func (w *waits) hear(ctx context.Context, now ddl.Waiting) {
+func (w *waits) hear(now ddl.Waiting) {
 	w.status.set(signals.Blocked{Step: w.origin.Step, Text: now.String(), Progress: now.Progress})
 	w.now.set(now)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, e := range now.Ended {
-		if slices.Contains(w.audited, e) {
-			continue
-		}
-		w.audited = append(w.audited, e)
-		w.failed = errors.Join(w.failed, w.audit(ctx, e))
-	}
 }
 
-func (w *waits) audit(ctx context.Context, e ddl.Ended) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditPatience)
+// ends is the engine's OnEnd: the audit comes first, so that nobody is ended of whom it doesn't tell.
+func (w *waits) ends(ctx context.Context, e ddl.Ended) error {
+	ctx, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
-	return audit(ctx, w.db, w.origin, "session", fmt.Sprintf("ended %s, because it stood in the way", e))
+	return audit(ctx, w.db, w.origin, "session", fmt.Sprintf("ends %s, because it stands in the way", e))
 }
 
 // follow posts to the chat until stop, which returns when the last notice is out.

@@ -94,7 +94,7 @@ func TestWhoWasEndedStandsInTheAudit(t *testing.T) {
 	require.Equal(t, []uint{2}, done.Versions)
 	require.Error(t, idler.Ping(t.Context()))
 	detail := one[string](t, b, "select detail from contraflow.audit where step = 'expand' and event = 'session'")
-	require.Regexp(t, `^ended pid \d+ \(forgetful\), idle in transaction for \d+s, because it stood in the way$`, detail)
+	require.Regexp(t, `^ends pid \d+ \(forgetful\), idle in transaction for \d+s, because it stands in the way$`, detail)
 
 	// The way down has the same manners.
 	idler = b.db.Connect(t)

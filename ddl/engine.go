@@ -39,6 +39,9 @@ type Options struct {
 	// KillIdleAfter is how long a session that stands in the way must have done nothing inside a transaction to be ended.
 	// Others are never ended. Defaults to ending nobody.
 	KillIdleAfter time.Duration
+	// OnEnd is told of a session before it is ended, with its time idle as it was seen; an error spares the session. The session may
+	// also wake up or go by itself in between. Defaults to ending without a word.
+	OnEnd func(context.Context, Ended) error
 	// OnWait is told what a change waits for and how an index build comes on: whenever that changes, after each lock time-out,
 	// and when the wait is over. It is called from one goroutine at a time and must return soon. Defaults to telling nobody.
 	OnWait func(Waiting)

@@ -45,6 +45,10 @@ func (o *observer) endIdle(ctx context.Context, blockers []Blocker) (hint string
 		case b.State == "":
 			hint = o.grant("see what pid %d does", b.PID)
 		case slices.Contains(idleStates, b.State) && b.unchanged >= after:
+			if o.engine.options.announce(ctx, b) != nil {
+				hint = fmt.Sprintf("killBlockers: pid %d isn't ended, because that can't be recorded", b.PID)
+				continue
+			}
 			ended, err := o.engine.end(ctx, b)
 			var pgErr *pgconn.PgError
 			switch {
@@ -62,6 +66,14 @@ func (o *observer) endIdle(ctx context.Context, blockers []Blocker) (hint string
 func (o *observer) grant(what string, pid int) string {
 	role := pgx.Identifier{o.engine.pool.Config().ConnConfig.User}.Sanitize()
 	return fmt.Sprintf("killBlockers: our role may not "+what+": have a superuser run GRANT pg_signal_backend, pg_read_all_stats TO %s, or end it by hand", pid, role)
+}
+
+// announce tells of the session that is about to be ended.
+func (o Options) announce(ctx context.Context, b Blocker) error {
+	if o.OnEnd == nil {
+		return nil
+	}
+	return o.OnEnd(ctx, Ended{PID: b.PID, Application: b.Application, Idle: b.unchanged.Round(time.Second)})
 }
 
 // end fails with pgx.ErrNoRows if the session isn't idle any more. The change may get through before the answer is here, and who was

@@ -2,8 +2,10 @@ package ddl
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,4 +184,56 @@ func TestAPreparedTransactionIsNamed(t *testing.T) {
 	require.Eventually(t, told.any(func(w Waiting) bool { return w.Lock == oldTransactions && w.Blockers[0].PID == 0 }), patience, look)
 	b.exec(t, "rollback prepared 'S3CRET'")
 	require.NoError(t, <-result)
+}
+
+// What can't be recorded isn't done.
+func TestNobodyIsEndedWithoutARecord(t *testing.T) {
+	t.Parallel()
+	b := setup(t, three)
+	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
+	reader, _ := b.reading(t)
+	var (
+		told   waits
+		broken atomic.Bool
+		said   atomic.Int64
+	)
+	broken.Store(true)
+	e := New(b.pool, b.files, Options{Plan: "p", LockTimeout: brief, KillIdleAfter: idleAfter, OnWait: told.add, OnEnd: func(_ context.Context, ended Ended) error {
+		if broken.Load() {
+			return errors.New("no books")
+		}
+		said.Store(int64(ended.PID))
+		return nil
+	}})
+	result := make(chan error, 1)
+	go func() { result <- e.Up(t.Context(), 2, "") }()
+	require.Eventually(t, told.any(func(w Waiting) bool { return strings.Contains(w.Hint, "can't be recorded") && w.Attempt > 2 }), patience, look)
+	require.NoError(t, reader.Ping(t.Context()))
+	broken.Store(false)
+	require.NoError(t, <-result)
+	require.Error(t, reader.Ping(t.Context()))
+	require.Equal(t, int64(reader.PgConn().PID()), said.Load())
+}
+
+func TestOurOwnSessionsAreSpared(t *testing.T) {
+	t.Parallel()
+	b := setup(t, three)
+	e := b.killing(&waits{})
+	s, err := dial(t.Context(), b.pool, brief)
+	require.NoError(t, err)
+	defer s.close(t.Context())
+	release := e.hold(s)
+	_, err = s.conn.Exec(t.Context(), "begin")
+	require.NoError(t, err)
+	seen := Blocker{PID: int(s.pid()), State: idleStates[0], unchanged: time.Hour}
+	require.NoError(t, b.conn.QueryRow(t.Context(), "select backend_start, state_change from pg_stat_activity where pid = $1", int32(s.pid())).Scan(&seen.began, &seen.changed))
+	require.Eventually(t, func() bool { return time.Since(seen.changed) > 2*idleAfter }, patience, look)
+	o := &observer{engine: e}
+	require.Empty(t, o.endIdle(t.Context(), []Blocker{seen}))
+	require.NoError(t, s.conn.Ping(t.Context()))
+	require.NoError(t, b.conn.QueryRow(t.Context(), "select state_change from pg_stat_activity where pid = $1", int32(s.pid())).Scan(&seen.changed))
+	require.Eventually(t, func() bool { return time.Since(seen.changed) > 2*idleAfter }, patience, look)
+	release()
+	require.Empty(t, o.endIdle(t.Context(), []Blocker{seen}))
+	require.Error(t, s.conn.Ping(t.Context()), "a stranger's would have been ended")
 }

@@ -198,16 +198,13 @@ func (r *reindex) withdraw(d *driver) (left, error) { return none, r.clear(d) }
 const leftovers = `
 with tree as (
   select to_regclass($1)::oid as oid union select relid from pg_partition_tree(to_regclass($1))
-), touched as (
-  select c.oid from pg_class c join tree on tree.oid = c.oid union select c.reltoastrelid from pg_class c join tree on tree.oid = c.oid
 )
 select distinct n.nspname, c.relname
 from pg_index i join pg_index l on l.indrelid = i.indrelid and not l.indisvalid
   join pg_class o on o.oid = i.indexrelid join pg_class c on c.oid = l.indexrelid join pg_namespace n on n.oid = c.relnamespace
   cross join lateral regexp_replace(c.relname, '_cc(new|old)[0-9]*$', '') base
-where (i.indexrelid in (select oid from touched) or i.indrelid in (select oid from touched))
-  and base <> c.relname and (base = o.relname or starts_with(o.relname, base) and octet_length(c.relname) = 63)
-  and has_schema_privilege(n.oid, 'usage')`
+where (i.indexrelid in (select oid from tree) or i.indrelid in (select oid from tree))
+  and base <> c.relname and (base = o.relname or starts_with(o.relname, base) and octet_length(c.relname) = 63)`
 
 func (r *reindex) clear(d *driver) error {
 	rows, err := d.session.conn.Query(d.ctx, leftovers, r.name)

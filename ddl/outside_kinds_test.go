@@ -34,18 +34,19 @@ func TestTheCatalogTellsWhatAnInterruptedStatementHasDone(t *testing.T) {
 		done              string // true in the end
 		withdrawn         string // "": a person is asked; else true after Withdraw
 	}{
-		"VALIDATE, before":     {"; alter table a add constraint positive check (n > 0) not valid", validate, "", validated, "select true"},
-		"VALIDATE, after":      {"; alter table a add constraint positive check (n > 0) not valid", validate, validate, validated, validated},
-		"ADD VALUE, before":    {"; create type mood as enum ('sad')", addValue, "", hasFine, "select not exists (select from pg_enum where enumlabel = 'fine')"},
-		"ADD VALUE, after":     {"; create type mood as enum ('sad')", addValue, addValue, hasFine, ""},
-		"REINDEX, before":      {"; create index a_n on a (n)", rebuild, "", noLeft, noLeft},
-		"REINDEX, a new one":   {"; create index a_n on a (n)", rebuild, "create index a_n_ccnew on a (n); " + spoil("a_n_ccnew"), noLeft, noLeft},
-		"REINDEX, an old one":  {"; create index a_n on a (n)", "reindex (concurrently) index a_n", "create index a_n_ccold3 on a (n); " + spoil("a_n_ccold3"), noLeft, noLeft},
-		"REINDEX, a long name": {"; create index a_n on a (n); create index " + long + " on a (n)", "reindex index concurrently " + long, `create index "a long name of an index that Postgres will have to cut of_ccnew" on a (n); ` + spoil(`"a long name of an index that Postgres will have to cut of_ccnew"`), noLeft, noLeft},
-		"DETACH, before":       {partitions, detach, "", "select not (" + isAttached[7:] + ")", isAttached},
-		"DETACH, in between":   {partitions, detach, pendingB, "select not (" + isAttached[7:] + ")", ""},
-		"DETACH, after":        {partitions, detach, "alter table p detach partition b", "select not (" + isAttached[7:] + ")", ""},
-		"REFRESH":              {"; create materialized view v as select * from a; insert into a values (101)", "refresh materialized view v", "", "select count(*) = 101 from v", "select count(*) = 100 from v"},
+		"VALIDATE, before":       {"; alter table a add constraint positive check (n > 0) not valid", validate, "", validated, "select true"},
+		"VALIDATE, after":        {"; alter table a add constraint positive check (n > 0) not valid", validate, validate, validated, validated},
+		"ADD VALUE, before":      {"; create type mood as enum ('sad')", addValue, "", hasFine, "select not exists (select from pg_enum where enumlabel = 'fine')"},
+		"ADD VALUE, after":       {"; create type mood as enum ('sad')", addValue, addValue, hasFine, ""},
+		"REINDEX, before":        {"; create index a_n on a (n)", rebuild, "", noLeft, noLeft},
+		"REINDEX, a new one":     {"; create index a_n on a (n)", rebuild, "create index a_n_ccnew on a (n); " + spoil("a_n_ccnew"), noLeft, noLeft},
+		"REINDEX, an old one":    {"; create index a_n on a (n)", "reindex (concurrently) index a_n", "create index a_n_ccold3 on a (n); " + spoil("a_n_ccold3"), noLeft, noLeft},
+		"REINDEX, a long name":   {"; create index a_n on a (n); create index " + long + " on a (n)", "reindex index concurrently " + long, `create index "a long name of an index that Postgres will have to cut of_ccnew" on a (n); ` + spoil(`"a long name of an index that Postgres will have to cut of_ccnew"`), noLeft, noLeft},
+		"REINDEX, a partition's": {partitions + "; create index p_n on p (n)", "reindex table concurrently p", "create index b_n_idx_ccnew on b (n); " + spoil("b_n_idx_ccnew"), "select not exists (select from pg_class where relname ~ '_cc(new|old)')", "select not exists (select from pg_class where relname ~ '_cc(new|old)')"},
+		"DETACH, before":         {partitions, detach, "", "select not (" + isAttached[7:] + ")", isAttached},
+		"DETACH, in between":     {partitions, detach, pendingB, "select not (" + isAttached[7:] + ")", ""},
+		"DETACH, after":          {partitions, detach, "alter table p detach partition b", "select not (" + isAttached[7:] + ")", ""},
+		"REFRESH":                {"; create materialized view v as select * from a; insert into a values (101)", "refresh materialized view v", "", "select count(*) = 101 from v", "select count(*) = 100 from v"},
 	} {
 		begun := func(t *testing.T) bundle {
 			b := setup(t, map[string]string{

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -10,9 +11,6 @@ import (
 const noTransactionHeader = directive + " no-transaction"
 
 const directive = "-- contraflow:"
-
-// ignoreDirective begins a comment that is for the linter alone.
-const ignoreDirective = directive + " ignore "
 
 // script is one SQL file, taken apart as far as running it safely needs.
 type script struct {
@@ -31,6 +29,9 @@ func parseScript(text string) (script, error) {
 		if st.copiesThroughClient() {
 			return script{}, fmt.Errorf("%w: line %d: COPY from or to the client would wait for data that a file can't send, and hold its locks: write INSERTs, or load the data by a program of yours",
 				ErrScript, s.lineOfByte(st.start))
+		}
+		if st.has("pg_advisory_unlock_all") {
+			return script{}, fmt.Errorf("%w: line %d: pg_advisory_unlock_all would free the migration lock too: free your locks one by one", ErrScript, s.lineOfByte(st.start))
 		}
 	}
 	if s.noTransaction {
@@ -57,6 +58,12 @@ func parseScript(text string) (script, error) {
 	return s, nil
 }
 
+// What is meant as a directive, however it is written, and which of those are the linter's.
+var (
+	directiveLike = regexp.MustCompile(`(?i)^--\s*contraflow\s*(:|no\W*transaction)`)
+	forTheLinter  = regexp.MustCompile(`(?i)^--\s*contraflow\s*:\s*ignore\b`)
+)
+
 // readDirective looks at the comments above the first statement, so that a misspelt or misplaced header isn't passed over.
 func (s *script) readDirective() error {
 	head := s.text
@@ -65,7 +72,7 @@ func (s *script) readDirective() error {
 	}
 	for i, line := range strings.Split(head, "\n") {
 		line = strings.TrimSpace(line)
-		if !strings.HasPrefix(line, directive) || strings.HasPrefix(line, ignoreDirective) {
+		if !directiveLike.MatchString(line) || forTheLinter.MatchString(line) {
 			continue
 		}
 		if i != 0 || line != noTransactionHeader {
