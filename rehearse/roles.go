@@ -26,16 +26,23 @@ type role struct {
 	Super, Inherit, CreateRole, CreateDB, Bypass, Login bool
 }
 
-// grant is a membership, or a right to the database.
+// membership of a role in another.
+type membership struct {
+	Role, Member string
+	Admin        bool
+}
+
+// grant is a right to the database, or an extension and its owner.
 type grant struct{ What, To string }
 
 // rights is who may do what on the target.
 type rights struct {
-	user  string // whom the files run as
-	owner string // of the database
-	roles []role
-	// members of roles, and holders of rights to the database; "" stands for everybody.
-	members, database []grant
+	user    string // whom the files run as
+	owner   string // of the database
+	roles   []role
+	members []membership
+	// database are the rights to it; "" stands for everybody.
+	database []grant
 	// extensions with their owners.
 	extensions []grant
 	// mighty says that the user may do on the target what nobody may on a throwaway server.
@@ -52,8 +59,8 @@ func (r *rights) read(ctx context.Context, q querier) (err error) {
 		from pg_roles where rolname !~ '^pg_' order by 1`); err != nil {
 		return err
 	}
-	if r.members, err = collect[grant](ctx, q, `select distinct g.rolname || '', m.rolname || '' from pg_auth_members a join pg_roles g on g.oid = a.roleid
-		join pg_roles m on m.oid = a.member where m.rolname !~ '^pg_' and g.rolname not in (`+outOfReach+`) order by 1, 2`); err != nil {
+	if r.members, err = collect[membership](ctx, q, `select g.rolname, m.rolname, bool_or(a.admin_option) from pg_auth_members a join pg_roles g on g.oid = a.roleid
+		join pg_roles m on m.oid = a.member where m.rolname !~ '^pg_' and g.rolname not in (`+outOfReach+`) group by 1, 2 order by 1, 2`); err != nil {
 		return err
 	}
 	if r.database, err = collect[grant](ctx, q, `select distinct a.privilege_type, case when a.grantee = 0 then '' else pg_get_userbyid(a.grantee) end
@@ -111,7 +118,11 @@ func (s *scratch) copyRoles(ctx context.Context, conn *pgx.Conn, r *rights) erro
 		sql = append(sql, create)
 	}
 	for _, m := range r.members {
-		sql = append(sql, "grant "+ident(m.What)+" to "+ident(m.To))
+		join := "grant " + ident(m.Role) + " to " + ident(m.Member)
+		if m.Admin {
+			join += " with admin option"
+		}
+		sql = append(sql, join)
 	}
 	sql = append(sql, "create role "+sampler+" login bypassrls password "+literal(s.server.Password), "grant pg_read_all_data, pg_write_all_data to "+sampler,
 		"alter role "+sampler+" set "+replica+" = "+silence[replica])
@@ -147,6 +158,11 @@ func (s *scratch) promote(ctx context.Context, conn *pgx.Conn, r *rights, attrib
 		}
 	}
 	return nil
+}
+
+// admit lets the files' role in, whatever a file has done to its password.
+func (s *scratch) admit() string {
+	return "alter role " + ident(s.config.User) + " login password " + literal(s.server.Password)
 }
 
 // disarm cuts what would reach out of the copy: foreign servers are known here, and can't be connected to.

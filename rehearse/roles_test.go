@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"context"
 	"strconv"
 	"testing"
 
@@ -71,6 +72,14 @@ func TestOnAThrowawayServerFilesRunAsTheTargetsRole(t *testing.T) {
 	target := pgtest.New(t)
 	target.Exec(t, shop+`create view vw as select id from customers; create publication mine for table events; create schema app`)
 	super(t, target.SuperDSN, `create table of_others (id int); grant select on of_others to migrator; create publication cdc for all tables`)
+	super(t, target.SuperDSN, "create role team; create role chief in role pg_monitor; grant team to migrator with admin option")
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), pgtest.Cluster(t).DSN(postgres.Superuser, "postgres"))
+		require.NoError(t, err)
+		_, err = conn.Exec(context.Background(), "drop role team, chief")
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(context.Background()))
+	})
 	for up, problem := range map[string]string{
 		"copy (select 1) to program 'env > /tmp/never'":                  "must be superuser or have privileges of the pg_execute_server_program role to COPY to or from an external program (SQLSTATE 42501)",
 		"select pg_read_file('/proc/self/environ')":                      "permission denied for function pg_read_file (SQLSTATE 42501)",
@@ -87,7 +96,7 @@ func TestOnAThrowawayServerFilesRunAsTheTargetsRole(t *testing.T) {
 	t.Run("what the role may do", func(t *testing.T) {
 		t.Parallel()
 		report := rehearsedOn(t, target, "", `drop view vw; create sequence numbers owned by customers.id; grant connect on database "`+target.Name+`" to migrator;
-			alter publication mine add table customers; create extension pgcrypto; create table app.t (id int); alter role migrator password 'another'`,
+			alter publication mine add table customers; grant team to migrator; create extension pgcrypto; create table app.t (id int); alter role migrator password 'another'`,
 			"create view vw as select id from customers; drop sequence numbers; alter publication mine drop table customers; drop extension pgcrypto; drop table app.t")
 		for _, s := range report.Statements {
 			require.Empty(t, s.Problem, s.Summary)

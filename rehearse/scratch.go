@@ -281,13 +281,13 @@ func (s *scratch) adopt(ctx context.Context, t *target) error {
 
 // connect as the plan's files would find it.
 func (s *scratch) connect(ctx context.Context) (*pgx.Conn, error) {
-	if s.server != nil { // a file may have changed its own role
+	if s.server != nil {
 		conn, err := s.keep(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer closeConn(ctx, conn)
-		if _, err := conn.Exec(ctx, "alter role "+ident(s.config.User)+" login password "+literal(s.server.Password)); err != nil {
+		if _, err := conn.Exec(ctx, s.admit()); err != nil {
 			return nil, fmt.Errorf("let %s into the scratch database: %w", s.config.User, err)
 		}
 	}

@@ -217,6 +217,9 @@ func (r *run) installOwn(ctx context.Context) error {
 	if err := pg.EnsureSchema(ctx, pool); err != nil {
 		return err
 	}
+	if _, err := pool.Exec(ctx, r.scratch.admit()); err != nil {
+		return err
+	}
 	_, err = pool.Exec(ctx, strings.NewReplacer("{schema}", pg.Schema, "{role}", ident(r.conn.Config().User)).Replace(`grant usage, create on schema {schema} to {role};
 		grant all on all tables in schema {schema} to {role}; grant all on all sequences in schema {schema} to {role}`), pgx.QueryExecModeSimpleProtocol)
 	return err
