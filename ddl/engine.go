@@ -19,7 +19,7 @@ import (
 
 const (
 	// DefaultLockTimeout is how long the application's own queries may queue behind a waiting change: half a second is
-	// felt, and survives any client's time-out.
+	// felt, and survives any client's time-out. For autovacuum, which gives way only later, see autovacuum.go.
 	DefaultLockTimeout = 500 * time.Millisecond
 	// The pause after a lock time-out begins at one lock_timeout, so that what has queued behind us drains, and doubles
 	// up to thirty: behind a reader that stays, the application is then held up for a thirtieth of the time.
@@ -34,7 +34,8 @@ type Options struct {
 	// Claim is the first run of the migration that changes the schema, as contraflow.migration has it: a change doesn't commit
 	// once another run holds the plan. Defaults to nobody's, which is not checked.
 	Claim string
-	// LockTimeout bounds each wait for a lock in a transaction, at least 1 ms. Defaults to DefaultLockTimeout.
+	// LockTimeout bounds what an attempt waits for locks in a transaction, and each wait of a statement that waits for several; at least
+	// 1 ms. Defaults to DefaultLockTimeout.
 	LockTimeout time.Duration
 	// KillIdleAfter is how long a session that stands in the way must have done nothing inside a transaction to be ended.
 	// Others are never ended. Defaults to ending nobody.

@@ -18,7 +18,7 @@ import (
 type DriverOptions struct {
 	// Plan owns the versions the driver applies. Defaults to nobody's, like those of the stock driver.
 	Plan string
-	// LockTimeout bounds each wait for a lock in a transaction, at least 1 ms. Defaults to DefaultLockTimeout.
+	// LockTimeout is that of Options. Defaults to DefaultLockTimeout.
 	LockTimeout time.Duration
 	// AllowDrop lets golang-migrate's Drop delete all tables of the current schema. Defaults to refusing.
 	AllowDrop bool
@@ -32,7 +32,8 @@ const lockWithin = 10 * time.Second
 // instead of holding the application up; run it again then. Files, version table and locks are those of the stock driver.
 //
 // It works on a connection of its own with pool's parameters, until Close or until ctx is done, and keeps its books in the tables
-// of schema contraflow, which it creates. Not safe for concurrent use.
+// of schema contraflow, which it creates. A concurrent statement begins at once, whatever old transactions it will wait for, and nobody is told
+// of waits. Not safe for concurrent use.
 func NewDriver(ctx context.Context, pool *pgxpool.Pool, o DriverOptions) (database.Driver, error) {
 	if err := pg.EnsureSchema(ctx, pool); err != nil {
 		return nil, withoutAddress(err)

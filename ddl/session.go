@@ -148,9 +148,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// place finds where stock golang-migrate would keep the version, if schema contraflow weren't there, and what it would
-// lock. Its library, given a
-// connection, hashes the database's name; its command line, given a URL, hashes the URL's path, "/name". We take both.
+// place finds where stock golang-migrate would keep the version, if schema contraflow weren't there, and what it would lock. Its
+// library, given a connection, hashes the database's name; its command line, given a URL, hashes the URL's path, "/name". We take both.
 func place(ctx context.Context, q querier) (schema string, locks []string, err error) {
 	var name string
 	if err := q.QueryRow(ctx, `select current_database(), coalesce((select name from unnest(current_schemas(false)) with ordinality path (name, nr)
