@@ -17,7 +17,7 @@ func lintable(t *testing.T, up string) (file string) {
 	sql := filepath.Join(filepath.Dir(file), "sql")
 	for name, text := range map[string]string{
 		"1_init.up.sql": "create table t (id bigint primary key, a text);\n",
-		"2_add.up.sql":  up, "2_add.down.sql": "drop index t_a;\n",
+		"2_add.up.sql":  up, "2_add.down.sql": "-- contraflow: no-transaction\ndrop index concurrently t_a;\n",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(sql, name), []byte(text), 0o600))
 	}
