@@ -116,3 +116,19 @@ func TestCopyThroughTheClientIsRefused(t *testing.T) {
 		require.NoError(t, err, sql)
 	}
 }
+
+func TestWhatIsMeantAsADirectiveIsNotPassedOver(t *testing.T) {
+	t.Parallel()
+	for _, head := range []string{"--contraflow: no-transaction", "-- Contraflow: no-transaction", "-- contraflow no-transaction", "-- contraflow : no-transaction"} {
+		_, err := parseScript(head + "\nvacuum")
+		require.ErrorIs(t, err, ErrScript, head)
+		require.ErrorContains(t, err, "line 1", head)
+	}
+	for _, head := range []string{"-- contraflow: ignore lifts-lock-timeout because", "--contraflow: ignore x", "-- contraflow does no more here"} {
+		_, err := parseScript(head + "\nselect 1")
+		require.NoError(t, err, head)
+	}
+	_, err := parseScript("select 1;\nselect pg_advisory_unlock_all()")
+	require.ErrorIs(t, err, ErrScript)
+	require.ErrorContains(t, err, "line 2")
+}

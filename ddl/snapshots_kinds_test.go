@@ -72,13 +72,24 @@ func (b bundle) looksFor(t *testing.T, self uint32, what older) (applications []
 	return applications
 }
 
+// beside runs a statement, whatever becomes of it, and until the test ends at most.
+func beside(t *testing.T, conn *pgx.Conn, sql string) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = conn.Exec(t.Context(), sql)
+	}()
+	t.Cleanup(func() { <-done })
+}
+
 // blocked runs a statement in a transaction of an application's, and returns when it waits for a lock.
 func (b bundle) blocked(t *testing.T, application, before, sql string) *pgx.Conn {
 	t.Helper()
 	conn := b.db.Connect(t)
 	_, err := conn.Exec(t.Context(), "set application_name = '"+application+"'; "+before)
 	require.NoError(t, err)
-	go conn.Exec(t.Context(), sql)
+	beside(t, conn, sql)
 	require.Eventually(t, func() bool {
 		return one[bool](t, b, "select exists (select from pg_locks where pid = $1 and not granted)", int32(conn.PgConn().PID()))
 	}, patience, look)
@@ -113,7 +124,7 @@ func TestBuildsAndVacuumsAreHarmless(t *testing.T) {
 	vacuums := b.db.Connect(t)
 	_, err := vacuums.Exec(t.Context(), "set application_name = 'vacuum'; set vacuum_cost_delay = 100; set vacuum_cost_limit = 1")
 	require.NoError(t, err)
-	go vacuums.Exec(t.Context(), "vacuum elsewhere")
+	beside(t, vacuums, "vacuum elsewhere")
 	require.Eventually(t, func() bool {
 		return one[bool](t, b, "select exists (select from pg_stat_activity join pg_stat_progress_vacuum using (pid) where application_name = 'vacuum' and backend_xmin is not null and pg_stat_activity.datname = current_database())")
 	}, patience, look, "it has a snapshot")
@@ -129,7 +140,7 @@ func TestBuildsAndVacuumsAreHarmless(t *testing.T) {
 		builds := b.db.Connect(t)
 		_, err := builds.Exec(t.Context(), "set application_name = 'builds'")
 		require.NoError(t, err)
-		go builds.Exec(t.Context(), "create index concurrently other_n on other "+index)
+		beside(t, builds, "create index concurrently other_n on other "+index)
 		require.Eventually(t, func() bool {
 			return one[bool](t, b, `select exists (select from pg_stat_activity a join pg_stat_progress_create_index p using (pid)
 				where application_name = 'builds' and index_relid <> 0 and backend_xmin is not null and a.datname = current_database() and wait_event = 'PgSleep')`)
