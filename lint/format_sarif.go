@@ -39,7 +39,8 @@ type (
 		Level Severity `json:"level"` // SARIF calls them as we do
 	}
 	sarifText struct {
-		Text string `json:"text"`
+		Text     string `json:"text"`
+		Markdown string `json:"markdown,omitempty"`
 	}
 	sarifResult struct {
 		RuleID    string          `json:"ruleId"`
@@ -57,7 +58,8 @@ type (
 		} `json:"physicalLocation"`
 	}
 	sarifArtifact struct {
-		URI string `json:"uri"`
+		URI       string `json:"uri"`
+		URIBaseID string `json:"uriBaseId,omitempty"`
 	}
 	sarifRegion struct {
 		StartLine   int `json:"startLine"`
@@ -77,7 +79,7 @@ func (r Report) sarif() sarifLog {
 			help += "\n\nSee also: " + strings.Join(rule.Sources, ", ")
 		}
 		driver.Rules = append(driver.Rules, sarifRule{
-			ID: rule.ID, ShortDescription: sarifText{rule.Title}, FullDescription: sarifText{rule.Why}, Help: sarifText{help},
+			ID: rule.ID, ShortDescription: sarifText{Text: rule.Title}, FullDescription: sarifText{Text: rule.Why}, Help: sarifText{Text: help},
 			DefaultConfiguration: sarifSeverity{rule.Severity},
 		})
 	}
@@ -90,15 +92,28 @@ func (r Report) sarif() sarifLog {
 	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
 }
 
+// artifact names a file as the standard wants it: below the root of the sources, or with its scheme.
+func artifact(file string) sarifArtifact {
+	at := &url.URL{Path: filepath.ToSlash(file)}
+	if filepath.IsAbs(file) {
+		at.Scheme = "file"
+		return sarifArtifact{URI: at.String()}
+	}
+	return sarifArtifact{URI: at.String(), URIBaseID: sourceRoot}
+}
+
+// sourceRoot is what code scanning calls the top of the checkout.
+const sourceRoot = "%SRCROOT%"
+
 func (f Finding) sarif(rule int) sarifResult {
-	text := f.Message
-	if f.Safe != "" {
-		text += "\n\n" + f.Safe
+	message := sarifText{Text: f.Message}
+	if f.Safe != "" { // in a fence, or viewers would reflow it
+		message = sarifText{f.Message + "\n\n" + f.Safe, f.Message + "\n\n```sql\n" + strings.TrimSuffix(f.Safe, "\n") + "\n```\n"}
 	}
 	var at sarifLocation
-	at.PhysicalLocation.ArtifactLocation = sarifArtifact{(&url.URL{Path: filepath.ToSlash(f.File)}).String()}
+	at.PhysicalLocation.ArtifactLocation = artifact(f.File)
 	at.PhysicalLocation.Region = sarifRegion{f.Line, f.Column}
-	result := sarifResult{RuleID: f.Rule, RuleIndex: rule, Level: f.Severity, Message: sarifText{text}, Locations: []sarifLocation{at}, Suppressions: []sarifSuppression{}}
+	result := sarifResult{RuleID: f.Rule, RuleIndex: rule, Level: f.Severity, Message: message, Locations: []sarifLocation{at}, Suppressions: []sarifSuppression{}}
 	if f.Ignored != "" {
 		result.Suppressions = append(result.Suppressions, sarifSuppression{"inSource", f.Ignored})
 	}

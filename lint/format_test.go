@@ -87,10 +87,10 @@ func TestSARIFHasWhatTheStandardRequires(t *testing.T) {
 				RuleID    string
 				RuleIndex int
 				Level     string
-				Message   struct{ Text string }
+				Message   struct{ Text, Markdown string }
 				Locations []struct {
 					PhysicalLocation struct {
-						ArtifactLocation struct{ URI string }
+						ArtifactLocation struct{ URI, URIBaseID string }
 						Region           struct{ StartLine, StartColumn int }
 					}
 				}
@@ -114,7 +114,10 @@ func TestSARIFHasWhatTheStandardRequires(t *testing.T) {
 	require.Equal(t, "error", first.Level)
 	require.Equal(t, "a%20b/1_x,y.up.sql", first.Locations[0].PhysicalLocation.ArtifactLocation.URI)
 	require.Equal(t, 3, first.Locations[0].PhysicalLocation.Region.StartLine)
+	require.Equal(t, "%SRCROOT%", first.Locations[0].PhysicalLocation.ArtifactLocation.URIBaseID)
+	require.Equal(t, sarifArtifact{URI: "file:///a%20b/plan.yaml"}, artifact("/a b/plan.yaml"))
 	require.Contains(t, first.Message.Text, "add column b")
+	require.Contains(t, first.Message.Markdown, "```sql\nalter table t\n  add column b text;\n```\n")
 	require.Empty(t, first.Suppressions)
 	require.Equal(t, "inSource", ignored.Suppressions[0].Kind)
 	require.Equal(t, "nobody reads it", ignored.Suppressions[0].Justification)

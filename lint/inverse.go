@@ -40,8 +40,15 @@ func (c *check) undo(up *script, before *schema) {
 	if len(down.statements) > 0 {
 		at = down.statements[0].Start
 	}
+	var messages, safe []string
 	for _, d := range differences(before, c.now, after) {
-		c.found(downNotInverse, &down, at, d.message, d.safe)
+		messages = append(messages, d.message)
+		if d.safe != "" {
+			safe = append(safe, d.safe)
+		}
+	}
+	if len(messages) > 0 { // one finding, however much there is
+		c.found(downNotInverse, &down, at, strings.Join(messages, "; "), strings.Join(safe, "\n"))
 	}
 }
 
@@ -61,6 +68,7 @@ type difference struct{ message, safe string }
 // up is the schema between them.
 func differences(before, up, after *schema) (all []difference) {
 	was, between, is := before.facts(), up.facts(), after.facts()
+	var left []difference
 	missing := map[string]bool{}
 	for key := range was {
 		if _, ok := is[key]; !ok {
@@ -89,12 +97,13 @@ func differences(before, up, after *schema) (all []difference) {
 		case wasThere || now.perhaps:
 		case tableIs && !wholeTable: // the table is what is left
 		case made:
-			all = append(all, difference{"down leaves " + key, now.drop})
+			left = append(left, difference{"down leaves " + key, now.drop})
 		case wholeTable:
 			all = append(all, difference{fmt.Sprintf("down makes %s, which was not there before", key), ""})
 		}
 	}
-	return all
+	slices.Reverse(left) // what stands on a column goes before the column
+	return append(all, left...)
 }
 
 // fact is one thing that a schema holds.
@@ -118,7 +127,7 @@ func (s *schema) facts() map[string]fact {
 		for _, c := range t.columns {
 			all["column "+name+"."+c.name] = fact{
 				text: c.text(), table: name,
-				create: fmt.Sprintf("alter table %s add column %s %s;", table, quoted(c.name), c.text()),
+				create: fmt.Sprintf("alter table %s add column %s %s;", table, quoted(c.name), typeSQL(c.typ)+strings.TrimPrefix(c.text(), c.typ)),
 				drop:   fmt.Sprintf("alter table %s drop column %s;", table, quoted(c.name)),
 			}
 		}

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 
 	tree "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 
 	"github.com/contraflow/contraflow/internal/sqltree"
 )
@@ -79,7 +77,7 @@ func (g glance) added() iter.Seq2[*table, *tree.ColumnDef] {
 }
 
 // constrained goes through the constraints that ALTER TABLE adds to such a table, those of new columns too: then with the
-// column.
+// column. What comes with a rewrite is left to the rule about that.
 func (g glance) constrained(kind tree.ConstrType) iter.Seq2[*tree.Constraint, *tree.ColumnDef] {
 	return func(yield func(*tree.Constraint, *tree.ColumnDef) bool) {
 		for _, cmd := range g.alters(tree.AlterTableType_AT_AddConstraint) {
@@ -88,7 +86,7 @@ func (g glance) constrained(kind tree.ConstrType) iter.Seq2[*tree.Constraint, *t
 			}
 		}
 		for _, d := range g.added() {
-			if k := inline(d, kind); k != nil && !yield(k, d) {
+			if k := inline(d, kind); k != nil && !rewriting(d) && !yield(k, d) {
 				return
 			}
 		}
@@ -154,73 +152,4 @@ func (g glance) past() iter.Seq[*tree.Node] {
 // declared tells that the plan says of this file's step that nothing undoes it: then proof and approval stand in front of it.
 func (g glance) declared() bool {
 	return g.s.step >= 0 && g.s.step < len(g.in.Plan.Steps) && g.in.Plan.Steps[g.s.step].Irreversible()
-}
-
-// sql writes a statement down, as Postgres would; empty for what can't be.
-func sql(n *tree.Node) string {
-	text, err := pgquery.Deparse(&tree.ParseResult{Stmts: []*tree.RawStmt{{Stmt: n}}})
-	if err != nil {
-		return ""
-	}
-	return text + ";"
-}
-
-// name writes an identifier, or a qualified one, in quotes where Postgres needs them.
-func name(parts ...string) string {
-	var fields []*tree.Node
-	for _, p := range parts {
-		if p != "" {
-			fields = append(fields, tree.MakeStrNode(p))
-		}
-	}
-	return expression(tree.MakeColumnRefNode(fields, 0))
-}
-
-// relation writes a relation's name as the statement has it.
-func relation(r *tree.RangeVar) string { return name(r.GetSchemaname(), r.GetRelname()) }
-
-// names writes a list of columns.
-func names(columns []string) string {
-	var all []string
-	for _, c := range columns {
-		all = append(all, name(c))
-	}
-	return strings.Join(all, ", ")
-}
-
-// file of a safe form.
-type file struct {
-	title   string // what the name says behind the version
-	outside bool   // of a transaction
-	sql     string
-}
-
-// files writes a safe form of several files: the first takes this one's place.
-func (g glance) files(all ...file) string {
-	digits, _, _ := strings.Cut(g.s.Name, "_")
-	var b strings.Builder
-	for i, f := range all {
-		fmt.Fprintf(&b, "-- file: %0*d_%s.up.sql\n", len(digits), int(g.s.Version)+i, f.title)
-		if f.outside {
-			b.WriteString("-- contraflow: no-transaction\n")
-		}
-		b.WriteString(strings.TrimSuffix(f.sql, "\n") + "\n")
-	}
-	return b.String()
-}
-
-// title makes a file's name of what it does and to what.
-func title(verb string, parts ...string) string {
-	words := []string{verb}
-	for _, p := range parts {
-		if p != "" {
-			words = append(words, strings.Map(func(r rune) rune {
-				if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' {
-					return r
-				}
-				return '_'
-			}, strings.ToLower(p)))
-		}
-	}
-	return strings.Join(words, "_")
 }

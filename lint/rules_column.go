@@ -3,10 +3,8 @@ package lint
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	tree "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
 )
 
 var columnRules = []statementRule{
@@ -63,12 +61,10 @@ func addingRequiredField(g glance) {
 		if !required || hasValue(d) || inline(d, tree.ConstrType_CONSTR_DEFAULT) == nil && g.domainOf(d.GetTypeName(), nil).standard != nil {
 			continue
 		}
-		g.hit(g.files(slices.Concat([]file{{title("add", d.GetColname()), false, g.plain(d) + "\n" + backfillFirst}}, notNull(t, d.GetColname()))...),
+		g.hit(g.column(d),
 			"%s gets column %s, which is NOT NULL and has no default: it fails on rows that are there, and on inserts that don't name it", t.name, d.GetColname())
 	}
 }
-
-const backfillFirst = "-- Fill it with a backfill step. The files below belong to a later step."
 
 // hasValue tells whether Postgres has a value for the rows that are there already.
 func hasValue(d *tree.ColumnDef) bool {
@@ -92,43 +88,6 @@ func numbers(d *tree.ColumnDef) bool {
 	return serial || inline(d, tree.ConstrType_CONSTR_IDENTITY) != nil
 }
 
-// plain is the ALTER TABLE that adds the column alone: nullable, without default and constraints.
-func (g glance) plain(d *tree.ColumnDef) string {
-	lone := proto.CloneOf(d)
-	lone.Constraints = nil
-	if _, serial := serials[typeName(d.GetTypeName())]; serial {
-		lone.TypeName = &tree.TypeName{Names: []*tree.Node{tree.MakeStrNode("pg_catalog"), tree.MakeStrNode("int8")}, Typemod: -1}
-	}
-	return g.alter(&tree.AlterTableCmd{Subtype: tree.AlterTableType_AT_AddColumn, Def: &tree.Node{Node: &tree.Node_ColumnDef{ColumnDef: lone}}, Behavior: tree.DropBehavior_DROP_RESTRICT})
-}
-
-// alter writes an ALTER TABLE of the statement's own table with one command.
-func (g glance) alter(cmd *tree.AlterTableCmd) string {
-	n := proto.CloneOf(g.st.Node.GetAlterTableStmt())
-	n.Cmds = []*tree.Node{{Node: &tree.Node_AlterTableCmd{AlterTableCmd: cmd}}}
-	return sql(&tree.Node{Node: &tree.Node_AlterTableStmt{AlterTableStmt: n}})
-}
-
-// notNull are the files that make a column NOT NULL without a scan that anybody waits for.
-func notNull(t *table, column string) []file {
-	k := name(fit(bare(t.name), column, "not_null"))
-	at := "ALTER TABLE " + tableName(t.name)
-	return []file{
-		{title("check", column), false, fmt.Sprintf("%s ADD CONSTRAINT %s CHECK (%s IS NOT NULL) NOT VALID;", at, k, name(column))},
-		{title("validate", column), true, fmt.Sprintf("%s VALIDATE CONSTRAINT %s;", at, k)},
-		{title("require", column), false, fmt.Sprintf("%s ALTER COLUMN %s SET NOT NULL;\n%s DROP CONSTRAINT %s;", at, name(column), at, k)},
-	}
-}
-
-// tableName writes a name of the schema's in quotes where Postgres needs them.
-func tableName(qualified string) string {
-	schema, rest, ok := strings.Cut(qualified, ".")
-	if !ok {
-		return name(qualified)
-	}
-	return name(schema, rest)
-}
-
 func addingFieldWithDefault(g glance) {
 	for t, d := range g.added() {
 		k := inline(d, tree.ConstrType_CONSTR_DEFAULT)
@@ -144,10 +103,8 @@ func addingFieldWithDefault(g glance) {
 		if !sure {
 			effect = "which no list of stable functions has: the table may be rewritten"
 		}
-		column, expr := d.GetColname(), expression(k.GetRawExpr())
-		g.hit(g.files(file{title("add", column), false, fmt.Sprintf("%s\nALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;\n%s", g.plain(d), tableName(t.name), name(column), expr,
-			fill(t.name, column, expr))}),
-			"%s gets column %s with a default that calls %s, %s", t.name, column, culprit, effect)
+		g.hit(g.column(d),
+			"%s gets column %s with a default that calls %s, %s", t.name, d.GetColname(), culprit, effect)
 	}
 }
 
@@ -157,39 +114,24 @@ func (g glance) defaultOfDomain(t *table, d *tree.ColumnDef) {
 	if culprit, _ := volatile(typ.standard); typ.standard != nil && !typ.constrained && culprit != "" {
 		column := name(d.GetColname())
 		g.hit(g.files(file{title("add", d.GetColname()), false, fmt.Sprintf("ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s DEFAULT NULL;\nALTER TABLE %[1]s ALTER COLUMN %[2]s DROP DEFAULT;\n%[4]s",
-			tableName(t.name), column, name(texts(d.GetTypeName().GetNames())...), fill(t.name, d.GetColname(), expression(typ.standard)))}),
+			tableName(t.name), column, typeText(d.GetTypeName()), fill(t.name, d.GetColname(), expression(typ.standard)))}),
 			"%s gets column %s of domain %s, whose default calls %s: the table is rewritten", t.name, d.GetColname(), typeName(d.GetTypeName()), culprit)
 	}
 }
 
-// fill is the backfill step for a column, as a comment.
-func fill(table, column, expr string) string {
-	return fmt.Sprintf("-- For the rows that are there, a step of the plan:\n-- - name: fill-%s\n--   backfill: {table: %s, set: {%s: %s}, where: %s is null}",
-		strings.ReplaceAll(column, "_", "-"), table, column, yamlQuoted(expr), column)
-}
-
-func yamlQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
-
 func addingStoredGeneratedField(g glance) {
 	for t, d := range g.added() {
-		if k := inline(d, tree.ConstrType_CONSTR_GENERATED); k != nil {
-			g.hit(g.files(file{title("add", d.GetColname()), false, g.plain(d) + "\n" + fill(t.name, d.GetColname(), expression(k.GetRawExpr()))}),
-				"%s gets generated column %s: the table is rewritten", t.name, d.GetColname())
+		if inline(d, tree.ConstrType_CONSTR_GENERATED) != nil {
+			g.hit("", "%s gets generated column %s: the table is rewritten; add a plain column, which a trigger keeps and a backfill fills", t.name, d.GetColname())
 		}
 	}
 }
 
 func addingSerialField(g glance) {
 	for t, d := range g.added() {
-		if !numbers(d) {
-			continue
+		if numbers(d) {
+			g.hit(g.column(d), "%s gets column %s, which numbers every row: the table is rewritten", t.name, d.GetColname())
 		}
-		column := d.GetColname()
-		sequence := name(schemaOf(t.name), fit(bare(t.name), column, "seq"))
-		next := fmt.Sprintf("nextval('%s')", strings.ReplaceAll(sequence, "'", "''"))
-		g.hit(g.files(file{title("add", column), false, fmt.Sprintf("%s\nCREATE SEQUENCE %s OWNED BY %s.%s;\nALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;\n%s",
-			g.plain(d), sequence, tableName(t.name), name(column), tableName(t.name), name(column), next, fill(t.name, column, next))}),
-			"%s gets column %s, which numbers every row: the table is rewritten", t.name, column)
 	}
 }
 
@@ -199,9 +141,7 @@ func addingConstrainedDomainField(g glance) {
 		typ := typeName(d.GetTypeName())
 		switch {
 		case constrained:
-			g.hit(g.files(file{title("add", d.GetColname()), false, fmt.Sprintf("-- with the type that the domain stands for, and its rule as a CHECK … NOT VALID, for example\nALTER TABLE %s ADD COLUMN %s text;",
-				tableName(t.name), name(d.GetColname()))}),
-				"%s gets column %s of domain %s, which has a constraint: the table is rewritten", t.name, d.GetColname(), typ)
+			g.hit("", "%s gets column %s of domain %s, which has a constraint: the table is rewritten; take the type that the domain stands for, and its rule as a CHECK … NOT VALID", t.name, d.GetColname(), typ)
 		case !known:
 			g.as(Warning).hit("", "%s gets column %s of type %s, which no file makes: if it is a domain with a constraint, the table is rewritten", t.name, d.GetColname(), typ)
 		}
@@ -219,7 +159,7 @@ func addingNotNull(g glance) {
 		if c := t.column(cmd.GetName()); c != nil && c.notNull || g.proven(t, cmd.GetName()) {
 			continue
 		}
-		g.hit(g.files(notNull(t, cmd.GetName())...), "every row of %s is read to see that %s is never null, and nobody can read or write meanwhile", t.name, cmd.GetName())
+		g.hit(g.files(g.notNull(t, cmd.GetName(), cmd)...), "every row of %s is read to see that %s is never null, and nobody can read or write meanwhile", t.name, cmd.GetName())
 	}
 }
 

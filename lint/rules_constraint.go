@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -52,31 +51,6 @@ var constraintRules = []statementRule{
 	}, creatingConstrainedDomain),
 }
 
-// provenLater are the files that add a constraint without proof, and prove it.
-func (g glance) provenLater(k *tree.Constraint, d *tree.ColumnDef, label string) string {
-	t := g.target()
-	if t.partitioned && k.GetContype() == tree.ConstrType_CONSTR_FOREIGN {
-		return "" // Postgres below 18 takes no NOT VALID there
-	}
-	later := proto.CloneOf(k)
-	later.SkipValidation, later.InitiallyValid = true, false
-	first := ""
-	if d != nil { // a constraint of a column becomes one of the table
-		first = g.plain(d) + "\n"
-		if later.GetContype() == tree.ConstrType_CONSTR_FOREIGN {
-			later.FkAttrs = []*tree.Node{tree.MakeStrNode(d.GetColname())}
-		}
-	}
-	if later.GetConname() == "" {
-		later.Conname = fit(bare(t.name), strings.Join(constraintColumns(later, d), "_"), label)
-	}
-	add := g.alter(&tree.AlterTableCmd{Subtype: tree.AlterTableType_AT_AddConstraint, Def: &tree.Node{Node: &tree.Node_Constraint{Constraint: later}}, Behavior: tree.DropBehavior_DROP_RESTRICT})
-	return g.files(
-		file{title("add", later.GetConname()), false, first + add},
-		file{title("validate", later.GetConname()), true, fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s;", tableName(t.name), name(later.GetConname()))},
-	)
-}
-
 // constraintColumns that the constraint is about: its own, or the column that it stands at.
 func constraintColumns(k *tree.Constraint, d *tree.ColumnDef) []string {
 	switch {
@@ -91,7 +65,7 @@ func constraintColumns(k *tree.Constraint, d *tree.ColumnDef) []string {
 func missingNotValid(g glance) {
 	for k, d := range g.constrained(tree.ConstrType_CONSTR_CHECK) {
 		if !k.GetSkipValidation() {
-			g.hit(g.provenLater(k, d, "check"), "every row of %s is read to prove CHECK (%s), and nobody can read or write meanwhile", g.target().name, expression(k.GetRawExpr()))
+			g.hit(g.provenLater(k, d), "every row of %s is read to prove CHECK (%s), and nobody can read or write meanwhile", g.target().name, expression(k.GetRawExpr()))
 		}
 	}
 }
@@ -106,7 +80,7 @@ func addingForeignKey(g glance) {
 		case d != nil && g.empty(d): // Postgres doesn't look
 			g.as(Note).hit("", "%s and %s are locked together for a moment; with an empty column nothing is read", from, to)
 		default:
-			g.hit(g.provenLater(k, d, "fkey"), "every row of %s is looked up in %s, and nobody can write to either meanwhile", from, to)
+			g.hit(g.provenLater(k, d), "every row of %s is looked up in %s, and nobody can write to either meanwhile", from, to)
 		}
 	}
 }
@@ -125,45 +99,6 @@ func addingUnique(g glance) {
 			}
 		}
 	}
-}
-
-// indexFirst are the files that build the index beside the traffic, and then make it the constraint's.
-func (g glance) indexFirst(k *tree.Constraint, d *tree.ColumnDef) string {
-	t, columns := g.target(), constraintColumns(k, d)
-	if t.partitioned {
-		return "" // CONCURRENTLY goes partition by partition
-	}
-	kind, label := "UNIQUE", "key"
-	if k.GetContype() == tree.ConstrType_CONSTR_PRIMARY {
-		kind, label = "PRIMARY KEY", "pkey"
-	}
-	index := k.GetConname()
-	if index == "" {
-		index = fit(bare(t.name), strings.Join(columns, "_"), label)
-	}
-	var all []file
-	if d != nil {
-		all = append(all, file{title("add", d.GetColname()), false, g.plain(d) + "\n" + backfillFirst})
-	}
-	if kind == "PRIMARY KEY" {
-		for _, c := range columns {
-			if !g.never(t, c) {
-				all = append(all, notNull(t, c)...)
-			}
-		}
-	}
-	including := ""
-	if more := texts(k.GetIncluding()); len(more) > 0 {
-		including = fmt.Sprintf(" INCLUDE (%s)", names(more))
-	}
-	distinct := ""
-	if k.GetNullsNotDistinct() {
-		distinct = " NULLS NOT DISTINCT"
-	}
-	all = append(all,
-		file{title("build", index), true, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s)%s%s;", name(index), tableName(t.name), names(columns), including, distinct)},
-		file{title("add", index), false, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s;", tableName(t.name), name(index), kind, name(index))})
-	return g.files(all...)
 }
 
 // never tells that the files forbid null in a column.
@@ -187,7 +122,7 @@ func addingPrimaryKeyOverNullable(g glance) {
 			}
 			var all []file
 			for _, c := range open {
-				all = append(all, notNull(t, c)...)
+				all = append(all, g.prove(t, c)...)
 			}
 			g.hit(g.files(append(all, file{title("add", i.name), false, sql(g.st.Node)})...),
 				"every row of %s is read to see that %s is never null, and nobody can read or write meanwhile", t.name, strings.Join(open, ", "))
@@ -204,7 +139,7 @@ func addingExclusion(g glance) {
 func validatingInTheSameFile(g glance) {
 	for t, cmd := range g.alters(tree.AlterTableType_AT_ValidateConstraint) {
 		if k := t.constraint(cmd.GetName()); k != nil && k.fresh {
-			g.hit(g.files(file{title("validate", k.name), true, fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s;", tableName(t.name), name(k.name))}),
+			g.hit(g.apart(cmd, g.validated(&tree.Constraint{Conname: k.name})),
 				"%s of %s is proven in the transaction that adds it: give VALIDATE CONSTRAINT a file of its own", k.name, t.name)
 		}
 	}

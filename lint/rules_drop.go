@@ -36,10 +36,14 @@ var dropRules = []statementRule{
 	}, droppingCascade),
 }
 
-// irreversibleStep is how a plan drops something for good.
-func (g glance) irreversibleStep(what string) string {
-	return fmt.Sprintf("- name: prove\n  verify: {query: \"select 0 -- whatever proves that nobody uses it\", max: 0}\n- name: contract\n  approve: {by: [alice], within: 72h}\n- name: %s\n  migrate: {to: %d, irreversible: true}\n",
-		strings.ReplaceAll(title("drop", what), "_", "-"), g.s.Version)
+// irreversibleStep is how a plan drops something for good: the statement alone, with its version behind a proof. What else
+// stands in the file can be taken back, and keeps a version of its own.
+func (g glance) irreversibleStep(what, proof string) string {
+	if n := g.st.Node; len(g.s.statements) > 1 || len(n.GetAlterTableStmt().GetCmds()) > 1 || len(n.GetDropStmt().GetObjects()) > 1 {
+		return ""
+	}
+	return fmt.Sprintf("- name: %s\n  verify: {query: %s, max: 0}\n- name: %s\n  approve: {by: [alice], within: 72h}\n- name: %s\n  migrate: {to: %d, irreversible: true}\n",
+		stepName("prove", what), yamlQuoted(proof), stepName("agree", what), stepName("drop", what), g.s.Version)
 }
 
 func droppingColumn(g glance) {
@@ -49,7 +53,7 @@ func droppingColumn(g glance) {
 			continue
 		}
 		if (c == nil || !c.fresh) && !g.declared() {
-			g.hit(g.irreversibleStep(cmd.GetName()), "column %s of %s is dropped, with its values", cmd.GetName(), t.name)
+			g.hit(g.irreversibleStep(cmd.GetName(), fmt.Sprintf("select count(*) from %s where %s is not null", tableName(t.name), name(cmd.GetName()))), "column %s of %s is dropped, with its values", cmd.GetName(), t.name)
 		}
 	}
 }
@@ -61,7 +65,7 @@ func droppingTable(g glance) {
 	}
 	for _, o := range n.GetObjects() {
 		if t := g.now.named(objectName(o)); !t.fresh && !(g.down() && t.step != history) {
-			g.hit(g.irreversibleStep(bare(t.name)), "table %s is dropped, with its rows", t.name)
+			g.hit(g.irreversibleStep(bare(t.name), fmt.Sprintf("select count(*) from %s", tableName(t.name))), "table %s is dropped, with its rows", t.name)
 		}
 	}
 }
@@ -100,7 +104,7 @@ func droppingObject(g glance) {
 			g.as(Warning).hit("", "%s %s is made anew: if its columns or arguments are others, the running version fails", kind, called)
 			continue
 		}
-		g.hit(g.irreversibleStep(bare(called)), "%s %s is dropped", kind, called)
+		g.hit("", "%s %s is dropped", kind, called)
 	}
 }
 

@@ -3,6 +3,7 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -60,7 +61,7 @@ func creatingIndex(g glance) {
 	later := proto.CloneOf(n)
 	later.Concurrent = true
 	if later.GetIdxname() == "" {
-		later.Idxname = indexName(n)
+		later.Idxname = g.indexName(t, n)
 	}
 	g.hit(g.files(file{title("build", later.GetIdxname()), true, sql(&tree.Node{Node: &tree.Node_IndexStmt{IndexStmt: later}})}),
 		"%s is read to build an index, and nobody can write to it meanwhile", t.name)
@@ -72,23 +73,42 @@ func makesView(n *tree.Node, view string) bool {
 }
 
 // indexName is what Postgres would call the index.
-func indexName(n *tree.IndexStmt) string {
+func (g glance) indexName(t *table, n *tree.IndexStmt) string {
 	var columns []string
-	for _, e := range n.GetIndexParams() {
+	for _, e := range slices.Concat(n.GetIndexParams(), n.GetIndexIncludingParams()) {
 		columns = append(columns, elementName(e.GetIndexElem()))
 	}
-	return fit(n.GetRelation().GetRelname(), strings.Join(columns, "_"), "idx")
+	return g.now.free(t, strings.Join(columns, "_"), "idx")
 }
 
-// partitionedIndex is the index on the parent alone, to which those of the partitions are attached one by one.
+// partitionedIndex is the index on the parent alone, to which those of the partitions are attached one by one. "" for
+// partitions that are partitioned themselves, and where no file tells the partitions.
 func (g glance) partitionedIndex(n *tree.IndexStmt) string {
 	parent := proto.CloneOf(n)
 	parent.Relation.Inh, parent.Concurrent = false, false
 	if parent.GetIdxname() == "" {
-		parent.Idxname = indexName(n)
+		parent.Idxname = g.indexName(g.now.table(n.GetRelation()), n)
 	}
-	return g.files(file{title("index", parent.GetIdxname()), false, sql(&tree.Node{Node: &tree.Node_IndexStmt{IndexStmt: parent}}) +
-		fmt.Sprintf("\n-- For each partition p, in files of their own:\n-- CREATE INDEX CONCURRENTLY p_idx ON p …;\n-- ALTER INDEX %s ATTACH PARTITION p_idx;", name(parent.GetIdxname()))})
+	all := []file{{title("index", parent.GetIdxname()), false, sql(&tree.Node{Node: &tree.Node_IndexStmt{IndexStmt: parent}})}}
+	for _, called := range slices.Sorted(maps.Keys(g.now.tables)) {
+		part := g.now.tables[called]
+		if part.parent != relationName(n.GetRelation()) {
+			continue
+		}
+		if part.partitioned {
+			return ""
+		}
+		own := proto.CloneOf(n)
+		own.Relation, own.Concurrent = &tree.RangeVar{Schemaname: schemaOf(called), Relname: bare(called), Inh: true, Relpersistence: "p"}, true
+		own.Idxname = ""
+		own.Idxname = g.indexName(part, own)
+		all = append(all, file{title("build", own.GetIdxname()), true, sql(&tree.Node{Node: &tree.Node_IndexStmt{IndexStmt: own}})},
+			file{title("attach", own.GetIdxname()), false, fmt.Sprintf("ALTER INDEX %s ATTACH PARTITION %s;", name(schemaOf(relationName(n.GetRelation())), parent.GetIdxname()), name(schemaOf(called), own.GetIdxname()))})
+	}
+	if len(all) == 1 {
+		return ""
+	}
+	return g.files(all...)
 }
 
 func droppingIndex(g glance) {
@@ -114,8 +134,12 @@ func droppingIndex(g glance) {
 		files = append(files, file{title("drop", bare(called)), true, sql(&tree.Node{Node: &tree.Node_DropStmt{DropStmt: one}})})
 		dropped = append(dropped, called)
 	}
+	safe := ""
+	if !g.madeBelow(func(m *tree.Node) bool { return slices.Contains(dropped, m.GetIndexStmt().GetIdxname()) }) {
+		safe = g.files(files...)
+	}
 	if len(dropped) > 0 {
-		g.hit(g.files(files...), "the table of index %s is locked for a moment while it is dropped", strings.Join(dropped, ", "))
+		g.hit(safe, "the table of index %s is locked for a moment while it is dropped", strings.Join(dropped, ", "))
 	}
 }
 
@@ -162,8 +186,13 @@ func refreshing(g glance) {
 		g.hit("", "readers of %s get an error from now on, since it is emptied", view)
 		return
 	}
-	g.hit(fmt.Sprintf("-- with a unique index on all its rows\nREFRESH MATERIALIZED VIEW CONCURRENTLY %s;", relation(n.GetRelation())),
-		"nobody can read %s until its query is done", view)
+	if !slices.ContainsFunc(g.now.named(view).indexes, func(i *index) bool { return i.unique && i.where == "" }) {
+		g.hit("", "nobody can read %s until its query is done: with a unique index on all its rows it can be refreshed CONCURRENTLY", view)
+		return
+	}
+	later := proto.CloneOf(n)
+	later.Concurrent = true
+	g.hit(sql(&tree.Node{Node: &tree.Node_RefreshMatViewStmt{RefreshMatViewStmt: later}}), "nobody can read %s until its query is done", view)
 }
 
 // manyColumns is where an index begins to be wide, as strong_migrations has it.

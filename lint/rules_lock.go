@@ -245,7 +245,7 @@ func slowUnderLock(g glance) {
 	if n != nil {
 		for _, c := range n.GetCmds() {
 			if cmd := c.GetAlterTableCmd(); cmd.GetSubtype() == tree.AlterTableType_AT_ValidateConstraint {
-				safe = g.files(file{title("validate", cmd.GetName()), true, g.alter(cmd)})
+				safe = g.apart(cmd, file{title("validate", cmd.GetName()), true, g.alter(cmd)})
 			}
 		}
 	}

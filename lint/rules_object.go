@@ -209,7 +209,7 @@ func usingNewEnumValue(g glance) {
 	for _, st := range g.s.statements {
 		if st.Start > g.st.Start && strings.Contains(st.Text, literal) && st.Node.GetCommentStmt() == nil {
 			line := st.Line
-			g.hit(g.files(file{title("add", n.GetNewVal()), false, sql(g.st.Node)}), "%s", fmt.Sprintf("value %s is used in line %d, in the same transaction: give that statement a later file", literal, line))
+			g.hit("", "%s", fmt.Sprintf("value %s is used in line %d, in the same transaction: give that statement a later file", literal, line))
 			return
 		}
 	}

@@ -180,7 +180,7 @@ func (g glance) provenPartition(parent, part *table, bound *tree.PartitionBoundS
 	if len(terms) == 0 {
 		return ""
 	}
-	at, k := "ALTER TABLE "+tableName(part.name), name(fit(bare(part.name), "bounds", "check"))
+	at, k := "ALTER TABLE "+tableName(part.name), name(g.now.free(part, "bounds", "check"))
 	return g.files(
 		file{title("bound", bare(part.name)), false, fmt.Sprintf("%s ADD CONSTRAINT %s CHECK (%s) NOT VALID;", at, k, strings.Join(terms, " AND "))},
 		file{title("validate", bare(part.name)), true, fmt.Sprintf("%s VALIDATE CONSTRAINT %s;", at, k)},
@@ -198,7 +198,11 @@ func detachingPartition(g glance) {
 		if p.GetConcurrent() || g.now.table(p.GetName()).fresh {
 			continue
 		}
-		safe := g.files(file{title("detach", p.GetName().GetRelname()), true, fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s CONCURRENTLY;", tableName(parent.name), relation(p.GetName()))})
+		safe := ""
+		if g.defaultPartition(parent.name) == "" {
+			safe = g.files(file{title("detach", p.GetName().GetRelname()), true, fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s CONCURRENTLY;", tableName(parent.name), relation(p.GetName())) +
+				fmt.Sprintf("\n-- It leaves a check of the bounds on %s, which a later file can drop.", relation(p.GetName()))})
+		}
 		if parent.known && !g.pointedAt(parent.name) {
 			g.as(Warning).hit(safe, "all of %s is locked for a moment while %s is detached", parent.name, relationName(p.GetName()))
 		} else {
@@ -232,7 +236,8 @@ func creatingPartitionOf(g glance) {
 	_, bound, _ = strings.Cut(bound[1:], relation(parent))
 	safe := ""
 	if len(n.GetTableElts()) == 0 && n.GetPartspec() == nil && n.GetTablespacename() == "" && n.GetAccessMethod() == "" && len(n.GetOptions()) == 0 {
-		safe = fmt.Sprintf("CREATE TABLE %s (LIKE %s INCLUDING ALL);\nALTER TABLE %s ATTACH PARTITION %s%s", child, relation(parent), relation(parent), child, bound)
+		safe = g.files(file{title("make", n.GetRelation().GetRelname()), false,
+			fmt.Sprintf("CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING IDENTITY);\nALTER TABLE %s ATTACH PARTITION %s%s", child, relation(parent), relation(parent), child, bound)})
 	}
 	if found := g.defaultPartition(relationName(parent)); found != "" {
 		g.as(Error).hit("", "default partition %s of %s is read to see that none of its rows belong to %s, and nobody can read or write meanwhile", found, relationName(parent), relationName(n.GetRelation()))

@@ -38,7 +38,7 @@ func renamingColumn(g glance) {
 	}
 	safe := ""
 	if c != nil && n.GetRelationType() == tree.ObjectType_OBJECT_TABLE {
-		safe = g.replace(t, c.name, n.GetNewname(), c.typ, name(c.name))
+		safe = g.replace(t, c.name, n.GetNewname(), fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s;", tableName(t.name), name(n.GetNewname()), typeSQL(c.typ)), name(c.name))
 	}
 	g.hit(safe, "column %s of %s is called %s from now on: the running version fails", n.GetSubname(), t.name, n.GetNewname())
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	tree "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 )
 
 var rewriteRules = []statementRule{
@@ -27,7 +28,7 @@ func changingColumnType(g glance) {
 		if why := g.disturbs(t, cmd); why != "" {
 			safe := ""
 			if constrained, _ := g.domain(cmd.GetDef().GetColumnDef().GetTypeName()); !constrained {
-				safe = g.replace(t, column, column+"_new", to, using(cmd))
+				safe = g.retyped(t, cmd)
 			}
 			g.hit(safe, "column %s of %s becomes %s: %s", column, t.name, to, why)
 		}
@@ -88,20 +89,28 @@ func (i *index) computes(t *table) bool {
 	return slices.ContainsFunc(i.columns, func(part string) bool { return t.column(part) == nil })
 }
 
-func using(cmd *tree.AlterTableCmd) string {
-	if expr := cmd.GetDef().GetColumnDef().GetRawDefault(); expr != nil {
-		return expression(expr)
+// retyped is the form that takes two versions of the application from a column to one of another type.
+func (g glance) retyped(t *table, cmd *tree.AlterTableCmd) string {
+	column, to := cmd.GetName(), cmd.GetDef().GetColumnDef()
+	expr := fmt.Sprintf("%s::%s", name(column), typeText(to.GetTypeName()))
+	if to.GetRawDefault() != nil {
+		expr = expression(to.GetRawDefault())
 	}
-	return fmt.Sprintf("%s::%s", name(cmd.GetName()), typeName(cmd.GetDef().GetColumnDef().GetTypeName()))
+	replacement := column + "_new"
+	for t.column(replacement) != nil {
+		replacement += "er"
+	}
+	add := proto.CloneOf(to)
+	add.Colname, add.RawDefault = replacement, nil
+	return g.replace(t, column, replacement, g.instead(cmd, addingColumn(add)), expr)
 }
 
-// replace is the form that takes two versions of the application from one column to another.
-func (g glance) replace(t *table, column, replacement, typ, expr string) string {
-	table := tableName(t.name)
+// replace is the form that takes two versions of the application from one column to another, which a statement adds.
+func (g glance) replace(t *table, column, replacement, add, expr string) string {
 	return g.files(
-		file{title("add", replacement), false, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s;\n-- In the plan: a flag from which on the application writes both, then\n-- - name: fill-%s\n--   backfill: {table: %s, set: {%s: %s}, where: %s is null}\n-- then a flag from which on it reads the new one, a verify and an approve, and a step with irreversible: true for",
-			table, name(replacement), typ, strings.ReplaceAll(replacement, "_", "-"), t.name, replacement, yamlQuoted(expr), replacement)},
-		file{title("drop", column), false, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s;", table, name(column))},
+		file{title("add", replacement), false, fmt.Sprintf("%s\n-- In the plan: a flag from which on the application writes both, then\n%s\n-- then a flag from which on it reads the new one, a verify and an approve, and a step with irreversible: true for the next file.",
+			add, step(t.name, replacement, expr))},
+		file{title("drop", column), false, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s;", tableName(t.name), name(column))},
 	)
 }
 
@@ -137,7 +146,11 @@ func preferRepack(g glance) {
 		if t := g.target(); !t.fresh {
 			for _, c := range n.AlterTableStmt.GetCmds() {
 				if setting, ok := copied[c.GetAlterTableCmd().GetSubtype()]; ok {
-					g.hit(fmt.Sprintf("-- from a shell: pg_repack --table=%s, with --tablespace to move it", t.name), "%s is copied by %s", t.name, setting)
+					safe := ""
+					if n.AlterTableStmt.GetObjtype() == tree.ObjectType_OBJECT_TABLE && c.GetAlterTableCmd().GetSubtype() == tree.AlterTableType_AT_SetTableSpace {
+						safe = fmt.Sprintf("-- from a shell: pg_repack --table=%s --tablespace=%s", tableName(t.name), name(c.GetAlterTableCmd().GetName()))
+					}
+					g.hit(safe, "%s is copied by %s", t.name, setting)
 				}
 			}
 		}

@@ -228,13 +228,13 @@ func backfillStep(n *tree.Node) string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "- name: fill-%s\n  backfill:\n    table: %s\n    set:\n", strings.ReplaceAll(u.GetRelation().GetRelname(), "_", "-"), relationName(u.GetRelation()))
+	fmt.Fprintf(&b, "- name: %s\n  backfill:\n    table: %s\n    set:\n", stepName("fill", u.GetRelation().GetRelname()), yamlText(tableName(relationName(u.GetRelation()))))
 	for _, target := range u.GetTargetList() {
 		t := target.GetResTarget()
 		if t.GetVal().GetMultiAssignRef() != nil || len(t.GetIndirection()) > 0 {
 			return ""
 		}
-		fmt.Fprintf(&b, "      %s: %s\n", t.GetName(), yamlQuoted(expression(t.GetVal())))
+		fmt.Fprintf(&b, "      %s: %s\n", yamlText(name(t.GetName())), yamlQuoted(expression(t.GetVal())))
 	}
 	if where := u.GetWhereClause(); where != nil {
 		fmt.Fprintf(&b, "    where: %s\n", yamlQuoted(expression(where)))
@@ -281,10 +281,7 @@ func truncating(g glance) {
 func truncatingCascade(g glance) {
 	n := g.st.Node.GetTruncateStmt()
 	if n.GetBehavior() == tree.DropBehavior_DROP_CASCADE {
-		plain := proto.CloneOf(n)
-		plain.Behavior = tree.DropBehavior_DROP_RESTRICT
-		g.hit("-- every table that shall be emptied stands here by name\n"+sql(&tree.Node{Node: &tree.Node_TruncateStmt{TruncateStmt: plain}}),
-			"tables that point to %s are emptied too, whatever they are", relationName(n.GetRelations()[0].GetRangeVar()))
+		g.hit("", "tables that point to %s are emptied too, whatever they are: name each that shall be", relationName(n.GetRelations()[0].GetRangeVar()))
 	}
 }
 
