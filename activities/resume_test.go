@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -84,7 +85,8 @@ func TestABuildThatWasCutOffIsUndoneWithItsStep(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.only(t, "  - {name: expand, migrate: {to: 2}}\n  - {name: index, migrate: {to: 3}}\n")
-	b.write(t, "shop/migrations/000003_drop_address.up.sql", noTransaction+"create unique index concurrently streets on customers (street)")
+	build := noTransaction + "create unique index concurrently streets on customers (street)"
+	b.write(t, "shop/migrations/000003_drop_address.up.sql", build)
 	b.write(t, "shop/migrations/000003_drop_address.down.sql", noTransaction+"drop index concurrently streets")
 	begun, err := b.begin(t, "p", "run-1")
 	require.NoError(t, err)
@@ -93,8 +95,13 @@ func TestABuildThatWasCutOffIsUndoneWithItsStep(t *testing.T) {
 	twice := "insert into customers (name, email, address, street) select 'n', 'e', '1 A', 'A' from generate_series(1, 2)"
 	b.exec(t, twice)
 	_, err = b.migrate(t, begun, "index", 3)
-	requirePermanent(t, err, "Statement", "000003_drop_address.up.sql") // which leaves the index invalid
+	requirePermanent(t, err, "Statement", "000003_drop_address.up.sql")
+	require.False(t, b.has(t, "streets"), "what a refused build leaves would refuse the application's rows")
+	// One that is cut off leaves it, and the intent.
+	_, err = b.conn.Exec(t.Context(), strings.TrimPrefix(build, noTransaction))
+	require.ErrorContains(t, err, "23505")
 	require.True(t, b.has(t, "streets"))
+	b.exec(t, "insert into contraflow.ddl_intent (schema_name, version, direction, plan, statement_sha) values ('public', 3, 'up', 'p', encode(sha256($1), 'hex'))", []byte(build))
 
 	b.acts.Alive = dead
 	again, err := b.begin(t, "p", "run-1")

@@ -17,6 +17,7 @@ import (
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/internal/config"
 	"github.com/contraflow/contraflow/internal/pg"
+	"github.com/contraflow/contraflow/internal/sqltree"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/repair"
 )
@@ -114,6 +115,7 @@ func (a *app) repair(ctx context.Context, file string, f repairFlags) error {
 	if err != nil {
 		return fmt.Errorf("%w\nThis command reads the target database itself: name the worker's configuration with --config", err)
 	}
+	_, _ = sqltree.Parse("") // its start takes seconds: neither the clock nor a transaction shall run meanwhile
 	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow", StatementTimeout: listTimeout})
 	if err != nil {
 		return fmt.Errorf("database %s: %w", database, err)

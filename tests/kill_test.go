@@ -173,9 +173,9 @@ func (b *bundle) watchFlags() (applied func() []string) {
 	}
 }
 
-// changed tells of which flag a request is a change.
+// changed tells of which flag a request is a change; a dry run is none.
 func changed(r *http.Request) (key string, ok bool) {
-	if r.Method != http.MethodPatch {
+	if r.Method != http.MethodPatch || r.URL.Query().Has("dryRun") {
 		return "", false
 	}
 	return r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:], true
