@@ -179,6 +179,7 @@ func TestACommentThatOnlyLooksLikeOursIsTold(t *testing.T) {
 	} {
 		require.ElementsMatch(t, []string{"ignore-unknown@1", blocking + "@2"}, in(upFile, lintOf(t, "", comment+buildsOne).Findings), comment)
 	}
+	require.ElementsMatch(t, []string{"ignore-unknown@1", "script-refused@1", blocking + "@2"}, in(upFile, lintOf(t, "", "--CONTRAFLOW : no-transaction\n"+buildsOne).Findings))
 	require.Contains(t, in("plan.yaml", lintOf(t, "# Contraflow ignore flag-unused: why", "select 1;").Findings), "ignore-unknown@5")
 	for _, comment := range []string{"-- contraflow fills the column later\n", "/* as contraflow does */\n", "select 'contraflow: ignore' as \"-- contraflow ignore\";\n"} {
 		require.NotContains(t, fmt.Sprint(in(upFile, lintOf(t, "", comment+"select 1;").Findings)), "ignore-unknown", comment)

@@ -121,7 +121,7 @@ func (c *check) typeChangeWithItsColumn(r Rule) {
 		}
 		typ := typeName(y.cmd.GetDef().GetColumnDef().GetTypeName())
 		c.here(r, m, fmt.Sprintf("column %s of %s is new in the same step: give it the type %s there", column.name, y.table, typ),
-			fmt.Sprintf("alter table %s add column %s %s;", quotedName(y.table), quoted(column.name), typ))
+			fmt.Sprintf("alter table %s add column %s %s;", quotedName(y.table), quoted(column.name), typeText(y.cmd.GetDef().GetColumnDef().GetTypeName())))
 	})
 }
 
@@ -142,8 +142,12 @@ func (c *check) unindexedForeignKey(r Rule) {
 			for i, name := range columns {
 				list[i] = quoted(name)
 			}
-			c.here(r, m, fmt.Sprintf("no index of %s begins with %s", t.name, strings.Join(columns, ", ")), fmt.Sprintf("-- contraflow: no-transaction\ncreate index concurrently %s on %s (%s);",
-				quoted(fit(bare(t.name), strings.Join(columns, "_"), "idx")), quotedName(t.name), strings.Join(list, ", ")))
+			safe := ""
+			if !t.partitioned { // where Postgres builds none concurrently
+				safe = fmt.Sprintf("-- contraflow: no-transaction\ncreate index concurrently %s on %s (%s);",
+					quoted(end.free(t, strings.Join(columns, "_"), "idx")), quotedName(t.name), strings.Join(list, ", "))
+			}
+			c.here(r, m, fmt.Sprintf("no index of %s begins with %s", t.name, strings.Join(columns, ", ")), safe)
 		}
 	}
 }
