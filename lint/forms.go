@@ -36,15 +36,6 @@ func name(parts ...string) string {
 // relation writes a relation's name as the statement has it.
 func relation(r *tree.RangeVar) string { return name(r.GetSchemaname(), r.GetRelname()) }
 
-// names writes a list of columns.
-func names(columns []string) string {
-	var all []string
-	for _, c := range columns {
-		all = append(all, name(c))
-	}
-	return strings.Join(all, ", ")
-}
-
 // tableName writes a name of the schema's in quotes where Postgres needs them.
 func tableName(qualified string) string {
 	schema, rest, ok := strings.Cut(qualified, ".")

@@ -43,12 +43,21 @@ func (g glance) column(d *tree.ColumnDef) string {
 		lone.TypeName = command("ADD x %s", typ).GetDef().GetColumnDef().GetTypeName()
 	}
 	commands := []*tree.AlterTableCmd{addingColumn(lone)}
+	filled := serial || !free && (required || standard != nil && !null(standard.GetRawExpr())) // by a backfill
 	var later []file
 	for _, k := range own {
-		if k.GetContype() == tree.ConstrType_CONSTR_CHECK || k.GetContype() == tree.ConstrType_CONSTR_FOREIGN {
-			commands = append(commands, adding(unproven(k)))
-			later = append(later, g.validated(k))
+		switch k.GetContype() {
+		case tree.ConstrType_CONSTR_CHECK:
+			if filled { // until then it would refuse every change of a row that is there
+				later = append(later, file{title("add", k.GetConname()), false, g.alter(adding(unproven(k)))}, g.validated(k))
+				continue
+			}
+		case tree.ConstrType_CONSTR_FOREIGN:
+		default:
+			continue
 		}
+		commands = append(commands, adding(unproven(k)))
+		later = append(later, g.validated(k))
 	}
 	first := file{title("add", called), false, g.instead(d, commands...)}
 	at := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s", tableName(t.name), name(called))
@@ -61,11 +70,10 @@ func (g glance) column(d *tree.ColumnDef) string {
 		expr := expression(standard.GetRawExpr())
 		first.sql += fmt.Sprintf("\n%s SET DEFAULT %s;\n%s", at, expr, fill(t.name, called, expr))
 	}
+	if required && !serial && (standard == nil || null(standard.GetRawExpr())) {
+		first.sql += "\n-- Fill it with a backfill step."
+	}
 	if required && !free {
-		if !serial && (standard == nil || null(standard.GetRawExpr())) {
-			first.sql += "\n-- Fill it with a backfill step."
-		}
-		first.sql += "\n" + belongLater
 		later = append(later, g.prove(t, called)...)
 	}
 	for _, k := range own {
@@ -73,6 +81,9 @@ func (g glance) column(d *tree.ColumnDef) string {
 			build, add := g.indexed(k)
 			later = append(later, build, file{title("add", k.GetConname()), false, g.alter(add)})
 		}
+	}
+	if filled && len(later) > 0 {
+		first.sql += "\n" + belongLater
 	}
 	return g.files(append([]file{first}, later...)...)
 }
