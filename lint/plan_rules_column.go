@@ -121,7 +121,7 @@ func (c *check) typeChangeWithItsColumn(r Rule) {
 		}
 		typ := typeName(y.cmd.GetDef().GetColumnDef().GetTypeName())
 		c.here(r, m, fmt.Sprintf("column %s of %s is new in the same step: give it the type %s there", column.name, y.table, typ),
-			fmt.Sprintf("alter table %s add column %s %s;", quotedName(y.table), quoted(column.name), typeText(y.cmd.GetDef().GetColumnDef().GetTypeName())))
+			fmt.Sprintf("alter table %s add column %s %s;", quotedName(y.table), quoted(column.name), typeSQL(typ)))
 	})
 }
 
