@@ -70,12 +70,15 @@ func (r reader) command(table name, c *tree.AlterTableCmd) effect {
 	return r.property(table, c)
 }
 
+// holdsNoNull is of column a: from version 18 on, one may be marked not null before its rows are proved.
+const holdsNoNull = `(a.attnotnull and not exists (select from pg_constraint n
+	where n.conrelid = a.attrelid and n.contype = 'n' and n.conkey = array[a.attnum] and not n.convalidated))`
+
 // property reads the commands that set something which had a value before.
 func (r reader) property(table name, c *tree.AlterTableCmd) effect {
 	type property struct{ name, want, sql string }
 	column := map[tree.AlterTableType]property{
-		tree.AlterTableType_AT_SetNotNull: {"null", "not null", `a.attnotnull and not exists (select from pg_constraint n
-			where n.conrelid = a.attrelid and n.contype = 'n' and n.conkey = array[a.attnum] and not n.convalidated)`},
+		tree.AlterTableType_AT_SetNotNull:     {"null", "not null", holdsNoNull},
 		tree.AlterTableType_AT_DropNotNull:    {"null", "nullable", "not a.attnotnull"},
 		tree.AlterTableType_AT_DropIdentity:   {"identity", "without an identity", "a.attidentity = ''"},
 		tree.AlterTableType_AT_DropExpression: {"expression", "not generated", "a.attgenerated = ''"},

@@ -143,3 +143,20 @@ func TestADefaultThatOnlyBeginsAlikeIsAnother(t *testing.T) {
 	b.exec(t, "alter table c alter s set default 'xy'")
 	require.Equal(t, []repair.Standing{repair.NotApplied}, standings(b.dirty(t)))
 }
+
+// Before version 18 nothing can be marked so, and the column simply may be null.
+func TestAColumnWhoseRowsArentProvedMayBeNull(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]repair.Standing{
+		"create table c (id int not null);":    repair.Untold,
+		"alter table c alter id set not null;": repair.NotApplied,
+	} {
+		b := setup(t, map[string]string{"1_a.up.sql": file})
+		b.exec(t, "create table c (id int)")
+		b.exec(t, `do $$ begin
+			if current_setting('server_version_num')::int >= 180000 then execute 'alter table c add constraint proved_later not null id not valid'; end if;
+		end $$`)
+		st := b.dirty(t).Files[0].Statements[0]
+		require.Equal(t, want, st.Standing, st.Why)
+	}
+}

@@ -8,6 +8,13 @@ import (
 	tree "github.com/pganalyze/pg_query_go/v6"
 )
 
+// contypes are the letters of pg_constraint. Others stand there too, which aren't written as constraints of a table: triggers and,
+// from version 18 on, each NOT NULL.
+var contypes = map[tree.ConstrType]string{
+	tree.ConstrType_CONSTR_PRIMARY: "p", tree.ConstrType_CONSTR_UNIQUE: "u", tree.ConstrType_CONSTR_FOREIGN: "f",
+	tree.ConstrType_CONSTR_CHECK: "c", tree.ConstrType_CONSTR_EXCLUSION: "x",
+}
+
 // sameConstraint compares what Postgres writes of the table's constraints to the file's; without a name, any that is the same will
 // do. Column is the one that the constraint is written behind, if any.
 func (r reader) sameConstraint(table name, c *tree.Constraint, column string) proof {
@@ -21,7 +28,7 @@ func (r reader) sameConstraint(table name, c *tree.Constraint, column string) pr
 			return "", err
 		}
 		rows, err := tx.Query(ctx, `select pg_get_constraintdef(oid), confrelid::int8 from pg_constraint
-			where conrelid = to_regclass($1) and ($2 = '' or conname = $2::text::name)`, table.quoted(), c.GetConname())
+			where conrelid = to_regclass($1) and ($2 = '' or conname = $2::text::name) and contype = $3::text::"char"`, table.quoted(), c.GetConname(), contypes[c.GetContype()])
 		if err != nil {
 			return "", err
 		}
@@ -36,7 +43,7 @@ func (r reader) sameConstraint(table name, c *tree.Constraint, column string) pr
 		for _, w := range all {
 			parsed, err := parse("alter table t add " + w.Text)
 			if err != nil {
-				return "", err
+				continue // a newer Postgres's words, which the file's grammar has not: another constraint than the file's
 			}
 			there := parsed.GetAlterTableStmt().GetCmds()[0].GetAlterTableCmd().GetDef().GetConstraint()
 			if there.GetPktable() != nil {
@@ -108,9 +115,8 @@ func plainConstraint(c *tree.Constraint, validated bool) (string, error) {
 
 // sameUsing is of ADD CONSTRAINT … USING INDEX: the constraint has the columns of its index.
 func (r reader) sameUsing(table name, c *tree.Constraint) proof {
-	contype := map[tree.ConstrType]string{tree.ConstrType_CONSTR_PRIMARY: "p", tree.ConstrType_CONSTR_UNIQUE: "u"}[c.GetContype()]
 	kind := proves(differs, `select contype = $3::text::"char" and condeferrable = $4 and condeferred = $5 from pg_constraint
-		where conrelid = to_regclass($1) and conname = $2::text::name`, table.quoted(), constraintName(c), contype, c.GetDeferrable(), c.GetInitdeferred())
+		where conrelid = to_regclass($1) and conname = $2::text::name`, table.quoted(), constraintName(c), contypes[c.GetContype()], c.GetDeferrable(), c.GetInitdeferred())
 	if constraintName(c) == c.GetIndexname() { // Postgres would have refused another constraint of the name
 		return kind
 	}

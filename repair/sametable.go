@@ -217,7 +217,7 @@ func (r reader) sameColumn(table name, c *tree.ColumnDef, inKey bool) proof {
 		var isNotNull, inPrimary, hasSequence bool
 		var isGenerated, isIdentity string
 		var isDefault *string
-		err := tx.QueryRow(ctx, `select a.attnotnull, a.attgenerated::text, a.attidentity::text, pg_get_expr(d.adbin, d.adrelid),
+		err := tx.QueryRow(ctx, `select `+holdsNoNull+`, a.attgenerated::text, a.attidentity::text, pg_get_expr(d.adbin, d.adrelid),
 			exists (select from pg_index i where i.indrelid = a.attrelid and i.indisprimary and a.attnum = any(i.indkey::int2[])),
 			exists (select from pg_depend p where p.classid = 'pg_class'::regclass and p.deptype = 'a' and p.refobjid = a.attrelid and p.refobjsubid = a.attnum and p.refclassid = 'pg_class'::regclass)
 			from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum

@@ -26,6 +26,7 @@ func TestWhatALaterLineChangesIsNotHeldAgainstAnEarlierOne(t *testing.T) {
 		"create table n (id int); alter table n add primary key (id); create table m (n_id int); alter table m add check (n_id > 5); create table l (n_id int); alter table l add foreign key (n_id) references n (id) not valid;",
 		"create table n (id int); alter table n add e int, add f text default 'x' not null, add constraint k check (e > 0);",
 		"create function f() returns trigger language plpgsql as 'begin return new; end'; create table n (id int); create trigger t before insert on n for each row execute function f();",
+		"create function f() returns trigger language plpgsql as 'begin return new; end'; create table n (id int); create constraint trigger a after insert on n for each row execute function f(); alter table n add check (id > 0);",
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
