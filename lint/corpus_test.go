@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -18,12 +20,17 @@ import (
 // corpus is where SQL files say in their comments what is to be found in them.
 const corpus = "../tests/corpus"
 
+// runsFrom bounds the versions of Postgres on which a file can run.
+var runsFrom = regexp.MustCompile(`^-- runs: from (\d+), because `)
+
 // sample is one file of the corpus.
 type sample struct {
 	name, text string
 	expect     []string // rule@line
 	// refusal is why the file can't run; empty if it can.
 	refusal string
+	// from is the first version of Postgres on which it can run; 0 for all.
+	from int
 	// irreversible says that its step is declared so.
 	irreversible bool
 }
@@ -49,6 +56,10 @@ func readCorpus(t *testing.T) (base string, all []sample) {
 			if reason, ok := strings.CutPrefix(strings.TrimSpace(line), "-- runs: no, because "); ok {
 				s.refusal = reason
 			}
+			if m := runsFrom.FindStringSubmatch(line); m != nil {
+				s.from, err = strconv.Atoi(m[1])
+				require.NoError(t, err)
+			}
 			s.irreversible = s.irreversible || strings.TrimSpace(line) == "-- step: irreversible"
 		}
 		require.True(t, expected, "%s doesn't say what to expect", name)
@@ -57,6 +68,9 @@ func readCorpus(t *testing.T) (base string, all []sample) {
 	}
 	return string(body), all
 }
+
+// runsOn tells whether it can run on a server of this major version.
+func (s sample) runsOn(major int) bool { return s.refusal == "" && s.from <= major }
 
 // files are the base as version 1 and the sample as version 2, which nothing takes back.
 func (s sample) files(t *testing.T, base string) *ddl.Files {

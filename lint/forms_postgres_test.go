@@ -20,7 +20,8 @@ var otherEnds = []string{
 	"backfill-in-ddl", "ban-drop-column", "ban-drop-table", "ban-drop-object",
 }
 
-// whole is what the database holds, in lines. The order of columns doesn't count, nor what is not validated yet.
+// whole is what the database holds, in lines. The order of columns doesn't count, nor what is not validated yet, nor
+// the name of a NOT NULL, which has one since Postgres 18.
 const whole = `
 select 'relation ' || c.oid::regclass || ' ' || c.relkind::text || ' ' || coalesce(c.reloptions::text, '') || ' ' || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || ' ' || c.relpersistence::text
   from pg_class c where c.relnamespace = any (array(select oid from pg_namespace where nspname !~ '^(pg_|information_schema)'))
@@ -29,7 +30,7 @@ select 'column ' || a.attrelid::regclass || '.' || a.attname || ' ' || format_ty
   from pg_attribute a join pg_class c on c.oid = a.attrelid left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm') and c.relnamespace = any (array(select oid from pg_namespace where nspname !~ '^(pg_|information_schema)'))
 union all
-select 'constraint ' || coalesce(nullif(conrelid, 0)::regclass::text, contypid::regtype::text) || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+select 'constraint ' || coalesce(nullif(conrelid, 0)::regclass::text, contypid::regtype::text) || ' ' || case contype when 'n' then '' else conname end || ' ' || pg_get_constraintdef(oid)
   from pg_constraint where connamespace = any (array(select oid from pg_namespace where nspname !~ '^(pg_|information_schema)'))
 union all
 select 'index ' || pg_get_indexdef(indexrelid) || ' ' || indisvalid || ' ' || coalesce((select inhparent::regclass::text from pg_inherits where inhrelid = indexrelid), '')

@@ -14,13 +14,14 @@ import (
 	"github.com/contraflow/contraflow/internal/sqltree"
 )
 
-// what Postgres says of the tables, in the words of account.
+// what Postgres says of the tables, in the words of account. Since 17 a partition has its table's identity; the schema, which reads
+// files for any version, claims that only of the table.
 const catalog = `
 select 'table ' || c.relname || case when c.relkind = 'p' then ' partitioned' else '' end, c.oid::regclass::text
   from pg_class c where c.relkind in ('r', 'p') and c.relnamespace::regnamespace::text !~ '^pg_|information_schema'
 union all
 select format('column %s %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod), case when a.attnotnull then ' not null' else '' end,
-         case when a.attgenerated <> '' then ' generated' when a.attidentity <> '' then ' identity' when a.atthasdef then ' default' else '' end), c.oid::regclass::text
+         case when a.attgenerated <> '' then ' generated' when a.attidentity <> '' and not (c.relispartition and current_setting('server_version_num')::int >= 170000) then ' identity' when a.atthasdef then ' default' else '' end), c.oid::regclass::text
   from pg_attribute a join pg_class c on c.oid = a.attrelid
   where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped and c.relnamespace::regnamespace::text !~ '^pg_|information_schema'
 union all
@@ -140,10 +141,11 @@ func TestTheSchemaFollowsTheCorpus(t *testing.T) {
 	t.Parallel()
 	base, all := readCorpus(t)
 	conn := pgtest.New(t).Connect(t)
+	major := majorOf(t, conn)
 	for _, s := range all {
 		script, ok := s.files(t, base).Script(2, ddl.Up)
 		require.True(t, ok)
-		if s.refusal == "" && !script.NoTransaction {
+		if s.runsOn(major) && !script.NoTransaction {
 			t.Run(s.name, func(t *testing.T) { compare(t, conn, base, s.text) }) // one after the other: they lock the same tables
 		}
 	}

@@ -21,6 +21,10 @@ func TestSteadyFunctionsAreSteady(t *testing.T) {
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
 	require.NotEmpty(t, names)
+	if majorOf(t, conn) < 15 {
+		// For times of day alone, whose zone may depend on the date; 15 corrected its catalog.
+		names = slices.DeleteFunc(names, func(n string) bool { return n == "timezone" })
+	}
 	for _, n := range names {
 		require.False(t, steady(n), n)
 		require.NotContains(t, setFunctions, n)

@@ -3,6 +3,7 @@ package rehearse
 import (
 	"context"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -81,7 +82,7 @@ func TestOnAThrowawayServerFilesRunAsTheTargetsRole(t *testing.T) {
 		require.NoError(t, conn.Close(context.Background()))
 	})
 	for up, problem := range map[string]string{
-		"copy (select 1) to program 'env > /tmp/never'":                  "must be superuser or have privileges of the pg_execute_server_program role to COPY to or from an external program (SQLSTATE 42501)",
+		"copy (select 1) to program 'env > /tmp/never'":                  " to COPY to or from an external program (SQLSTATE 42501)", // each version puts it in other words before
 		"select pg_read_file('/proc/self/environ')":                      "permission denied for function pg_read_file (SQLSTATE 42501)",
 		"reset session authorization; select pg_read_file('/etc/fstab')": "permission denied for function pg_read_file (SQLSTATE 42501)",
 		"alter table of_others add column z int":                         "must be owner of table of_others (SQLSTATE 42501)",
@@ -90,7 +91,8 @@ func TestOnAThrowawayServerFilesRunAsTheTargetsRole(t *testing.T) {
 		t.Run(up, func(t *testing.T) {
 			t.Parallel()
 			report := rehearsedOn(t, target, "", up, "select 1")
-			require.Equal(t, problem, report.Statements[len(report.Statements)-1].Problem)
+			require.Len(t, report.Statements, strings.Count(up, ";")+1)
+			require.True(t, strings.HasSuffix(report.Statements[len(report.Statements)-1].Problem, problem), "%+v", report.Statements)
 		})
 	}
 	t.Run("what the role may do", func(t *testing.T) {

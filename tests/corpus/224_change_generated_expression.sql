@@ -1,3 +1,3 @@
 -- expect: changing-generated-expression@3
--- runs: no, because Postgres knows it from version 17 on
+-- runs: from 17, because Postgres knows it since then
 alter table items alter column total set expression as (quantity * price * 2);
