@@ -76,6 +76,8 @@ type Engine struct {
 
 	mu  sync.Mutex
 	own map[uint32]int // pids of our sessions
+	// announced are the sessions that Options.OnEnd was told of: a session lingers after it was ended, and may not be ended at all.
+	announced map[standstill]bool
 }
 
 // New makes an engine for the database and the schema (search_path) pool connects to. Changes run on connections of
@@ -85,7 +87,7 @@ func New(pool *pgxpool.Pool, files *Files, o Options) *Engine {
 		o.LockTimeout = DefaultLockTimeout
 	}
 	o.LockTimeout = max(o.LockTimeout, time.Millisecond) // Postgres counts in milliseconds, and its 0 means forever
-	return &Engine{pool: pool, files: files, options: o, own: map[uint32]int{}}
+	return &Engine{pool: pool, files: files, options: o, own: map[uint32]int{}, announced: map[standstill]bool{}}
 }
 
 // State reads schema_migrations; no such table is no version.

@@ -83,6 +83,10 @@ func (e *Engine) holders(ctx context.Context, locks []string) []Blocker {
 	return slices.CompactFunc(w.Blockers, func(a, b Blocker) bool { return a.PID == b.PID })
 }
 
+// leaving is how often the migration lock is asked for again, a second in all: whoever has just gone holds it until the server
+// has noticed.
+const leaving = 10
+
 // BusyError says that somebody changes the schema right now.
 type BusyError struct{ Holders []Blocker }
 
@@ -116,7 +120,7 @@ type Decide func(ctx context.Context, tx pgx.Tx, r Record) (Forced, error)
 
 // Force writes a version over what the version table holds, after a look, under the migration lock and in one transaction.
 // Where the SQL loses against another's lock it is rolled back and begins afresh, from the look on, until ctx is done.
-// Errors: *BusyError at once where somebody holds the migration lock, ErrScript, *StatementError, those of decide, ctx's.
+// Errors: *BusyError after a second where somebody holds the migration lock, ErrScript, *StatementError, those of decide, ctx's.
 func (e *Engine) Force(ctx context.Context, decide Decide) error {
 	backoff, o := e.options.LockTimeout, &observer{engine: e}
 	for {
@@ -139,12 +143,20 @@ func (e *Engine) force(ctx context.Context, o *observer, decide Decide) error {
 		return err
 	}
 	defer s.close(ctx)
-	held, err := s.tryLock(ctx)
-	if err != nil {
-		return err
-	}
-	if !held {
-		return &BusyError{e.holders(ctx, s.locks)}
+	for tries := leaving; ; tries-- {
+		held, err := s.tryLock(ctx)
+		if err != nil {
+			return err
+		}
+		if held {
+			break
+		}
+		if tries == 0 {
+			return &BusyError{e.holders(ctx, s.locks)}
+		}
+		if err := pause(ctx, lockPoll); err != nil {
+			return err
+		}
 	}
 	stop := o.watch(ctx, s)
 	err = s.transaction(ctx, func(tx pgx.Tx) error { return s.overwrite(ctx, tx, decide) })

@@ -45,7 +45,7 @@ func (o *observer) endIdle(ctx context.Context, blockers []Blocker) (hint string
 		case b.State == "":
 			hint = o.grant("see what pid %d does", b.PID)
 		case slices.Contains(idleStates, b.State) && b.unchanged >= after:
-			if o.engine.options.announce(ctx, b) != nil {
+			if o.engine.announce(ctx, b) != nil {
 				hint = fmt.Sprintf("killBlockers: pid %d isn't ended, because that can't be recorded", b.PID)
 				continue
 			}
@@ -68,12 +68,28 @@ func (o *observer) grant(what string, pid int) string {
 	return fmt.Sprintf("killBlockers: our role may not "+what+": have a superuser run GRANT pg_signal_backend, pg_read_all_stats TO %s, or end it by hand", pid, role)
 }
 
-// announce tells of the session that is about to be ended.
-func (o Options) announce(ctx context.Context, b Blocker) error {
-	if o.OnEnd == nil {
+// standstill is a session that has done nothing since a moment.
+type standstill struct {
+	pid            int
+	began, changed int64 // Unix time in microseconds
+}
+
+// announce tells of the session that is about to be ended, once.
+func (e *Engine) announce(ctx context.Context, b Blocker) error {
+	s := standstill{b.PID, b.began.UnixMicro(), b.changed.UnixMicro()}
+	e.mu.Lock()
+	told := e.announced[s]
+	e.mu.Unlock()
+	if e.options.OnEnd == nil || told {
 		return nil
 	}
-	return o.OnEnd(ctx, Ended{PID: b.PID, Application: b.Application, Idle: b.unchanged.Round(time.Second)})
+	if err := e.options.OnEnd(ctx, Ended{PID: b.PID, Application: b.Application, Idle: b.unchanged.Round(time.Second)}); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.announced[s] = true
+	return nil
 }
 
 // end fails with pgx.ErrNoRows if the session isn't idle any more. The change may get through before the answer is here, and who was

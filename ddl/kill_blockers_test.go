@@ -145,7 +145,9 @@ func TestARoleThatMayNotEndSessionsSaysWhatItLacks(t *testing.T) {
 
 	var told waits
 	result := make(chan error, 1)
-	go func() { result <- b.killing(&told).Up(t.Context(), 2, "") }()
+	engine, announced := b.killing(&told), make(chan Ended, 1000)
+	engine.options.OnEnd = func(_ context.Context, e Ended) error { announced <- e; return nil }
+	go func() { result <- engine.Up(t.Context(), 2, "") }()
 	hint := func(part string) func() bool {
 		return told.any(func(w Waiting) bool {
 			return strings.Contains(w.String(), part) && strings.Contains(w.String(), `GRANT pg_signal_backend, pg_read_all_stats TO "migrator"`)
@@ -158,6 +160,7 @@ func TestARoleThatMayNotEndSessionsSaysWhatItLacks(t *testing.T) {
 	super.Exec(t, "grant pg_signal_backend to migrator")
 	require.NoError(t, <-result)
 	require.Error(t, theirs.Ping(t.Context()))
+	require.Len(t, announced, 1, "however often it was tried")
 }
 
 func TestAPreparedTransactionIsNamed(t *testing.T) {
