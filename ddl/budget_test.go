@@ -36,7 +36,7 @@ func TestTheStatementsOfAFileShareOneLockTimeout(t *testing.T) {
 		"2_b.up.sql": "set lock_timeout = 0; alter table t1 add c int; alter table t2 add c int; alter table t3 add c int; alter table t4 add c int; alter table t5 add c int",
 	})
 	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
-	const lockTimeout = 3 * time.Second
+	const lockTimeout, first = 8 * time.Second, 2 * time.Second // far from the end of the attempt, also on a slow machine
 	ends := map[string]func(){}
 	for _, table := range []string{"t2", "t3", "t4", "t5"} {
 		reader := b.db.Connect(t)
@@ -60,7 +60,7 @@ func TestTheStatementsOfAFileShareOneLockTimeout(t *testing.T) {
 		_, err := application.Exec(t.Context(), "select from t1")
 		answered <- err
 	}()
-	b.exec(t, "select pg_sleep($1)", lockTimeout.Seconds()/2)
+	b.exec(t, "select pg_sleep($1)", first.Seconds())
 	waited := time.Since(began)
 	ends["t2"]()
 	left := b.limitOf(t, t.Context(), "t3")
