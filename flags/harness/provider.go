@@ -116,7 +116,7 @@ func (p *Provider) Get(ctx context.Context, key string) (flags.State, error) {
 }
 
 func (p *Provider) get(ctx context.Context, key string) (snapshot, error) {
-	return retry.Do(ctx, func() (snapshot, error) { return p.read(ctx, key) })
+	return retry.Do(ctx, "the flag service", func() (snapshot, error) { return p.read(ctx, key) })
 }
 
 // Preview changes nothing.
@@ -142,7 +142,7 @@ func (p *Provider) Apply(
 	ctx context.Context, key string, c flags.Change, note string, still flags.Still,
 ) (flags.State, error) {
 	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
-	after, err := retry.Do(ctx, func() (snapshot, error) {
+	after, err := retry.Do(ctx, "the flag service", func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil {
 			return snapshot{}, err
@@ -159,7 +159,7 @@ func (p *Provider) Apply(
 // Restore makes one patch of what differs from before, or none, and waits until SDKs are told. Here, too, a stranger who
 // changes the flag between our reading and our patch goes unseen.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
-	after, err := retry.Do(ctx, func() (snapshot, error) {
+	after, err := retry.Do(ctx, "the flag service", func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil {
 			return snapshot{}, err
@@ -186,7 +186,7 @@ func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags
 // Archive archives the flag in all environments, as Harness does, and waits until SDKs are told of it no more. Harness
 // keeps no comment of an archiving, so the note is not recorded there.
 func (p *Provider) Archive(ctx context.Context, key, _ string) error {
-	_, err := retry.Do(ctx, func() (snapshot, error) {
+	_, err := retry.Do(ctx, "the flag service", func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil || current.state.Archived {
 			return current, err

@@ -20,8 +20,8 @@ const (
 )
 
 // Do repeats an operation that begins by looking at the world, until it succeeds or only a person can help. It tells of waits
-// for a rate limit.
-func Do[T any](ctx context.Context, operation func() (T, error)) (T, error) {
+// for a rate limit, under the service's name.
+func Do[T any](ctx context.Context, service string, operation func() (T, error)) (T, error) {
 	backOff := firstBackOff
 	for attempt := 1; ; attempt++ {
 		out, err := operation()
@@ -32,12 +32,12 @@ func Do[T any](ctx context.Context, operation func() (T, error)) (T, error) {
 		pause := backOff/2 + rand.N(backOff/2)
 		backOff *= 2
 		if limited, ok := errors.AsType[*flags.RateLimited](err); ok {
-			pause = max(pause, time.Until(limited.Until)) // clocks may disagree
+			pause += max(0, time.Until(limited.Until)) // the pause is the jitter; clocks may disagree
 			deadline, bounded := ctx.Deadline()
 			if pause > maxRateLimitWait || bounded && limited.Until.After(deadline) {
 				return out, err
 			}
-			flags.Tell(ctx, "the flag service limits requests until "+limited.Until.UTC().Format(time.RFC3339))
+			flags.Tell(ctx, service+" limits requests until "+limited.Until.UTC().Format(time.RFC3339))
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -15,7 +15,7 @@ import (
 func TestPassingTroubleIsRidden(t *testing.T) {
 	t.Parallel()
 	calls := 0
-	out, err := retry.Do(t.Context(), func() (int, error) {
+	out, err := retry.Do(t.Context(), "the flag service", func() (int, error) {
 		if calls++; calls < 3 {
 			return 0, flags.ErrConflict
 		}
@@ -33,7 +33,7 @@ func TestWhatStaysWrongIsTriedOnceOrNotForEver(t *testing.T) {
 		calls int
 	}{{flags.ErrStranger, 1}, {passing, 5}, {&flags.RateLimited{Until: time.Now().Add(time.Hour)}, 1}} {
 		calls := 0
-		_, err := retry.Do(t.Context(), func() (int, error) {
+		_, err := retry.Do(t.Context(), "the flag service", func() (int, error) {
 			calls++
 			return 0, c.err
 		})
@@ -47,7 +47,7 @@ func TestNobodyWaitsForALimitBeyondTheDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	limited := &flags.RateLimited{Until: time.Now().Add(30 * time.Second)}
-	_, err := retry.Do(ctx, func() (int, error) { return 0, limited })
+	_, err := retry.Do(ctx, "the flag service", func() (int, error) { return 0, limited })
 	require.ErrorIs(t, err, limited)
 	require.NoError(t, ctx.Err())
 }
@@ -57,7 +57,7 @@ func TestALimitThatEndsIsWaitedFor(t *testing.T) {
 	until, calls := time.Now().Add(200*time.Millisecond), 0
 	var told []string
 	ctx := flags.Telling(t.Context(), func(waiting string) { told = append(told, waiting) })
-	_, err := retry.Do(ctx, func() (int, error) {
+	_, err := retry.Do(ctx, "the flag service", func() (int, error) {
 		if calls++; calls == 1 {
 			return 0, &flags.RateLimited{Until: until}
 		}
@@ -73,7 +73,7 @@ func TestTheEndOfTheContextIsTheEnd(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
-	_, err := retry.Do(ctx, func() (int, error) {
+	_, err := retry.Do(ctx, "the flag service", func() (int, error) {
 		if calls++; calls == 2 {
 			cancel()
 		}
