@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/contraflow/contraflow/ddl"
 	"github.com/contraflow/contraflow/plan"
@@ -61,8 +62,8 @@ func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Fil
 		if i < 0 || p.Steps[i].Flag == nil {
 			return nil, permanent("BadPlan", "an earlier run of plan %s has changed a flag in its step %s, and the plan has no such step any more: put the step back, so that it can be undone", p.Name, f.Step)
 		}
-		if p.Steps[i].Flag.Key != f.Key {
-			return nil, permanent("BadPlan", "an earlier run of plan %s has changed flag %s in its step %s, which now names flag %s: put the key back, so that the flag can be undone", p.Name, f.Key, f.Step, p.Steps[i].Flag.Key)
+		if !slices.Contains(p.Steps[i].Flag.All(), f.Key) {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has changed flag %s in its step %s, which now names %s: put the key back, so that the flag can be undone", p.Name, f.Key, f.Step, strings.Join(p.Steps[i].Flag.All(), " and "))
 		}
 		steps = append(steps, i)
 	}

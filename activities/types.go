@@ -70,13 +70,31 @@ type Migrated struct {
 	Version uint `json:"version"`
 }
 
-// FlagInput names a flag and the percentage it shall serve.
+// FlagInput names a flag and what it shall serve.
 type FlagInput struct {
-	Origin      Origin         `json:"origin"`
-	Scope       plan.FlagScope `json:"scope"`
-	Key         string         `json:"key"`
-	Percent     int            `json:"percent,omitempty"`
-	ContextKind string         `json:"contextKind,omitempty"`
+	Origin      Origin              `json:"origin"`
+	Scope       plan.FlagScope      `json:"scope"`
+	Key         string              `json:"key"`
+	Percent     int                 `json:"percent,omitempty"`
+	Stage       string              `json:"stage,omitempty"` // of a migration flag, instead of Percent
+	ContextKind string              `json:"contextKind,omitempty"`
+	Targets     map[string][]string `json:"targets,omitempty"`
+	Segments    []string            `json:"segments,omitempty"`
+	// Attest makes the change wait for the application's instances.
+	Attest *plan.Attest `json:"attest,omitempty"`
+	// Create makes the flag if it is missing.
+	Create *plan.Create `json:"create,omitempty"`
+	// Force says that a person has seen a stranger's change and agreed to change the flag all the same.
+	Force bool `json:"force,omitempty"`
+	// Kills is the id of the latest press of the kill switch that people have seen and resumed from: later ones forbid the change.
+	Kills int64 `json:"kills,omitempty"`
+}
+
+// RetireInput names the flags of a retire step.
+type RetireInput struct {
+	Origin Origin         `json:"origin"`
+	Scope  plan.FlagScope `json:"scope"`
+	Retire plan.Retire    `json:"retire"`
 }
 
 // FlagNow is what the flag serves after a change.
@@ -156,6 +174,8 @@ type WatchInput struct {
 	Origin   Origin        `json:"origin"`
 	Interval plan.Duration `json:"interval"`
 	Checks   []plan.Check  `json:"checks"`
+	// Kills is the id of the latest press of the kill switch that is known already.
+	Kills int64 `json:"kills,omitempty"`
 }
 
 // Outcomes of watching.
@@ -163,6 +183,7 @@ const (
 	Healthy      = "healthy"
 	Unhealthy    = "failed"
 	Inconclusive = "inconclusive"
+	Killed       = "killed" // somebody has pressed the kill switch
 )
 
 // GuardVerdict ends a slice of watching.
@@ -170,6 +191,9 @@ type GuardVerdict struct {
 	Outcome string `json:"outcome"`
 	Check   string `json:"check,omitempty"`
 	Reading string `json:"reading,omitempty"`
+	// Kill is the id of the latest press of the kill switch, and KilledFlags those that were turned off for everybody.
+	Kill        int64    `json:"kill,omitempty"`
+	KilledFlags []string `json:"killedFlags,omitempty"`
 }
 
 // Card is an approval as people see it.

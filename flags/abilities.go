@@ -26,6 +26,12 @@ type Creator interface {
 	Create(ctx context.Context, key string, f NewFlag) error
 }
 
+// Depender knows which flags need another.
+type Depender interface {
+	// Dependents lists the flags of the environment, sorted, that have this one as a prerequisite and are not archived.
+	Dependents(ctx context.Context, key string) ([]string, error)
+}
+
 // NewFlag is a flag to be made.
 type NewFlag struct {
 	// Name and Description are for people. Name defaults to the key.

@@ -49,11 +49,19 @@ type Stranger struct {
 	Key string
 	// Differs names, in words and never with a target's key, what differs from the state this migration left.
 	Differs []string
+	// Ours and Theirs are the Summary of the state that this migration left, "" where it left none, and of the present one.
+	Ours, Theirs string
 }
 
 func (e *Stranger) Error() string {
-	return fmt.Sprintf("flag %q was changed by someone else (%s): put it in the wanted state by hand, then skip or retry",
-		e.Key, strings.Join(e.Differs, ", "))
+	text := fmt.Sprintf("flag %q was changed by someone else (%s)", e.Key, strings.Join(e.Differs, ", "))
+	if e.Ours != "" {
+		text += fmt.Sprintf(": this migration left it %q", e.Ours)
+	}
+	if e.Theirs != "" {
+		text += fmt.Sprintf("; it is %q now", e.Theirs)
+	}
+	return text
 }
 
 // Is makes errors.Is(err, ErrStranger) true.

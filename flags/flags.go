@@ -3,11 +3,10 @@
 package flags
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"reflect"
-	"regexp"
 	"time"
 )
 
@@ -69,9 +68,14 @@ type State struct {
 	Version  int    `json:"version"` // rises with every change of the environment's configuration
 	Archived bool   `json:"archived,omitempty"`
 	On       bool   `json:"on"`
-	// Percent of contexts, 0 to 100, that the default rule serves true; 0 when the flag is off.
+	// Served is the version of this configuration as applications' SDKs count it, where that is another than Version; only the
+	// states that Apply and Restore return have it.
+	Served int `json:"served,omitempty"`
+	// Percent of contexts, 0 to 100, that the default rule serves true; 0 when the flag is off, and for migration flags.
 	Percent float64 `json:"percent"`
-	// Summary is for people: "off", "on: 25 % true", "on: 100 % true, 2 rules".
+	// Stage that a migration flag serves everybody by default; "" for boolean flags, and where the default rule serves several.
+	Stage Stage `json:"stage,omitempty"`
+	// Summary is for people: "off", "on: 25 % true", "on: 100 % true, 2 rules", "on: stage shadow".
 	Summary string `json:"summary"`
 	// Exceptions are what can serve somebody another value than the default rule does while the flag is on, in words and
 	// never with a target's key: "3 targets", "1 rule", "prerequisite other-flag". Targets and rules that can only serve
@@ -81,6 +85,9 @@ type State struct {
 	// Config is all that Restore needs, in a normal form without ids, versions and dates.
 	Config json.RawMessage `json:"config"`
 }
+
+// SeenAs is the version that an application's SDK reports for this configuration.
+func (s State) SeenAs() int { return cmp.Or(s.Served, s.Version) }
 
 // Equal reports whether both are the same configuration of the same flag, whatever their versions.
 func (s State) Equal(other State) bool {
@@ -92,32 +99,6 @@ func (s State) Equal(other State) bool {
 		return false
 	}
 	return reflect.DeepEqual(a, b)
-}
-
-// DefaultContextKind is the kind LaunchDarkly gives to a context that names none.
-const DefaultContextKind = "user"
-
-// Change is what a boolean flag shall serve.
-type Change struct {
-	// Percent of contexts served true by the default rule. 0 turns the flag off, 100 turns it on for everybody,
-	// anything between is a percentage rollout.
-	Percent int `json:"percent"`
-	// ContextKind whose keys a percentage rollout distributes. Defaults to "user".
-	ContextKind string `json:"contextKind,omitempty"`
-}
-
-var contextKind = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-
-// Validate returns an ErrInvalid that says what to write instead.
-func (c Change) Validate() error {
-	if c.Percent < 0 || c.Percent > 100 {
-		return fmt.Errorf("percent is %d, write a whole number from 0 (off) to 100 (everybody): %w", c.Percent, ErrInvalid)
-	}
-	if c.ContextKind != "" && (!contextKind.MatchString(c.ContextKind) || c.ContextKind == "kind" || c.ContextKind == "multi") {
-		return fmt.Errorf("context kind %q: write letters, digits, '.', '_' or '-', and neither \"kind\" nor \"multi\": %w",
-			c.ContextKind, ErrInvalid)
-	}
-	return nil
 }
 
 // Activity says whether applications ask for a flag, in LaunchDarkly's words.

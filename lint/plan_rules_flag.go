@@ -45,7 +45,7 @@ func (c *check) flagUnused(r Rule) {
 			continue
 		}
 		for n, key := range step.Retire.Flags {
-			if !slices.ContainsFunc(flags, func(f int) bool { return f < i && c.in.Plan.Steps[f].Flag.Key == key }) {
+			if !slices.ContainsFunc(flags, func(f int) bool { return f < i && slices.Contains(c.in.Plan.Steps[f].Flag.All(), key) }) {
 				c.step(r, i, []any{"retire", "flags", n}, fmt.Sprintf("flag %s is retired, and no step before turns it on", key), "")
 			}
 		}
@@ -55,8 +55,15 @@ func (c *check) flagUnused(r Rule) {
 func (c *check) flagNotRetired(r Rule) {
 	retired := c.retired()
 	for _, i := range c.flagSteps() {
-		if key := c.in.Plan.Steps[i].Flag.Key; !slices.Contains(retired, key) {
-			c.step(r, i, []any{"flag", "key"}, fmt.Sprintf("flag %s is turned on and never retired", key), fmt.Sprintf("- name: retire\n  retire: {flags: [%s]}", key))
+		for n, key := range c.in.Plan.Steps[i].Flag.All() {
+			if slices.Contains(retired, key) {
+				continue
+			}
+			at := []any{"flag", "key"}
+			if c.in.Plan.Steps[i].Flag.Key == "" {
+				at = []any{"flag", "keys", n}
+			}
+			c.step(r, i, at, fmt.Sprintf("flag %s is turned on and never retired", key), fmt.Sprintf("- name: retire\n  retire: {flags: [%s]}", key))
 			retired = append(retired, key) // once
 		}
 	}

@@ -90,19 +90,7 @@ func (d *decoder) step(path string, n *yaml.Node) Step {
 		},
 		"flag": func(path string, n *yaml.Node) {
 			s.Flag = &Flag{}
-			d.object(path, n, fields{
-				"key":         text(d, &s.Flag.Key),
-				"contextKind": text(d, &s.Flag.ContextKind),
-				"soak":        duration(d, &s.Flag.Soak),
-				"rollout": func(path string, n *yaml.Node) {
-					s.Flag.Rollout = []int{}
-					d.list(path, n, func(path string, n *yaml.Node) {
-						var percent int
-						integer(d, &percent)(path, n)
-						s.Flag.Rollout = append(s.Flag.Rollout, percent)
-					})
-				},
-			})
+			d.object(path, n, d.flagFields(s.Flag))
 		},
 		"backfill": func(path string, n *yaml.Node) {
 			s.Backfill = &Backfill{}
@@ -126,7 +114,9 @@ func (d *decoder) step(path string, n *yaml.Node) Step {
 		},
 		"retire": func(path string, n *yaml.Node) {
 			s.Retire = &Retire{}
-			d.object(path, n, fields{"flags": texts(d, &s.Retire.Flags)})
+			d.object(path, n, fields{
+				"flags": texts(d, &s.Retire.Flags), "code": texts(d, &s.Retire.Code), "otherwise": text(d, &s.Retire.Otherwise),
+			})
 		},
 	})
 	return s

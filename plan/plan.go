@@ -85,17 +85,6 @@ func (s Step) Verb() Verb {
 // Irreversible says that nothing undoes the step once it has run.
 func (s Step) Irreversible() bool { return s.Migrate != nil && s.Migrate.Irreversible }
 
-// Flag turns a boolean flag on, in stages.
-type Flag struct {
-	Key string `json:"key"`
-	// Rollout is the percentage of each stage, rising. Defaults to [100].
-	Rollout []int `json:"rollout,omitempty"`
-	// ContextKind the percentage is taken over. Defaults to "user".
-	ContextKind string `json:"contextKind,omitempty"`
-	// Soak is the time under guard after each stage.
-	Soak Duration `json:"soak,omitempty"`
-}
-
 // Verify is a proof by query: one row with one number.
 type Verify struct {
 	Query string   `json:"query"`
@@ -111,11 +100,6 @@ type Approve struct {
 	Quorum int `json:"quorum,omitempty"`
 	// Within is how long to wait; an expired approval rolls the migration back. Defaults to 72h.
 	Within Duration `json:"within,omitempty"`
-}
-
-// Retire archives flags that have done their work.
-type Retire struct {
-	Flags []string `json:"flags"`
 }
 
 // Guard is the plan's health checks, watched from the first change to the last.
@@ -224,7 +208,9 @@ func (p *Plan) FlagKeys() []string {
 	}
 	for _, s := range p.Steps {
 		if s.Flag != nil {
-			add(s.Flag.Key)
+			for _, key := range s.Flag.All() {
+				add(key)
+			}
 		}
 		if s.Retire != nil {
 			for _, key := range s.Retire.Flags {

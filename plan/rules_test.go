@@ -82,15 +82,6 @@ var rules = []rule{
 		"steps[1].migrate.irreversible: an irreversible step must stand behind a verify step and an approve step: put an approve before it",
 		"migrations: m\n" + steps("{name: prove, verify: {query: q, max: 0}}", "{name: a, migrate: {to: 1}}", "{name: ask, approve: {by: [x]}}")},
 
-	{"a flag has a key", flag("soak: 1s"), "steps[0].flag.key: is missing: name the flag", flag("key: k, soak: 1s")},
-	{"a flag needs a scope", steps("{name: turn, flag: {key: k}}"),
-		"steps[0].flag: the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top", flag("key: k")},
-	{"a rollout has stages", flag("key: k, rollout: []"), "steps[0].flag.rollout: is empty: give at least one percentage, or remove it for 100", flag("key: k, rollout: [5]")},
-	{"a stage is above 0", flag("key: k, rollout: [0, 1]"), "steps[0].flag.rollout[0]: must be a percentage from 1 to 100", flag("key: k, rollout: [1]")},
-	{"a stage is 100 at most", flag("key: k, rollout: [50, 101, 100]"), "steps[0].flag.rollout[1]: must be a percentage from 1 to 100", flag("key: k, rollout: [50, 100]")},
-	{"stages rise", flag("key: k, rollout: [5, 5]"), "steps[0].flag.rollout[1]: percentages rise: 5 does not come after 5", flag("key: k, rollout: [5, 6]")},
-	{"a stage is a whole number", flag("key: k, rollout: [5, 6.5, 7]"), "steps[0].flag.rollout[1]: must be a whole number from 0 to 2147483647 in decimal digits", flag("key: k, rollout: [5, 6, 7]")},
-
 	{"a backfill has a table", backfill("set: {a: b}"), "steps[0].backfill.table: is missing: name the table", backfill("table: t, set: {a: b}")},
 	{"a backfill sets columns", backfill("table: t, set: {}"),
 		"steps[0].backfill.set: is missing: give at least one column and the SQL expression of its new value", backfill("table: t, set: {a: 1, b: true, c: 1.5}")},
@@ -114,11 +105,6 @@ var rules = []rule{
 	{"who decides is listed once", approve("by: [a, a]"), `steps[0].approve.by[1]: person "a" is listed twice`, approve("by: [a, b]")},
 	{"a quorum can be reached", approve("by: [a], quorum: 2"), "steps[0].approve.quorum: 2 people must approve but only 1 are listed in by", approve("by: [a, b], quorum: 2")},
 	{"a quorum is somebody", approve("by: [a], quorum: 0"), "steps[0].approve.quorum: must be 1 or more", approve("by: [a], quorum: 1")},
-
-	{"retire names flags", flagScope + steps("{name: r, retire: {flags: []}}"), "steps[0].retire.flags: is empty: list the flags to retire", flagScope + steps("{name: r, retire: {flags: [f]}}")},
-	{"retired flags are distinct", flagScope + steps("{name: r, retire: {flags: [f, f]}}"), `steps[0].retire.flags[1]: flag "f" is listed twice`, flagScope + steps("{name: r, retire: {flags: [f, g]}}")},
-	{"retired flags have names", flagScope + steps("{name: r, retire: {flags: ['']}}"), "steps[0].retire.flags[0]: is empty: name a flag", flagScope + steps("{name: r, retire: {flags: [f]}}")},
-	{"retire needs a scope", steps("{name: r, retire: {flags: [f]}}"), "steps[0].retire: the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top", flagScope + steps("{name: r, retire: {flags: [f]}}")},
 
 	{"a guard has checks", "guard: {interval: 1s}\n" + steps("{name: a, soak: 1s}"), "guard.checks: a guard needs at least one check: list one, or remove the guard", checks("{name: c, sql: {query: q, max: 0}}")},
 	{"a check has a name", checks("{sql: {query: q, max: 0}}"), "guard.checks[0].name: is missing: name the check as it shall be reported", checks("{name: new rows are whole, sql: {query: q, max: 0}}")},

@@ -22,8 +22,8 @@ func (d *decoder) validate(p *Plan) {
 	if strings.Contains(p.Database, "://") || strings.Contains(p.Database, "=") {
 		d.report("database", "must be a name in the worker's configuration, never a connection string")
 	}
-	if p.Migrations != "" && (path.IsAbs(p.Migrations) || !inside(p.Migrations)) {
-		d.report("migrations", "must be a folder beside the plan, without .. and not absolute")
+	if p.Migrations != "" {
+		d.beside("migrations", p.Migrations)
 	}
 	if p.Flags != nil {
 		d.required("flags.project", p.Flags.Project, "name the flag service's project")
@@ -38,9 +38,12 @@ func (d *decoder) validate(p *Plan) {
 	}
 }
 
-func inside(folder string) bool {
+// beside wants a folder that is reached from the plan's own without leaving it.
+func (d *decoder) beside(at, folder string) {
 	clean := path.Clean(folder)
-	return clean != ".." && !strings.HasPrefix(clean, "../")
+	if path.IsAbs(folder) || clean == ".." || strings.HasPrefix(clean, "../") {
+		d.report(at, "must be a folder beside the plan, without .. and not absolute")
+	}
 }
 
 func (d *decoder) steps(p *Plan) {
@@ -126,30 +129,6 @@ func (d *decoder) count(at string, keys ...string) (n int) {
 	return n
 }
 
-func (d *decoder) flag(at string, p *Plan, f *Flag) {
-	d.required(at+".key", f.Key, "name the flag")
-	if p.Flags == nil {
-		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
-	}
-	if f.Rollout != nil && len(f.Rollout) == 0 && !d.isBroken(at+".rollout") {
-		d.report(at+".rollout", "is empty: give at least one percentage, or remove it for 100")
-	}
-	before := 0
-	for i, percent := range f.Rollout {
-		stage := at + ".rollout[" + strconv.Itoa(i) + "]"
-		switch {
-		case d.isBroken(stage):
-			continue
-		case percent < 1 || percent > 100:
-			d.report(stage, "must be a percentage from 1 to 100")
-			continue
-		case percent <= before:
-			d.report(stage, "percentages rise: %d does not come after %d", percent, before)
-		}
-		before = percent
-	}
-}
-
 func (d *decoder) bounds(at, query string, maximum, minimum *float64) {
 	d.required(at+".query", query, "give a query that returns one number")
 	if maximum == nil && minimum == nil && !d.isBroken(at+".max") && !d.isBroken(at+".min") {
@@ -170,16 +149,6 @@ func (d *decoder) approve(at string, a *Approve) {
 	}
 	if d.given(at+".quorum") && a.Quorum == 0 {
 		d.report(at+".quorum", "must be 1 or more")
-	}
-}
-
-func (d *decoder) retire(at string, p *Plan, r *Retire) {
-	if len(r.Flags) == 0 && !d.isBroken(at+".flags") {
-		d.report(at+".flags", "is empty: list the flags to retire")
-	}
-	d.distinct(at+".flags", r.Flags, "flag")
-	if p.Flags == nil {
-		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
 	}
 }
 

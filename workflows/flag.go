@@ -2,6 +2,8 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -10,33 +12,29 @@ import (
 	"github.com/contraflow/contraflow/plan"
 )
 
-// flag turns a flag on, stage by stage, with a soak under guard after each.
+// flag moves flags on, stage by stage, with a soak under guard after each. Those that move together do so one after the other:
+// first all of them reach a stage, then it soaks.
 func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 	m.push()
-	rollout := step.Flag.Rollout
-	if len(rollout) == 0 {
-		rollout = []int{100}
-	}
-	for m.Stage < len(rollout) {
+	keys, moves := step.Flag.All(), step.Flag.Moves()
+	for m.Stage < len(moves) {
 		if err := m.whilePaused(ctx); err != nil {
 			return err
 		}
-		percent := rollout[m.Stage]
 		if m.Until.IsZero() {
-			var now activities.FlagNow
-			in := m.flagInput(step)
-			in.Percent, in.ContextKind = percent, step.Flag.ContextKind
-			if err := workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, &now); err != nil {
-				return err
+			for _, key := range keys {
+				if err := m.move(ctx, step, key, moves[m.Stage]); err != nil {
+					return err
+				}
 			}
 			wait := step.Flag.Soak.Std()
-			if m.Stage == len(rollout)-1 {
+			if m.Stage == len(moves)-1 {
 				wait = max(wait, m.drain()) // whoever saw the flag as it was before is done when the next step begins
 			}
 			m.Until = workflow.Now(ctx).Add(wait)
 			status := m.current()
-			status.Percent = percent
-			status.Detail = fmt.Sprintf("%s at %d %%", step.Flag.Key, percent)
+			status.Percent = moves[m.Stage].Percent
+			status.Detail = fmt.Sprintf("%s at %s", strings.Join(keys, " and "), moves[m.Stage])
 			m.show()
 		}
 		if err := sleepUntil(ctx, m.Until); err != nil {
@@ -49,21 +47,34 @@ func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 			return ctx.Err()
 		}
 	}
-	m.addEvidence(step.Name, "%s at %d %%", step.Flag.Key, rollout[len(rollout)-1])
+	m.addEvidence(step.Name, "%s at %s", strings.Join(keys, " and "), moves[len(moves)-1])
 	return nil
 }
 
-// unflag puts the flag back to exactly what it was before the step.
-func (m *migration) unflag(ctx workflow.Context, index int) (string, error) {
-	var now activities.FlagNow
-	step := m.Plan.Steps[index]
-	if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.RestoreFlag, m.flagInput(step)).Get(ctx, &now); err != nil {
-		return "", err
-	}
-	m.Steps[index].Percent = 0
-	return fmt.Sprintf("%s is %s again", step.Flag.Key, now.Summary), nil
+// move brings one flag to a stage.
+func (m *migration) move(ctx workflow.Context, step plan.Step, key string, to plan.Move) error {
+	in := m.flagInput(step, key)
+	in.Percent, in.Stage = to.Percent, to.Stage
+	in.ContextKind, in.Targets, in.Segments = step.Flag.ContextKind, step.Flag.Targets, step.Flag.Segments
+	in.Attest, in.Create = step.Flag.Attest, step.Flag.Create
+	return workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, nil)
 }
 
-func (m *migration) flagInput(step plan.Step) activities.FlagInput {
-	return activities.FlagInput{Origin: m.at(step), Scope: *m.Plan.Flags, Key: step.Flag.Key}
+// unflag puts the step's flags back to exactly what they were before it, the last one first.
+func (m *migration) unflag(ctx workflow.Context, index int) (string, error) {
+	step := m.Plan.Steps[index]
+	var back []string
+	for _, key := range slices.Backward(step.Flag.All()) {
+		var now activities.FlagNow
+		if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.RestoreFlag, m.flagInput(step, key)).Get(ctx, &now); err != nil {
+			return "", err
+		}
+		back = append(back, fmt.Sprintf("%s is %s again", key, now.Summary))
+	}
+	m.Steps[index].Percent = 0
+	return strings.Join(back, ", "), nil
+}
+
+func (m *migration) flagInput(step plan.Step, key string) activities.FlagInput {
+	return activities.FlagInput{Origin: m.at(step), Scope: *m.Plan.Flags, Key: key}
 }

@@ -4,11 +4,13 @@ create table contraflow.migration (
     migration text not null,           -- workflow id
     first_run text not null,           -- its first run id; the same over every continue-as-new
     plan_hash text not null,
+    owner text not null default '',    -- as the plan says
     home jsonb not null default '{}',  -- the Temporal where it runs: no other can tell whether it still does
     claimed_at timestamptz not null default now(),
     undoing boolean not null default false, -- its rollback has begun: a late attempt must not bring the schema up any more
     ended_at timestamptz,              -- null while it holds the plan
-    outcome text
+    outcome text,
+    past_return_at timestamptz          -- when a step that nothing undoes has begun; null before
 );
 
 -- What a flag was before a step first changed it, and what the step made of it: nothing but that is ever put back.

@@ -1,0 +1,278 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Flag moves flags in stages: boolean ones by percentage, migration flags by the names of their stages.
+type Flag struct {
+	// Key names the flag. Keys names several instead, which move together: in this order forward, and back in the other one.
+	Key  string   `json:"key,omitempty"`
+	Keys []string `json:"keys,omitempty"`
+	// Rollout is the percentage of each stage, rising. It may begin with 0: then only Targets and Segments are served true.
+	// Defaults to [100].
+	Rollout []int `json:"rollout,omitempty"`
+	// Stages of a migration flag instead of Rollout, in the order of MigrationStages.
+	Stages []string `json:"stages,omitempty"`
+	// Targets are the keys of contexts, by their kind, that are served true from the first stage on.
+	Targets map[string][]string `json:"targets,omitempty"`
+	// Segments of contexts, as the flag service calls them, that are served true from the first stage on.
+	Segments []string `json:"segments,omitempty"`
+	// ContextKind the percentage is taken over. Defaults to "user".
+	ContextKind string `json:"contextKind,omitempty"`
+	// Soak is the time under guard after each stage.
+	Soak Duration `json:"soak,omitempty"`
+	// Attest makes each stage wait until the application's own instances report it. Defaults to not asking them.
+	Attest *Attest `json:"attest,omitempty"`
+	// Create makes flags that are missing. Defaults to refusing a plan whose flags are missing.
+	Create *Create `json:"create,omitempty"`
+}
+
+// Attest says which instances of the application must report that they evaluate a flag as the stage has left it.
+type Attest struct {
+	// Within is the age of a report up to which its instance counts as alive. Defaults to 30s.
+	Within Duration `json:"within,omitempty"`
+	// Instances is how many must be alive at least. Defaults to 1.
+	Instances int `json:"instances,omitempty"`
+}
+
+// Create says what a new flag is called; the key, the plan and its owner say the rest.
+type Create struct {
+	Name        string   `json:"name,omitempty"`
+	Description string   `json:"description,omitempty"`
+	Tags        []string `json:"tags,omitempty"`
+}
+
+// Retire archives flags that have done their work.
+type Retire struct {
+	Flags []string `json:"flags"`
+	// Code lists folders beside the plan in which no flag's key may be left. Defaults to looking nowhere.
+	Code []string `json:"code,omitempty"`
+	// Otherwise says what to do while a flag can't be retired: OtherwiseAsk or OtherwiseWait. Defaults to asking.
+	Otherwise string `json:"otherwise,omitempty"`
+}
+
+// What Retire.Otherwise may say.
+const (
+	OtherwiseAsk  = "ask"
+	OtherwiseWait = "wait"
+)
+
+const (
+	// DefaultAttestWithin is three reports of the helper in package attest, which reports every 10s.
+	DefaultAttestWithin = 30 * time.Second
+	// leastAttestWithin is below what any instance reports at.
+	leastAttestWithin = time.Second
+	// DefaultAttestInstances makes silence no consent: an application that reports nothing at all attests nothing.
+	DefaultAttestInstances = 1
+)
+
+// MigrationStages are the stages of a LaunchDarkly migration flag, in their order:
+// https://launchdarkly.com/docs/home/flags/migration
+var MigrationStages = []string{"off", "dualwrite", "shadow", "live", "rampdown", "complete"}
+
+// All lists the step's flags in the order in which they move forward.
+func (f *Flag) All() []string {
+	if f.Key != "" {
+		return []string{f.Key}
+	}
+	return f.Keys
+}
+
+// Move is one stage of a flag: a percentage, or the stage of a migration flag.
+type Move struct {
+	Percent int    `json:"percent,omitempty"`
+	Stage   string `json:"stage,omitempty"`
+}
+
+// String is how people read it: "10 %", "shadow", or "the named contexts alone".
+func (m Move) String() string {
+	switch {
+	case m.Stage != "":
+		return m.Stage
+	case m.Percent == 0:
+		return "the named contexts alone"
+	}
+	return strconv.Itoa(m.Percent) + " %"
+}
+
+// Moves lists the stages in their order; there is always one.
+func (f *Flag) Moves() []Move {
+	var moves []Move
+	for _, stage := range f.Stages {
+		moves = append(moves, Move{Stage: stage})
+	}
+	for _, percent := range f.Rollout {
+		moves = append(moves, Move{Percent: percent})
+	}
+	if len(moves) == 0 {
+		return []Move{{Percent: 100}}
+	}
+	return moves
+}
+
+func (d *decoder) flagFields(f *Flag) fields {
+	return fields{
+		"key":         text(d, &f.Key),
+		"keys":        texts(d, &f.Keys),
+		"stages":      texts(d, &f.Stages),
+		"segments":    texts(d, &f.Segments),
+		"contextKind": text(d, &f.ContextKind),
+		"soak":        duration(d, &f.Soak),
+		"rollout": func(path string, n *yaml.Node) {
+			f.Rollout = []int{}
+			d.list(path, n, func(path string, n *yaml.Node) {
+				var percent int
+				integer(d, &percent)(path, n)
+				f.Rollout = append(f.Rollout, percent)
+			})
+		},
+		"targets": func(path string, n *yaml.Node) {
+			pairs, ok := d.pairs(path, n)
+			if !ok {
+				return
+			}
+			f.Targets = map[string][]string{}
+			for _, kv := range pairs {
+				keys := []string{}
+				texts(d, &keys)(kv.path, kv.value)
+				f.Targets[kv.key] = keys
+			}
+		},
+		"attest": func(path string, n *yaml.Node) {
+			f.Attest = &Attest{}
+			d.object(path, n, fields{"within": duration(d, &f.Attest.Within), "instances": integer(d, &f.Attest.Instances)})
+		},
+		"create": func(path string, n *yaml.Node) {
+			f.Create = &Create{}
+			d.object(path, n, fields{
+				"name": text(d, &f.Create.Name), "description": text(d, &f.Create.Description), "tags": texts(d, &f.Create.Tags),
+			})
+		},
+	}
+}
+
+func (d *decoder) flag(at string, p *Plan, f *Flag) {
+	if d.count(at, "key", "keys") != 1 {
+		d.report(at, "name the flag with key, or those that move together with keys")
+	} else if d.stands(at + ".key") {
+		d.required(at+".key", f.Key, "name the flag")
+	} else {
+		d.listed(at+".keys", f.Keys, "flag")
+	}
+	if p.Flags == nil {
+		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
+	}
+	named := d.stands(at+".targets") || d.stands(at+".segments")
+	switch {
+	case d.stands(at+".stages") && d.count(at, "rollout", "targets", "segments", "contextKind") > 0:
+		d.report(at+".stages", "a migration flag moves by stages alone: remove rollout, targets, segments and contextKind")
+	case named && !d.stands(at+".rollout"):
+		d.report(at, "say with rollout what the others are served: [0] for the named contexts alone, [0, 100] for these first and everybody after them")
+	}
+	d.rollout(at+".rollout", f.Rollout, named)
+	d.stages(at+".stages", f.Stages)
+	d.targets(at+".targets", f.Targets)
+	if d.stands(at + ".segments") {
+		d.listed(at+".segments", f.Segments, "segment")
+	}
+	if f.Attest != nil {
+		if at := at + ".attest.within"; d.given(at) && f.Attest.Within.Std() < leastAttestWithin {
+			d.report(at, "must be %s or more: instances report every few seconds", leastAttestWithin)
+		}
+		if at := at + ".attest.instances"; d.given(at) && f.Attest.Instances == 0 {
+			d.report(at, "must be 1 or more: to ask no instance, remove attest")
+		}
+	}
+	if f.Create != nil {
+		d.distinct(at+".create.tags", f.Create.Tags, "tag")
+	}
+}
+
+func (d *decoder) rollout(at string, rollout []int, named bool) {
+	if rollout != nil && len(rollout) == 0 && !d.isBroken(at) {
+		d.report(at, "is empty: give at least one percentage, or remove it for 100")
+	}
+	before := -1
+	for i, percent := range rollout {
+		stage := at + "[" + strconv.Itoa(i) + "]"
+		switch {
+		case d.isBroken(stage):
+			continue
+		case percent == 0 && !named:
+			d.report(stage, "must be a percentage from 1 to 100; 0 is for targets and segments alone, and this step has none")
+			continue
+		case percent > 100:
+			d.report(stage, "must be a percentage from 1 to 100")
+			continue
+		case percent <= before:
+			d.report(stage, "percentages rise: %d does not come after %d", percent, before)
+		}
+		before = percent
+	}
+}
+
+func (d *decoder) stages(at string, stages []string) {
+	if d.stands(at) && len(stages) == 0 && !d.isBroken(at) {
+		d.report(at, "is empty: give at least one stage of %s", strings.Join(MigrationStages, ", "))
+	}
+	before := -1
+	for i, stage := range stages {
+		item := at + "[" + strconv.Itoa(i) + "]"
+		order := slices.Index(MigrationStages, stage)
+		switch {
+		case d.isBroken(item):
+		case order < 0:
+			d.report(item, "%q is no stage of a migration flag: they are %s", stage, strings.Join(MigrationStages, ", "))
+		case order <= before:
+			d.report(item, "stages go on: %s does not come after %s", stage, MigrationStages[before])
+		default:
+			before = order
+		}
+	}
+}
+
+func (d *decoder) targets(at string, targets map[string][]string) {
+	if d.stands(at) && len(targets) == 0 && !d.isBroken(at) {
+		d.report(at, "is empty: list keys of contexts by their kind, such as {account: [acme]}")
+	}
+	for _, kind := range slices.Sorted(maps.Keys(targets)) {
+		d.listed(join(at, kind), targets[kind], "context")
+	}
+}
+
+// listed wants a list of distinct names, with at least one.
+func (d *decoder) listed(at string, values []string, what string) {
+	if len(values) == 0 && !d.isBroken(at) {
+		d.report(at, "is empty: name at least one %s", what)
+	}
+	d.distinct(at, values, what)
+}
+
+func (d *decoder) retire(at string, p *Plan, r *Retire) {
+	if len(r.Flags) == 0 && !d.isBroken(at+".flags") {
+		d.report(at+".flags", "is empty: list the flags to retire")
+	}
+	d.distinct(at+".flags", r.Flags, "flag")
+	if p.Flags == nil {
+		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
+	}
+	if d.stands(at + ".code") {
+		d.listed(at+".code", r.Code, "folder")
+	}
+	for i, folder := range r.Code {
+		if item := fmt.Sprintf("%s.code[%d]", at, i); folder != "" && !d.isBroken(item) {
+			d.beside(item, folder)
+		}
+	}
+	if at := at + ".otherwise"; d.given(at) && r.Otherwise != OtherwiseAsk && r.Otherwise != OtherwiseWait {
+		d.report(at, "%q is neither %s nor %s: say what to do while a flag can't be retired", r.Otherwise, OtherwiseAsk, OtherwiseWait)
+	}
+}
