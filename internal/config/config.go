@@ -212,87 +212,101 @@ func below(folder, path string) string {
 	return filepath.Join(folder, path)
 }
 
+// checker collects what is wrong, by the key of the file where it stands.
+type checker struct {
+	folder   string
+	getenv   func(string) string
+	problems []error
+}
+
+func (k *checker) problem(where, format string, args ...any) {
+	k.problems = append(k.problems, fmt.Errorf("  %s: %w", where, fmt.Errorf(format, args...)))
+}
+
+func (k *checker) secret(where string, s Secret) string {
+	value, err := s.read(k.folder, k.getenv)
+	if err != nil {
+		k.problem(where, "%w", err)
+	}
+	return value
+}
+
+func (k *checker) address(where, value string) {
+	if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		k.problem(where, "must be a URL such as http://127.0.0.1:8080")
+	}
+}
+
 func (c *Config) check(folder string, getenv func(string) string) error {
-	var problems []error
-	problem := func(where, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("  %s: %w", where, fmt.Errorf(format, args...)))
-	}
-	secret := func(where string, s Secret) string {
-		value, err := s.read(folder, getenv)
-		if err != nil {
-			problem(where, "%w", err)
-		}
-		return value
-	}
-	address := func(where, value string) {
-		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-			problem(where, "must be a URL such as http://127.0.0.1:8080")
-		}
-	}
+	k := &checker{folder: folder, getenv: getenv}
 	if c.Plans == "" {
-		problem("plans", "is missing: name the folder of plans and SQL files")
+		k.problem("plans", "is missing: name the folder of plans and SQL files")
 	}
 	if len(c.Databases) == 0 {
-		problem("databases", "is empty: name at least one, for example `shop: {dsn: \"env:SHOP_DSN\"}`")
+		k.problem("databases", "is empty: name at least one, for example `shop: {dsn: \"env:SHOP_DSN\"}`")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
 		db := c.Databases[name]
-		db.dsn = secret("databases."+name+".dsn", db.DSN)
+		db.dsn = k.secret("databases."+name+".dsn", db.DSN)
 		c.Databases[name] = db
 	}
-	if n := c.Flags.given(); n > 1 {
-		problem("flags", "has %d providers: keep one", n)
-	}
-	if ld := c.Flags.LaunchDarkly; ld != nil {
-		ld.token = secret("flags.launchdarkly.token", ld.Token)
-		ld.sdkKey = secret("flags.launchdarkly.sdkKey", ld.SDKKey)
-		address("flags.launchdarkly.apiURL", ld.APIURL)
-		address("flags.launchdarkly.streamURL", ld.StreamURL)
-		ld.Approvals = cmp.Or(ld.Approvals, WaitForApprovals)
-		if ld.Approvals != WaitForApprovals && ld.Approvals != RequestApprovals {
-			problem("flags.launchdarkly.approvals", "must be %s or %s", WaitForApprovals, RequestApprovals)
-		}
-		if len(ld.NotifyTeams) > 0 && ld.Approvals != RequestApprovals {
-			problem("flags.launchdarkly.notifyTeams", "goes with approvals: %s", RequestApprovals)
-		}
-	}
-	if f := c.Flags.FlagFile; f != nil && f.Path == "" {
-		problem("flags.flagfile.path", "is missing")
-	}
-	if p := c.Flags.Postgres; p != nil {
-		if _, ok := c.Databases[p.Database]; !ok {
-			problem("flags.postgres.database", "must be one of databases: %s", strings.Join(slices.Sorted(maps.Keys(c.Databases)), ", "))
-		}
-	}
-	if h := c.Flags.Harness; h != nil {
-		h.apiKey = secret("flags.harness.apiKey", h.APIKey)
-		h.sdkKey = secret("flags.harness.sdkKey", h.SDKKey)
-		if h.Account == "" {
-			problem("flags.harness.account", "is missing: name the account's identifier")
-		}
-		if h.Organization == "" {
-			problem("flags.harness.organization", "is missing: name the organization's identifier")
-		}
-		address("flags.harness.apiURL", h.APIURL)
-		address("flags.harness.sdkURL", h.SDKURL)
-	}
+	c.checkFlags(k)
 	if s := c.Slack; s != nil {
-		s.token = secret("slack.token", s.Token)
-		s.signingSecret = secret("slack.signingSecret", s.SigningSecret)
-		address("slack.apiURL", s.APIURL)
+		s.token = k.secret("slack.token", s.Token)
+		s.signingSecret = k.secret("slack.signingSecret", s.SigningSecret)
+		k.address("slack.apiURL", s.APIURL)
 		if s.APIURL != "" {
 			s.APIURL = strings.TrimSuffix(s.APIURL, "/") + "/"
 		}
 		if s.Channel == "" {
-			problem("slack.channel", "is missing: name the channel's id")
+			k.problem("slack.channel", "is missing: name the channel's id")
 		}
 		if len(s.People) == 0 {
-			problem("slack.people", "is empty: map Slack user ids to the names that plans use")
+			k.problem("slack.people", "is empty: map Slack user ids to the names that plans use")
 		}
 	}
-	address("temporalUI", c.TemporalUI)
+	k.address("temporalUI", c.TemporalUI)
 	if c.StopTimeout < 0 {
-		problem("stopTimeout", "must not be negative")
+		k.problem("stopTimeout", "must not be negative")
 	}
-	return errors.Join(problems...)
+	return errors.Join(k.problems...)
+}
+
+func (c *Config) checkFlags(k *checker) {
+	if n := c.Flags.given(); n > 1 {
+		k.problem("flags", "has %d providers: keep one", n)
+	}
+	if ld := c.Flags.LaunchDarkly; ld != nil {
+		ld.token = k.secret("flags.launchdarkly.token", ld.Token)
+		ld.sdkKey = k.secret("flags.launchdarkly.sdkKey", ld.SDKKey)
+		k.address("flags.launchdarkly.apiURL", ld.APIURL)
+		k.address("flags.launchdarkly.streamURL", ld.StreamURL)
+		ld.Approvals = cmp.Or(ld.Approvals, WaitForApprovals)
+		if ld.Approvals != WaitForApprovals && ld.Approvals != RequestApprovals {
+			k.problem("flags.launchdarkly.approvals", "must be %s or %s", WaitForApprovals, RequestApprovals)
+		}
+		if len(ld.NotifyTeams) > 0 && ld.Approvals != RequestApprovals {
+			k.problem("flags.launchdarkly.notifyTeams", "goes with approvals: %s", RequestApprovals)
+		}
+	}
+	if f := c.Flags.FlagFile; f != nil && f.Path == "" {
+		k.problem("flags.flagfile.path", "is missing")
+	}
+	if p := c.Flags.Postgres; p != nil {
+		if _, ok := c.Databases[p.Database]; !ok {
+			k.problem("flags.postgres.database", "must be one of databases: %s", strings.Join(slices.Sorted(maps.Keys(c.Databases)), ", "))
+		}
+	}
+	if h := c.Flags.Harness; h != nil {
+		h.apiKey = k.secret("flags.harness.apiKey", h.APIKey)
+		h.sdkKey = k.secret("flags.harness.sdkKey", h.SDKKey)
+		if h.Account == "" {
+			k.problem("flags.harness.account", "is missing: name the account's identifier")
+		}
+		if h.Organization == "" {
+			k.problem("flags.harness.organization", "is missing: name the organization's identifier")
+		}
+		k.address("flags.harness.apiURL", h.APIURL)
+		k.address("flags.harness.sdkURL", h.SDKURL)
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/gateway"
 	"github.com/contraflow/contraflow/internal/config"
+	"github.com/contraflow/contraflow/internal/providers"
 	"github.com/contraflow/contraflow/internal/slackcard"
 	"github.com/contraflow/contraflow/workflows"
 )
@@ -157,10 +158,10 @@ func assemble(ctx context.Context, cfg *config.Config, chat *slack.Client, names
 		closers = append(closers, opened.Close)
 		acts.Databases[name] = opened
 	}
-	providers := &providers{ctx: context.WithoutCancel(ctx), config: cfg}
-	closers = append(closers, providers.close)
+	set := providers.New(context.WithoutCancel(ctx), cfg)
+	closers = append(closers, set.Close)
 	if cfg.Flags.Given() {
-		acts.Flags = providers.find
+		acts.Flags = set.Find
 	}
 	if chat != nil {
 		acts.Chat = &activities.Chat{Poster: slackcard.NewPoster(chat), Channel: cfg.Slack.Channel, WorkflowURL: workflowURL(cfg.TemporalUI, namespace)}

@@ -1,0 +1,86 @@
+// Package providers makes flag providers from a worker's configuration, for the worker and for those who work beside it.
+package providers
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/flagfile"
+	"github.com/contraflow/contraflow/flags/harness"
+	"github.com/contraflow/contraflow/flags/launchdarkly"
+	"github.com/contraflow/contraflow/flags/postgres"
+	"github.com/contraflow/contraflow/internal/config"
+	"github.com/contraflow/contraflow/plan"
+)
+
+// ErrNone says that the configuration has no flag provider.
+var ErrNone = errors.New("the worker's configuration has no flag provider: add flags to it")
+
+// environment of a project, by their keys.
+type environment struct{ project, key string }
+
+// Set keeps one flag provider for each environment that is asked for. It is safe for concurrent use.
+type Set struct {
+	ctx    context.Context
+	config *config.Config
+
+	mu     sync.Mutex
+	opened map[environment]flags.Provider
+}
+
+// New makes an empty set. ctx is of the process and not of a single call: a provider outlives the call that first needs it.
+func New(ctx context.Context, c *config.Config) *Set {
+	return &Set{ctx: ctx, config: c, opened: map[environment]flags.Provider{}}
+}
+
+// Find returns the provider of an environment, made at its first use. Errors: ErrNone, and what a provider finds wrong with
+// its configuration.
+func (s *Set) Find(scope plan.FlagScope) (flags.Provider, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := environment{scope.Project, scope.Environment}
+	if have, ok := s.opened[at]; ok {
+		return have, nil
+	}
+	provider, err := s.open(scope)
+	if err != nil {
+		return nil, err
+	}
+	s.opened[at] = provider
+	return provider, nil
+}
+
+func (s *Set) open(scope plan.FlagScope) (flags.Provider, error) {
+	c := s.config.Flags
+	switch {
+	case c.FlagFile != nil:
+		return flagfile.New(c.FlagFile.Path)
+	case c.Postgres != nil:
+		return postgres.Open(s.ctx, s.config.Databases[c.Postgres.Database].ConnectionString())
+	case c.Harness != nil:
+		apiKey, sdkKey := c.Harness.Secrets()
+		return harness.New(harness.Config{
+			APIURL: c.Harness.APIURL, APIKey: apiKey, Account: c.Harness.Account, Organization: c.Harness.Organization,
+			Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, SDKURL: c.Harness.SDKURL,
+		})
+	case c.LaunchDarkly != nil:
+		ld := c.LaunchDarkly
+		token, sdkKey := ld.Secrets()
+		return launchdarkly.New(s.ctx, launchdarkly.Config{
+			APIURL: ld.APIURL, Token: token, Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, StreamURL: ld.StreamURL,
+			RequestApprovals: ld.Approvals == config.RequestApprovals, NotifyTeams: ld.NotifyTeams,
+		})
+	}
+	return nil, ErrNone
+}
+
+// Close releases what all providers hold; nobody may use them any more.
+func (s *Set) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, provider := range s.opened {
+		_ = provider.Close() // the process ends anyway
+	}
+}
