@@ -2,10 +2,13 @@ package activities
 
 import (
 	"context"
-	"strings"
+	"errors"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/ledger"
 )
 
-// RetireFlag archives a flag that serves one value to everybody.
+// RetireFlag archives a flag that serves one value to everybody, or, with Force, one of which a person has seen what is in the way.
 func (a *Activities) RetireFlag(ctx context.Context, in FlagInput) error {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
@@ -19,16 +22,21 @@ func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
 		return err
 	}
 	now, err := provider.Get(ctx, in.Key)
+	if in.Force && errors.Is(err, flags.ErrNotFound) {
+		return retired(ctx, db, in, "flag gone")
+	}
 	if err != nil {
 		return err
 	}
 	if !now.Archived {
-		if now.On && now.Percent != 0 && now.Percent != 100 {
-			return permanent("Flag", "flag %s is %q: it still serves both values, and archiving it would switch some users over; finish its rollout first", in.Key, now.Summary)
-		}
-		if len(now.Exceptions) > 0 {
-			return permanent("Flag", "flag %s is %q, but may serve the other value to some (%s), whom archiving it would switch over; take that out of its targeting first",
-				in.Key, now.Summary, strings.Join(now.Exceptions, ", "))
+		if !in.Force { // MayRetire has looked, and somebody may have changed it since
+			several, err := servesSeveral(ctx, provider, now)
+			if err != nil {
+				return err
+			}
+			if several != "" {
+				return permanent("Flag", "%s", several)
+			}
 		}
 		// First the intent: a run that is cut off behind the archiving is known by it, and goes on here when it is started again.
 		if err := audit(ctx, db, in.Origin, "archiving flag", in.Key); err != nil {
@@ -38,5 +46,13 @@ func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
 			return err
 		}
 	}
-	return audit(ctx, db, in.Origin, "flag archived", in.Key)
+	return retired(ctx, db, in, "flag archived")
+}
+
+// retired comes behind the archiving: cut off in between, it is written when the flag is found archived.
+func retired(ctx context.Context, db *Database, in FlagInput, event string) error {
+	if err := db.ledger.FlagRetired(ctx, ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}, in.Key); err != nil {
+		return err
+	}
+	return audit(ctx, db, in.Origin, event, in.Key)
 }

@@ -29,9 +29,9 @@ func (l *Ledger) UseFlag(ctx context.Context, plan string, me Holder, scope Scop
 	return wrap(err, "note the use of flag "+key)
 }
 
-// FlagRetired notes that the flag is archived.
-func (l *Ledger) FlagRetired(ctx context.Context, plan, key string) error {
-	_, err := l.pool.Exec(ctx, `update contraflow.flag_use set retired_at = now() where plan = $1 and flag_key = $2 and retired_at is null`, plan, key)
+// FlagRetired notes that the flag is archived, for every plan that has moved it: one plan may retire what another has rolled out.
+func (l *Ledger) FlagRetired(ctx context.Context, scope Scope, key string) error {
+	_, err := l.pool.Exec(ctx, `update contraflow.flag_use set retired_at = now() where flag_key = $1 and scope = $2 and retired_at is null`, key, scope)
 	return wrap(err, "note that flag "+key+" is retired")
 }
 
