@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
+	"github.com/launchdarkly/go-sdk-common/v3/ldmigration"
 	ld "github.com/launchdarkly/go-server-sdk/v7"
 )
 
@@ -19,7 +20,7 @@ func (f Fixture) LikeLaunchDarkly() Fixture {
 	return f
 }
 
-// LaunchDarkly is the Reader, and Listener, of LaunchDarkly's client, which stays the caller's to close.
+// LaunchDarkly is the Reader, Listener, Stager and Versioner of LaunchDarkly's client, which stays the caller's to close.
 func LaunchDarkly(client *ld.LDClient) Reader { return launchDarkly{client} }
 
 type launchDarkly struct{ client *ld.LDClient }
@@ -27,6 +28,16 @@ type launchDarkly struct{ client *ld.LDClient }
 func (l launchDarkly) Bool(key, contextKind, contextKey string) (value, ok bool) {
 	value, err := l.client.BoolVariation(key, ldcontext.NewWithKind(ldcontext.Kind(contextKind), contextKey), false)
 	return value, err == nil
+}
+
+func (l launchDarkly) Stage(key, contextKind, contextKey string) (stage string, ok bool) {
+	served, _, err := l.client.MigrationVariation(key, ldcontext.NewWithKind(ldcontext.Kind(contextKind), contextKey), ldmigration.Off)
+	return string(served), err == nil
+}
+
+func (l launchDarkly) Version(key string) (version int, ok bool) {
+	served, ok := l.client.AllFlagsState(ldcontext.New("anybody")).GetFlag(key)
+	return served.Version, ok
 }
 
 func (l launchDarkly) Listen() func(context.Context) (string, error) {
