@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func TestAProviderOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	flagstest.Run(t, func(*testing.T) flagstest.Fixture {
 		s := &service{flags: map[string]feature{
-			"plain":     {version: 1, served: served{Percent: 100}},
+			"plain":     {version: 1, served: served{Percent: 100, Users: map[string]bool{}}},
 			"furnished": {version: 1, served: served{On: true, Percent: 25, Users: map[string]bool{"user-1": false, "vip": true}}},
 		}}
 		return flagstest.Fixture{
@@ -62,7 +63,7 @@ func TestAProviderOfOnesOwn(t *testing.T) {
 	})
 }
 
-// Bool is the reading side.
+// Bool is the reading side; Version belongs to it.
 func (s *service) Bool(key, _, contextKey string) (value, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,6 +77,13 @@ func (s *service) Bool(key, _, contextKey string) (value, ok bool) {
 	hash := fnv.New32a()
 	hash.Write([]byte(key + contextKey))
 	return f.served.On && int(hash.Sum32()%100) < f.served.Percent, true
+}
+
+func (s *service) Version(key string) (int, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.flags[key]
+	return f.version, ok && !f.archived
 }
 
 func (s *service) state(key string) (flags.State, feature, error) {
@@ -145,18 +153,46 @@ func want(c flags.Change) func(flags.State, feature) (feature, error) {
 		if err := c.Validate(); err != nil {
 			return f, err
 		}
-		if c.ContextKind != "" && c.ContextKind != flags.DefaultContextKind {
-			return f, fmt.Errorf("there are users only, no %s: %w", c.ContextKind, flags.ErrInvalid)
-		}
-		if f.archived {
+		switch kinds := kinds(c); {
+		case c.Stage != "" || len(c.Segments) > 0:
+			return f, fmt.Errorf("flag %q: there are neither stages nor segments, list targets instead: %w", state.Key, flags.ErrInvalid)
+		case len(kinds) > 0 && !slices.Equal(kinds, []string{flags.DefaultContextKind}):
+			return f, fmt.Errorf("flag %q: there are users only, not %v: %w", state.Key, kinds, flags.ErrInvalid)
+		case f.archived:
 			return f, fmt.Errorf("flag %q: %w", state.Key, flags.ErrArchived)
 		}
-		f.served.On = c.Percent > 0
+		f.served.Users = maps.Clone(f.served.Users)
+		if f.served.Users == nil {
+			f.served.Users = map[string]bool{}
+		}
+		if c.Exclude != nil {
+			if f.served.On {
+				f.served.Users[c.Exclude.Key] = false
+			}
+			return f, nil
+		}
+		named := c.Targets[flags.DefaultContextKind]
+		for _, user := range named {
+			f.served.Users[user] = true
+		}
+		f.served.On = c.Percent > 0 || len(named) > 0
 		if f.served.On {
 			f.served.Percent = c.Percent
 		}
 		return f, nil
 	}
+}
+
+// kinds that a change speaks of.
+func kinds(c flags.Change) []string {
+	all := slices.Collect(maps.Keys(c.Targets))
+	if c.ContextKind != "" {
+		all = append(all, c.ContextKind)
+	}
+	if c.Exclude != nil {
+		all = append(all, c.Exclude.Kind)
+	}
+	return slices.Compact(slices.Sorted(slices.Values(all)))
 }
 
 func (s *service) Restore(ctx context.Context, key string, before, ours flags.State, _ string) (flags.State, error) {
@@ -168,9 +204,11 @@ func (s *service) Restore(ctx context.Context, key string, before, ours flags.St
 		case now.Equal(before):
 			return f, nil
 		case now.Archived && !ours.Archived:
-			return f, &flags.Stranger{Key: key, Differs: []string{"it was archived"}}
+			return f, &flags.Stranger{Key: key, Differs: []string{"it was archived"}, Ours: ours.Summary, Theirs: now.Summary}
 		case !now.Equal(ours):
-			return f, &flags.Stranger{Key: key, Differs: []string{"the individual targets are others"}}
+			return f, &flags.Stranger{
+				Key: key, Differs: []string{"the individual targets are others"}, Ours: ours.Summary, Theirs: now.Summary,
+			}
 		case now.Archived || before.Archived:
 			return f, fmt.Errorf("archive flag %q, or take it out of the archive, by hand: %w", key, flags.ErrNotRestorable)
 		}
