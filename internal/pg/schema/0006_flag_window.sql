@@ -31,34 +31,73 @@ create index on contraflow.flag_kill (first_run, id);
 
 -- What the application's own instances evaluate, by their own word.
 create table contraflow.attestation (
-    instance text not null check (length(instance) between 1 and 200),
     flag_key text not null check (length(flag_key) between 1 and 256),
-    version bigint not null,           -- of the flag's configuration, as the instance's SDK counts it
+    instance text not null check (length(instance) between 1 and 200),
+    version bigint not null,           -- of the flag's configuration, as the instance's SDK counts it; 0: it does not know the flag
     value text,                        -- what everybody is served there; null where that depends on who asks
     at timestamptz not null default clock_timestamp(),
-    primary key (instance, flag_key)
-);
+    primary key (flag_key, instance)
+) with (fillfactor = 50);              -- every heartbeat rewrites its rows: within the page, and without touching the index
 
 -- The one call of an instance's heartbeat: contraflow.attest('shop-7f9c', '{"customers-write-new": {"version": 12, "value": "true"}}').
 -- An instance that stops for good says contraflow.attest('shop-7f9c', '{}'), and is not waited for any longer.
+-- What is wrong is refused whole. The limits keep an application's mistake from filling the database.
 create function contraflow.attest(instance_ text, seen jsonb) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    n integer;
+    max_flags constant integer := 200;        -- of one report: an instance attests what migrations move, not all it knows
+    max_instances constant integer := 10000;  -- of one flag: more come of an instance that changes its name at every report
+    kept constant interval := '1 day';        -- of instances that went without a word
+    shape constant text := 'report {"FLAG": {"version": 12, "value": "true"}, …}; value may be null, version is 0 for a flag that the SDK does not know';
+    flag record;
+    reported integer;
+    fresh text[]; -- flags that this instance has not reported before
 begin
+    if instance_ is null or length(instance_) not between 1 and 200 or instance_ ~ '[[:cntrl:]]' then
+        raise exception 'contraflow.attest: an instance needs a name of 1 to 200 characters, without control characters' using errcode = '22023';
+    elsif seen is null or jsonb_typeof(seen) <> 'object' then
+        raise exception 'contraflow.attest: the report is no JSON object' using errcode = '22023', hint = shape;
+    elsif (select count(*) from jsonb_object_keys(seen)) > max_flags then
+        raise exception 'contraflow.attest: a report of more than % flags', max_flags
+            using errcode = '54000', hint = 'attest the flags that plans move, and no others';
+    end if;
     if seen = '{}' then
+        -- In the order of the reports, so that none of them deadlocks with it.
+        perform from contraflow.attestation where instance = instance_ order by flag_key for update;
         delete from contraflow.attestation where instance = instance_;
         return 0;
     end if;
-    insert into contraflow.attestation as a (instance, flag_key, version, value)
-    select instance_, e.key, (e.value ->> 'version')::bigint, e.value ->> 'value' from jsonb_each(seen) e order by e.key
-    on conflict (instance, flag_key) do update set version = excluded.version, value = excluded.value, at = clock_timestamp();
-    get diagnostics n = row_count;
-    -- Instances that went without a word.
-    delete from contraflow.attestation where (instance, flag_key) in (
-        select o.instance, o.flag_key from contraflow.attestation o
-        where seen ? o.flag_key and o.instance <> instance_ and o.at < now() - interval '30 days' for update skip locked);
-    return n;
+    for flag in select key, value from jsonb_each(seen) loop
+        if length(flag.key) not between 1 and 256 or flag.key ~ '[[:cntrl:]]' then
+            raise exception 'contraflow.attest: a flag''s key has 1 to 256 characters, and none that is a control character' using errcode = '22023';
+        elsif jsonb_typeof(flag.value) <> 'object'
+            or coalesce(jsonb_typeof(flag.value -> 'version') <> 'number', true)
+            or flag.value ->> 'version' !~ '^[0-9]{1,18}$' then
+            raise exception 'contraflow.attest: flag "%" has no version that is a whole number from 0', flag.key using errcode = '22023', hint = shape;
+        elsif coalesce(jsonb_typeof(flag.value -> 'value') not in ('null', 'string', 'boolean'), false)
+            or length(flag.value ->> 'value') > 256 then
+            raise exception 'contraflow.attest: the value of flag "%" is no text of up to 256 characters, boolean or null', flag.key
+                using errcode = '22023', hint = shape;
+        end if;
+    end loop;
+    with put as (
+        insert into contraflow.attestation as a (flag_key, instance, version, value)
+        select e.key, instance_, (e.value ->> 'version')::bigint, e.value ->> 'value' from jsonb_each(seen) e order by e.key
+        on conflict (flag_key, instance) do update set version = excluded.version, value = excluded.value, at = clock_timestamp()
+        returning a.flag_key, a.xmax = 0 as is_new)
+    select count(*), array_agg(flag_key order by flag_key) filter (where is_new) into reported, fresh from put;
+    if fresh is not null then -- an instance that has just begun looks after those that have ended
+        delete from contraflow.attestation where (flag_key, instance) in (
+            select o.flag_key, o.instance from contraflow.attestation o
+            where o.flag_key = any (fresh) and o.at < clock_timestamp() - kept for update skip locked);
+        select o.flag_key as key into flag from contraflow.attestation o
+        where o.flag_key = any (fresh) group by o.flag_key having count(*) > max_instances limit 1;
+        if found then
+            raise exception 'contraflow.attest: % instances report flag "%" already', max_instances, flag.key
+                using errcode = '54000', hint = 'let an instance keep its name from report to report; those that are silent are forgotten after a day';
+        end if;
+    end if;
+    return reported;
 end $$;
 
 revoke all on function contraflow.attest(text, jsonb) from public;

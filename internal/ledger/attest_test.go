@@ -1,0 +1,210 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+// attest is what an application in any language does.
+func attest(ctx context.Context, pool *pgxpool.Pool, instance, seen string) (n int, err error) {
+	err = pool.QueryRow(ctx, "select contraflow.attest($1, $2)", instance, seen).Scan(&n)
+	return n, err
+}
+
+func requireAttests(t *testing.T, pool *pgxpool.Pool, instance, seen string) {
+	t.Helper()
+	_, err := attest(t.Context(), pool, instance, seen)
+	require.NoError(t, err)
+}
+
+// attested lists "instance version value" of the flag.
+func attested(t *testing.T, l *ledger.Ledger, key string, within time.Duration) (all []string) {
+	t.Helper()
+	list, err := l.Attestations(t.Context(), key, within)
+	require.NoError(t, err)
+	for _, a := range list {
+		require.GreaterOrEqual(t, a.Age, time.Duration(0))
+		require.LessOrEqual(t, a.Age, within)
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s %d %s", a.Instance, a.Version, a.Value)))
+	}
+	return all
+}
+
+func TestTheLatestReportOfEachInstanceCounts(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	require.Empty(t, attested(t, l, "a", time.Minute))
+	n, err := attest(t.Context(), pool, "shop-2", `{"a": {"version": 1, "value": "false"}, "b": {"version": 7}}`)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	requireAttests(t, pool, "shop-1", `{"a": {"version": 2, "value": true}}`)
+	require.Equal(t, []string{"shop-1 2 true", "shop-2 1 false"}, attested(t, l, "a", time.Minute))
+	require.Equal(t, []string{"shop-2 7"}, attested(t, l, "b", time.Minute))
+
+	requireAttests(t, pool, "shop-2", `{"a": {"version": 2, "value": null}, "b": {"version": 0}}`)
+	require.Equal(t, []string{"shop-1 2 true", "shop-2 2"}, attested(t, l, "a", time.Minute))
+	require.Equal(t, []string{"shop-2 0"}, attested(t, l, "b", time.Minute))
+
+	n, err = attest(t.Context(), pool, "shop-2", `{}`)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, []string{"shop-1 2 true"}, attested(t, l, "a", time.Minute), "who has said goodbye is not waited for")
+	require.Empty(t, attested(t, l, "b", time.Minute))
+}
+
+func TestAnInstanceThatFallsSilentIsNotAlive(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	requireAttests(t, pool, "gone", `{"a": {"version": 1}}`)
+	_, err := pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '31 s'")
+	require.NoError(t, err)
+	requireAttests(t, pool, "alive", `{"a": {"version": 1}}`)
+	require.Equal(t, []string{"alive 1"}, attested(t, l, "a", 30*time.Second))
+	require.Equal(t, []string{"alive 1", "gone 1"}, attested(t, l, "a", time.Minute))
+	requireAttests(t, pool, "gone", `{"a": {"version": 1}}`)
+	require.Equal(t, []string{"alive 1", "gone 1"}, attested(t, l, "a", 30*time.Second), "it is back")
+
+	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '25 h' where instance = 'gone'")
+	require.NoError(t, err)
+	requireAttests(t, pool, "alive", `{"a": {"version": 2}}`)
+	require.Equal(t, 2, one[int](t, pool, "select count(*) from contraflow.attestation"), "heartbeats clear nothing away")
+	requireAttests(t, pool, "another", `{"b": {"version": 2}}`)
+	require.Equal(t, 3, one[int](t, pool, "select count(*) from contraflow.attestation"))
+	requireAttests(t, pool, "another", `{"a": {"version": 2}, "b": {"version": 2}}`)
+	require.Equal(t, []string{"alive 2", "another 2"}, attested(t, l, "a", 1000*time.Hour), "a new instance does")
+}
+
+func TestAWrongReportIsRefusedWhole(t *testing.T) {
+	t.Parallel()
+	_, pool := setup(t)
+	many := func(n int) string {
+		var keys []string
+		for i := range n {
+			keys = append(keys, fmt.Sprintf(`"flag-%d": {"version": 1}`, i))
+		}
+		return "{" + strings.Join(keys, ",") + "}"
+	}
+	for seen, says := range map[string]string{
+		`[]`:   "no JSON object",
+		`null`: "no JSON object",
+		`{"ok": {"version": 1}, "": {"version": 1}}`:                                                 "1 to 256 characters",
+		`{"ok": {"version": 1}, "` + strings.Repeat("x", 257) + `": {"version": 1}}`:                 "1 to 256 characters",
+		`{"ok": {"version": 1}, "bad": 12}`:                                                          `flag "bad" has no version that is a whole number from 0`,
+		`{"ok": {"version": 1}, "bad": {}}`:                                                          `flag "bad" has no version`,
+		`{"ok": {"version": 1}, "bad": {"version": "12"}}`:                                           `flag "bad" has no version`,
+		`{"ok": {"version": 1}, "bad": {"version": null}}`:                                           `flag "bad" has no version`,
+		`{"ok": {"version": 1}, "bad": {"version": -1}}`:                                             `flag "bad" has no version`,
+		`{"ok": {"version": 1}, "bad": {"version": 1.5}}`:                                            `flag "bad" has no version`,
+		`{"ok": {"version": 1}, "bad": {"version": 1e30}}`:                                           `flag "bad" has no version`,
+		`{"ok": {"version": 1}, "bad": {"version": 1, "value": 3}}`:                                  `the value of flag "bad"`,
+		`{"ok": {"version": 1}, "bad": {"version": 1, "value": {"a": 1}}}`:                           `the value of flag "bad"`,
+		`{"ok": {"version": 1}, "bad": {"version": 1, "value": "` + strings.Repeat("x", 257) + `"}}`: `the value of flag "bad"`,
+		many(201): "more than 200 flags",
+	} {
+		_, err := attest(t.Context(), pool, "shop-1", seen)
+		require.ErrorContains(t, err, says, seen)
+		server, ok := err.(*pgconn.PgError)
+		require.True(t, ok)
+		require.Contains(t, []string{"22023", "54000"}, server.Code)
+	}
+	for _, instance := range []string{"", strings.Repeat("x", 201), "shop\n1"} {
+		_, err := attest(t.Context(), pool, instance, `{"ok": {"version": 1}}`)
+		require.ErrorContains(t, err, "an instance needs a name", instance)
+	}
+	_, err := pool.Exec(t.Context(), "select contraflow.attest(null, '{}')")
+	require.ErrorContains(t, err, "an instance needs a name")
+	_, err = pool.Exec(t.Context(), "select contraflow.attest('shop-1', null)")
+	require.ErrorContains(t, err, "no JSON object")
+	require.Zero(t, one[int](t, pool, "select count(*) from contraflow.attestation"))
+
+	requireAttests(t, pool, strings.Repeat("x", 200), many(200))
+	require.Equal(t, 200, one[int](t, pool, "select count(*) from contraflow.attestation"))
+}
+
+func TestAnInstanceThatIsNeverCalledTheSameFillsNothing(t *testing.T) {
+	t.Parallel()
+	_, pool := setup(t)
+	_, err := pool.Exec(t.Context(), `insert into contraflow.attestation (flag_key, instance, version)
+		select 'a', 'shop-' || i, 1 from generate_series(1, 10000) i`)
+	require.NoError(t, err)
+	_, err = attest(t.Context(), pool, "shop-10001", `{"b": {"version": 1}, "a": {"version": 1}}`)
+	require.ErrorContains(t, err, `10000 instances report flag "a" already`)
+	require.Equal(t, 10000, one[int](t, pool, "select count(*) from contraflow.attestation"))
+	requireAttests(t, pool, "shop-10000", `{"a": {"version": 2}}`)
+	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '25 h' where instance = 'shop-1'")
+	require.NoError(t, err)
+	requireAttests(t, pool, "shop-10001", `{"b": {"version": 1}, "a": {"version": 1}}`)
+}
+
+func TestReportsAtTheSameMomentDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	_, pool := setup(t)
+	const rounds = 60
+	group, ctx := errgroup.WithContext(t.Context())
+	for worker := range 8 {
+		group.Go(func() error {
+			for i := range rounds {
+				// Two instances, each reported by four at once, in any order of keys; some say goodbye, and some find old rows.
+				seen := `{"a": {"version": 1}, "b": {"version": 1}, "c": {"version": 1}}`
+				if (i+worker)%3 == 0 {
+					seen = `{}`
+				}
+				if (i+worker)%5 == 0 {
+					if _, err := pool.Exec(ctx, `update contraflow.attestation set at = at - interval '25 h' where (flag_key, instance) =
+						(select flag_key, instance from contraflow.attestation limit 1 for update skip locked)`); err != nil {
+						return err
+					}
+				}
+				if _, err := attest(ctx, pool, fmt.Sprintf("shop-%d", (worker+i/7)%2), seen); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+}
+
+func TestAnApplicationNeedsTwoRightsAndNoTable(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	owner, err := pg.Open(t.Context(), db.DSN, pg.Settings{})
+	require.NoError(t, err)
+	t.Cleanup(owner.Close)
+	require.NoError(t, pg.EnsureSchema(t.Context(), owner))
+	role := "app_" + db.Name
+	require.NoError(t, pgtest.Cluster(t).CreateRole(t.Context(), role))
+	pool, err := pgxpool.New(t.Context(), pgtest.Cluster(t).DSN(role, db.Name))
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+
+	_, err = attest(t.Context(), pool, "shop-1", `{"a": {"version": 1}}`)
+	require.ErrorContains(t, err, "permission denied for schema")
+	_, err = owner.Exec(t.Context(), "grant usage on schema contraflow to "+role)
+	require.NoError(t, err)
+	_, err = attest(t.Context(), pool, "shop-1", `{"a": {"version": 1}}`)
+	require.ErrorContains(t, err, "permission denied for function")
+	_, err = owner.Exec(t.Context(), "grant execute on function contraflow.attest to "+role)
+	require.NoError(t, err)
+
+	// What stands in the search path of whoever calls is not what the function uses.
+	_, err = pool.Exec(t.Context(), `create temp table attestation (flag_key text);
+		create function pg_temp.length(text) returns integer language sql as 'select 1/0'`)
+	require.NoError(t, err)
+	requireAttests(t, pool, "shop-1", `{"a": {"version": 1}}`)
+	require.Equal(t, []string{"shop-1 1"}, attested(t, ledger.New(owner), "a", time.Minute))
+	_, err = pool.Exec(t.Context(), "select from contraflow.attestation")
+	require.ErrorContains(t, err, "permission denied for table")
+}
