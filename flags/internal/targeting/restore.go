@@ -30,7 +30,10 @@ func Restoration(current, before, ours flags.State) (want Targeting, done bool, 
 }
 
 func stranger(current, before, ours flags.State) error {
-	out := &flags.Stranger{Key: current.Key}
+	out := &flags.Stranger{Key: current.Key, Theirs: current.Summary}
+	if len(ours.Config) > 0 {
+		out.Ours = ours.Summary
+	}
 	if current.Archived && !ours.Archived {
 		out.Differs = []string{"it was archived"}
 		return out

@@ -106,12 +106,19 @@ func (t *Targeting) normalize() {
 		rule.normalize()
 		rule.Clauses = append([]Clause{}, rule.Clauses...)
 		for j := range rule.Clauses {
-			rule.Clauses[j].ContextKind = cmp.Or(rule.Clauses[j].ContextKind, flags.DefaultContextKind)
-			rule.Clauses[j].Values = append([]any{}, rule.Clauses[j].Values...)
+			rule.Clauses[j].normalize()
 		}
 	}
 	t.Prerequisites = append([]Prerequisite{}, t.Prerequisites...)
 	slices.SortFunc(t.Prerequisites, func(a, b Prerequisite) int { return cmp.Compare(a.Key, b.Key) })
+}
+
+func (c *Clause) normalize() {
+	c.ContextKind = cmp.Or(c.ContextKind, flags.DefaultContextKind)
+	c.Values = append([]any{}, c.Values...)
+	if c.Op == segmentMatch { // neither kind nor attribute mean anything there, and each place writes others
+		c.ContextKind, c.Attribute = flags.DefaultContextKind, segmentMatch
+	}
 }
 
 func (s *Serve) normalize() {
@@ -126,7 +133,10 @@ func (s *Serve) normalize() {
 	if rollout.BucketBy == "key" {
 		rollout.BucketBy = ""
 	}
-	rollout.Variations = append([]Weight{}, rollout.Variations...)
+	// A variation that nobody is served may be named or not.
+	rollout.Variations = slices.DeleteFunc(append([]Weight{}, rollout.Variations...), func(w Weight) bool {
+		return w.Weight == 0 && rollout.Kind == ""
+	})
 	s.Rollout = &rollout
 }
 
@@ -167,15 +177,22 @@ func (t Targeting) Equal(other Targeting) bool { return reflect.DeepEqual(t, oth
 func (t Targeting) Encode() (json.RawMessage, error) { return json.Marshal(t) }
 
 // SameEffect compares what an SDK is told with what the REST API says, as far as both say it alike: rules are told
-// without descriptions and with other ids, so only their number counts.
+// without descriptions and with other ids, and attributes may be written otherwise.
 func (t Targeting) SameEffect(sdk Targeting) bool {
 	return t.On == sdk.On &&
 		reflect.DeepEqual(t.OffVariation, sdk.OffVariation) &&
 		reflect.DeepEqual(t.Fallthrough.weights(), sdk.Fallthrough.weights()) &&
 		reflect.DeepEqual(t.Targets, sdk.Targets) &&
 		reflect.DeepEqual(t.ContextTargets, sdk.ContextTargets) &&
-		len(t.Rules) == len(sdk.Rules) &&
+		slices.EqualFunc(t.Rules, sdk.Rules, Rule.sameEffect) &&
 		reflect.DeepEqual(t.Prerequisites, sdk.Prerequisites)
+}
+
+func (r Rule) sameEffect(sdk Rule) bool {
+	return reflect.DeepEqual(r.weights(), sdk.weights()) &&
+		slices.EqualFunc(r.Clauses, sdk.Clauses, func(a, b Clause) bool {
+			return a.Op == b.Op && a.ContextKind == b.ContextKind && a.Negate == b.Negate && reflect.DeepEqual(a.Values, b.Values)
+		})
 }
 
 // weights leaves out what has no effect on who is served what.

@@ -54,14 +54,22 @@ func TestMalformedTargetingIsRefusedWithoutItsValues(t *testing.T) {
 	}
 }
 
-func TestBooleanNeedsExactlyTrueAndFalse(t *testing.T) {
+func TestValuesTellTheKindOfFlag(t *testing.T) {
 	t.Parallel()
-	b, err := targeting.NewBoolean("k", []any{false, true})
+	b, err := targeting.New("k", []any{false, true})
 	require.NoError(t, err)
 	require.Equal(t, targeting.Boolean{True: 1, False: 0}, b)
-	for _, variations := range [][]any{nil, {true}, {true, true}, {true, false, nil}, {"true", "false"}} {
-		_, err := targeting.NewBoolean("k", variations)
+	s, err := targeting.New("k", []any{"complete", "off", "dualwrite", "shadow", "live", "rampdown"})
+	require.NoError(t, err)
+	require.Equal(t, targeting.Stages{Index: [6]int{1, 2, 3, 4, 5, 0}}, s)
+	for _, values := range [][]any{
+		nil, {true}, {true, true}, {true, false, nil}, {"true", "false"}, {"off", "complete"},
+		{"off", "off", "shadow", "live", "rampdown", "complete"}, {"off", "dualwrite", "shadow", "live", "rampdown", "complete", "more"},
+	} {
+		_, err := targeting.New("k", values)
 		require.ErrorIs(t, err, flags.ErrNotBoolean)
+		require.ErrorContains(t, err, "true and false")
+		require.ErrorContains(t, err, "rampdown")
 	}
 }
 

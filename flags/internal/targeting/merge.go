@@ -1,0 +1,86 @@
+package targeting
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// segmentMatch is the operator of a clause that looks at segments, and what LaunchDarkly writes as its attribute.
+const segmentMatch = "segmentMatch"
+
+// favoured marks the rule for segments, for people and to find it again: nobody else's rule is ever replaced.
+const favoured = "contraflow: segments that go first"
+
+// aim moves contexts of a kind into the individual targets of one variation, out of those of all others.
+func (t Targeting) aim(kind string, keys []string, variation int) Targeting {
+	if len(keys) == 0 {
+		return t
+	}
+	t.Targets, t.ContextTargets = without(t.Targets, kind, keys), without(t.ContextTargets, kind, keys)
+	list := &t.ContextTargets
+	if kind == flags.DefaultContextKind {
+		list = &t.Targets
+	}
+	same := func(target Target) bool { return target.ContextKind == kind && target.Variation == variation }
+	at := slices.IndexFunc(*list, same)
+	if at < 0 {
+		at = len(*list)
+		*list = append(*list, Target{ContextKind: kind, Variation: variation})
+	}
+	(*list)[at].Values = append((*list)[at].Values, slices.Compact(slices.Sorted(slices.Values(keys)))...)
+	*list = normalTargets(*list)
+	return t
+}
+
+// without copies the targets without these contexts.
+func without(targets []Target, kind string, keys []string) []Target {
+	gone := map[string]bool{}
+	for _, key := range keys {
+		gone[key] = true
+	}
+	out := slices.Clone(targets)
+	for i := range out {
+		if out[i].ContextKind == kind {
+			out[i].Values = slices.DeleteFunc(slices.Clone(out[i].Values), func(key string) bool { return gone[key] })
+		}
+	}
+	return normalTargets(out)
+}
+
+// favour lets a rule above all others serve a variation to segments. It replaces rules that were made so for no other segments.
+func (t Targeting) favour(segments []string, variation int) Targeting {
+	var values []any
+	for _, segment := range segments {
+		values = append(values, segment)
+	}
+	rule := Rule{Serve: Serve{Variation: &variation}, Description: favoured, Clauses: []Clause{{
+		ContextKind: flags.DefaultContextKind, Attribute: segmentMatch, Op: segmentMatch, Values: sortedValues(values),
+	}}}
+	rules := slices.DeleteFunc(slices.Clone(t.Rules), func(standing Rule) bool {
+		return standing.oneLike(rule) && !slices.ContainsFunc(standing.Clauses[0].Values, func(value any) bool {
+			return !slices.Contains(rule.Clauses[0].Values, value)
+		})
+	})
+	t.Rules = slices.Insert(rules, 0, rule)
+	return t
+}
+
+// oneLike tells whether r is other but for the values of its only clause.
+func (r Rule) oneLike(other Rule) bool {
+	if r.Description != other.Description || r.TrackEvents || len(r.Clauses) != 1 {
+		return false
+	}
+	a, b := r.only(), other.only()
+	mine, theirs := r.Clauses[0], other.Clauses[0]
+	return a != nil && b != nil && *a == *b && mine.Op == theirs.Op && mine.ContextKind == theirs.ContextKind &&
+		mine.Attribute == theirs.Attribute && mine.Negate == theirs.Negate
+}
+
+// sortedValues of texts, each once.
+func sortedValues(values []any) []any {
+	slices.SortFunc(values, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return slices.Compact(values)
+}

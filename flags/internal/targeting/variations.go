@@ -1,0 +1,66 @@
+package targeting
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// Variations are the values that one kind of flag may serve. They know what a change means for it.
+type Variations interface {
+	// Want returns the targeting in which c is served. It refuses what could not be put back afterwards, and leaves current as
+	// it is. A targeting in which c is served already comes back alike.
+	Want(key string, current Targeting, c flags.Change) (Targeting, error)
+	// State describes t.
+	State(provider, key string, version int, archived bool, t Targeting) (flags.State, error)
+}
+
+var (
+	_ Variations = Boolean{}
+	_ Variations = Stages{}
+)
+
+// New finds out which kind of flag has these values: exactly true and false make a Boolean, the six stages of a migration
+// flag, in any order, Stages. Anything else is flags.ErrNotBoolean.
+func New(key string, values []any) (Variations, error) {
+	if s, ok := newStages(values); ok {
+		return s, nil
+	}
+	b, err := NewBoolean(key, values)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// NewBoolean finds the two variations.
+func NewBoolean(key string, values []any) (Boolean, error) {
+	b := Boolean{True: slices.Index(values, any(true)), False: slices.Index(values, any(false))}
+	if len(values) != 2 || b.True < 0 || b.False < 0 {
+		return Boolean{}, fmt.Errorf("flag %q has %d variations, and they are neither exactly true and false nor the six stages %v of a "+
+			"migration flag: give a migration one of both: %w", key, len(values), flags.Stages(), flags.ErrNotBoolean)
+	}
+	return b, nil
+}
+
+func newStages(values []any) (Stages, bool) {
+	var s Stages
+	if len(values) != len(s.Index) {
+		return s, false
+	}
+	for i, stage := range flags.Stages() {
+		if s.Index[i] = slices.Index(values, any(string(stage))); s.Index[i] < 0 {
+			return s, false
+		}
+	}
+	return s, true
+}
+
+// experimenting refuses a flag whose default rule could not be put back.
+func experimenting(key string, current Targeting) error {
+	if r := current.Fallthrough.Rollout; r != nil && (r.Kind != "" || r.Seed != nil) {
+		return fmt.Errorf("flag %q runs an experiment on its default rule: stop the experiment first: %w", key, flags.ErrNotRestorable)
+	}
+	return nil
+}
