@@ -1,0 +1,146 @@
+package references
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/unicode"
+)
+
+const key = "customers-write-new"
+
+// tree writes files into a folder of their own and opens it.
+func tree(t *testing.T, files map[string]string) (*os.Root, string) {
+	t.Helper()
+	folder := t.TempDir()
+	for name, body := range files {
+		file := filepath.Join(folder, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
+	}
+	root, err := os.OpenRoot(folder)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, root.Close()) })
+	return root, folder
+}
+
+func TestAKeyIsFoundAsAWholeWord(t *testing.T) {
+	t.Parallel()
+	for line, found := range map[string]bool{
+		`if client.BoolVariation("customers-write-new", who, false) {`: true,
+		"customers-write-new":                             true,
+		"see customers-write-new.":                        true,
+		"--customers-write-new=true":                      true,
+		"shop.customers-write-new.enabled":                true,
+		"`customers-write-new`, «customers-write-new»":    true,
+		`"customers-write-new-" + region`:                 true,
+		"customers-write-newer, then customers-write-new": true,
+		"\tcustomers-write-new\r":                         true,
+		"customers-write-newer":                           false,
+		"customers-write-new-er":                          false,
+		"customers-write-new_er":                          false,
+		"all-customers-write-new":                         false,
+		"xcustomers-write-new":                            false,
+		"Customers-Write-New":                             false,
+		"customers-write-ne":                              false,
+		"customers-write-new2customers-write-newer":       false,
+		"": false,
+		"customers-write-new2 customers-customers-write-n": false,
+	} {
+		require.Equal(t, found, stands([]byte(line), []byte(key)), line)
+	}
+	require.False(t, stands([]byte("anything"), nil))
+}
+
+func TestPlacesAreNamedAndCounted(t *testing.T) {
+	t.Parallel()
+	root, _ := tree(t, map[string]string{
+		"shop/app/main.go":      "package main\n\nvar writeNew = flag(\"customers-write-new\") // customers-write-new\n",
+		"shop/app/z/many.txt":   strings.Repeat("customers-write-new\n", 10),
+		"shop/app/read.go":      "customers-read-new",
+		"shop/app/none.go":      "customers-write-newer",
+		"shop/plan.yaml":        key,
+		"shop/application/x.go": key,
+	})
+	report, err := Find(t.Context(), root, []string{"shop/app/z", "shop/app", "shop/app/"}, []string{"gone", key, "customers-read-new"})
+	require.NoError(t, err)
+	require.Equal(t, 4, report.Files, "each once")
+	require.Empty(t, report.Unread)
+	require.Len(t, report.Found, 2)
+	require.Equal(t, Found{Key: key, Lines: 11, Places: []Place{{"shop/app/main.go", 3}, {"shop/app/z/many.txt", 1}, {"shop/app/z/many.txt", 2},
+		{"shop/app/z/many.txt", 3}, {"shop/app/z/many.txt", 4}}}, report.Found[0])
+	require.Equal(t, "shop/app/main.go:3, shop/app/z/many.txt:1, shop/app/z/many.txt:2, shop/app/z/many.txt:3, shop/app/z/many.txt:4, 6 more", report.Found[0].String())
+	require.Equal(t, "shop/app/read.go:1", report.Found[1].String())
+	all, err := Find(t.Context(), root, []string{".", "shop"}, []string{key})
+	require.NoError(t, err)
+	require.Equal(t, 13, all.Found[0].Lines)
+}
+
+func TestOthersCodeAndBinariesAreSkipped(t *testing.T) {
+	t.Parallel()
+	root, folder := tree(t, map[string]string{
+		"app/.git/index": key, "app/.hg/store": key, "app/.svn/wc": key, "app/web/node_modules/x/index.js": key, "app/vendor/x/x.go": key,
+		"app/app.bin": "\x7fELF\x00" + key, "app/main.go": "package main", "vendor/own.go": key,
+	})
+	huge, err := os.Create(filepath.Join(folder, "app", "dump.sql"))
+	require.NoError(t, err)
+	require.NoError(t, huge.Truncate(LargestFile+1))
+	require.NoError(t, huge.Close())
+	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
+	require.NoError(t, err)
+	require.Equal(t, Report{Found: []Found{}, Files: 1, Unread: []string{"app/dump.sql (8 MB)"}}, report)
+	report, err = Find(t.Context(), root, []string{"vendor"}, []string{key})
+	require.NoError(t, err)
+	require.Len(t, report.Found, 1, "what is asked for by name is looked into")
+}
+
+func TestSymbolicLinksAreToldAndNotFollowed(t *testing.T) {
+	t.Parallel()
+	root, folder := tree(t, map[string]string{"app/main.go": "package main", "lib/lib.go": key})
+	outside := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "secret"), []byte(key), 0o600))
+	require.NoError(t, os.Symlink(outside, filepath.Join(folder, "app", "out")))
+	require.NoError(t, os.Symlink(filepath.Join(outside, "secret"), filepath.Join(folder, "app", "secret")))
+	require.NoError(t, os.Symlink("../app", filepath.Join(folder, "app", "loop")))
+	require.NoError(t, os.Symlink(outside, filepath.Join(folder, "elsewhere")))
+	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
+	require.NoError(t, err)
+	require.Empty(t, report.Found)
+	require.Equal(t, []string{"app/loop (a symbolic link)", "app/out (a symbolic link)", "app/secret (a symbolic link)"}, report.Unread)
+	for _, folder := range []string{"elsewhere", "..", "/etc"} {
+		_, err = Find(t.Context(), root, []string{folder}, []string{key})
+		require.ErrorContains(t, err, "look into folder "+folder)
+	}
+}
+
+func TestAFolderThatCannotBeLookedIntoIsAnError(t *testing.T) {
+	t.Parallel()
+	root, _ := tree(t, map[string]string{"app/main.go": "package main"})
+	_, err := Find(t.Context(), root, []string{"app", "web"}, []string{key})
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = Find(t.Context(), root, []string{"app/main.go"}, []string{key})
+	require.ErrorContains(t, err, "it is a file")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Find(ctx, root, []string{"app"}, []string{key})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestTextIsReadHoweverItIsStored(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"app/long.js": strings.Repeat("x ", LargestFile/4) + key + strings.Repeat(" y", LargestFile/8)}
+	for name, order := range map[string]unicode.Endianness{"app/little.cs": unicode.LittleEndian, "app/big.cs": unicode.BigEndian} {
+		encoded, err := unicode.UTF16(order, unicode.UseBOM).NewEncoder().String("\r\nFlag(\"" + key + "\")\r\n")
+		require.NoError(t, err)
+		files[name] = encoded
+	}
+	root, _ := tree(t, files)
+	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
+	require.NoError(t, err)
+	require.Equal(t, []Found{{Key: key, Lines: 3, Places: []Place{{"app/big.cs", 2}, {"app/little.cs", 2}, {"app/long.js", 1}}}}, report.Found)
+}
