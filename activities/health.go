@@ -19,8 +19,8 @@ const (
 	proofTimeout = 6 * time.Hour
 )
 
-// WatchHealth probes until a check brings a verdict or the slice ends. After a crash it goes on with the counts of its last
-// heartbeat.
+// WatchHealth probes, and looks for presses of the kill switch, until either brings a verdict or the slice ends. After a crash it
+// goes on with the counts of its last heartbeat. There may be no checks at all.
 func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdict, error) {
 	ctx, release := untilStop(ctx)
 	defer release()
@@ -32,9 +32,11 @@ func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdi
 	for _, c := range in.Checks {
 		checks = append(checks, check(c, in.Interval))
 	}
-	watcher, err := health.New(checks, health.Targets{Pool: db.pool, Client: a.HTTP})
-	if err != nil {
-		return GuardVerdict{}, permanent("BadPlan", "%v", err)
+	var watcher *health.Watcher
+	if len(checks) > 0 {
+		if watcher, err = health.New(checks, health.Targets{Pool: db.pool, Client: a.HTTP}); err != nil {
+			return GuardVerdict{}, permanent("BadPlan", "%v", err)
+		}
 	}
 	var earlier []health.Standing
 	if activity.HasHeartbeatDetails(ctx) {
@@ -46,11 +48,34 @@ func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdi
 	var beating latest[guardBeat]
 	beating.set(guardBeat{standings: earlier})
 	defer beat(ctx, func() []any { b := beating.get(); return []any{b.readings, b.standings} })()
-	verdict, err := watcher.Watch(ctx, guardSlice, earlier, func(s []health.Standing) { beating.set(guardBeat{readings(s), s}) })
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	pressed := make(chan GuardVerdict, 1)
+	go func() {
+		verdict := killWatch{db.ledger, in.Origin.FirstRun, in.Kills}.watch(watching, guardSlice)
+		if verdict.Outcome == Killed {
+			stop()
+		}
+		pressed <- verdict
+	}()
+	verdict := GuardVerdict{Outcome: Healthy}
+	if watcher != nil {
+		var found health.Verdict
+		found, err = watcher.Watch(watching, guardSlice, earlier, func(s []health.Standing) { beating.set(guardBeat{readings(s), s}) })
+		verdict = GuardVerdict{Outcome: string(found.Outcome), Check: found.Check, Reading: found.Reading}
+		stop()
+	}
+	// Somebody who turned the flags off meant it, whatever a check says at the same moment.
+	if kill := <-pressed; kill.Outcome == Killed {
+		return kill, nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return GuardVerdict{}, fail(ctx, err)
 	}
-	return GuardVerdict{Outcome: string(verdict.Outcome), Check: verdict.Check, Reading: verdict.Reading}, nil
+	return verdict, nil
 }
 
 // guardBeat is a heartbeat of the guard: readings for people, standings for the attempt that comes after a crash.

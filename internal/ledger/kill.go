@@ -3,9 +3,11 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Kill is one flag that somebody has turned off by the kill switch. ContextKey belongs into this database alone.
@@ -18,22 +20,94 @@ type Kill struct {
 	At                        time.Time
 	Done                      *time.Time      // nil: not known to have been made
 	State                     json.RawMessage // the provider's state behind it; nil while not done
+	// Age of the press by the database's own clock when it was read.
+	Age time.Duration
 }
 
-// Press writes kills before they are made, and returns their ids in the same order.
-func (l *Ledger) Press(ctx context.Context, kills []Kill) (ids []int64, err error) {
-	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		for _, k := range kills {
-			var id int64
-			if err := tx.QueryRow(ctx, `insert into contraflow.flag_kill (plan, migration, first_run, flag_key, context_kind, context_key, actor, reason)
-				values ($1, $2, $3, $4, $5, $6, $7, $8) returning id`, k.Plan, k.Migration, k.FirstRun, k.Key, k.ContextKind, storable(k.ContextKey),
-				storable(k.Actor), storable(k.Reason)).Scan(&id); err != nil {
-				return err
+// Everybody tells whether the flag was turned off altogether, and not for one context alone.
+func (k Kill) Everybody() bool { return k.ContextKind == "" }
+
+// Used is a flag of a plan, as the kill switch finds it.
+type Used struct {
+	Key     string
+	Scope   Scope
+	Retired bool
+}
+
+// Switch is what the kill switch needs to know of a migration.
+type Switch struct {
+	Plan, PlanHash string
+	// FirstRun is the run that holds the plan, or was the last to do so: it is told of what is pressed.
+	FirstRun string
+	// Used are the flags that the plan has moved, in the order of their first use.
+	Used []Used
+}
+
+// ErrUnknown says that no migration of that id has ever worked on this database.
+var ErrUnknown = errors.New("no such migration on this database")
+
+// ErrPastReturn says that a step which nothing undoes has begun.
+var ErrPastReturn = errors.New("the migration is behind its point of no return")
+
+// ErrKilled says that the kill switch was pressed, and nobody has resumed the migration since.
+var ErrKilled = errors.New("the kill switch was pressed")
+
+// FindSwitch looks a migration up by its workflow id: its latest plan, if it has run several. Errors: ErrUnknown.
+func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, error) {
+	rows, err := l.pool.Query(ctx, `
+		with found as (
+			select plan from (
+				select plan, 1 as place, claimed_at as at from contraflow.migration where migration = $1
+				union all select plan, 2, used_at from contraflow.flag_use where migration = $1) c
+			order by place, at desc limit 1)
+		select plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''), u.flag_key, u.scope, u.retired_at is not null
+		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u using (plan)
+		order by u.first_used_at, u.flag_key`, migration)
+	var s Switch
+	known := false
+	if err == nil {
+		var key *string
+		var scope *Scope
+		var retired bool
+		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &key, &scope, &retired}, func() error {
+			known = true
+			if key != nil {
+				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired})
 			}
-			ids = append(ids, id)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == undefinedTable {
+		err = nil // contraflow has never worked on this database
+	}
+	if err == nil && !known {
+		err = ErrUnknown
+	}
+	return s, wrap(err, "find migration "+migration)
+}
+
+// Press writes kills of one plan before they are made, and returns their ids in the same order. Without force it writes nothing
+// behind the plan's point of no return and fails with ErrPastReturn: of a press and a PastReturn at the same moment one wins.
+func (l *Ledger) Press(ctx context.Context, kills []Kill, force bool) (ids []int64, err error) {
+	if len(kills) == 0 {
+		return nil, nil
+	}
+	k := kills[0]
+	keys := make([]string, len(kills))
+	for i := range kills {
+		keys[i] = kills[i].Key
+	}
+	rows, err := l.pool.Query(ctx, `insert into contraflow.flag_kill (plan, migration, first_run, flag_key, context_kind, context_key, actor, reason)
+		select $1, $2, $3, flag, $5, $6, $7, $8 from unnest($4::text[]) with ordinality f (flag, place)
+		where $9 or not exists (select from contraflow.migration where plan = $1 and past_return_at is not null for share)
+		order by place returning id`,
+		k.Plan, k.Migration, k.FirstRun, keys, k.ContextKind, storable(k.ContextKey), storable(k.Actor), storable(k.Reason), force)
+	if err == nil {
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+	}
+	if err == nil && len(ids) == 0 {
+		err = ErrPastReturn
+	}
 	return ids, wrap(err, "record the kill switch")
 }
 
@@ -45,11 +119,39 @@ func (l *Ledger) Killed(ctx context.Context, id int64, state json.RawMessage) er
 
 // Kills lists the kills of a run behind the one with this id, in their order, done or not.
 func (l *Ledger) Kills(ctx context.Context, firstRun string, after int64) ([]Kill, error) {
-	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, state
-		from contraflow.flag_kill where first_run = $1 and id > $2 order by id`, firstRun, after)
+	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, state,
+		clock_timestamp() - at from contraflow.flag_kill where first_run = $1 and id > $2 order by id`, firstRun, after)
 	if err != nil {
 		return nil, wrap(err, "read the kill switch")
 	}
 	kills, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Kill])
 	return kills, wrap(err, "read the kill switch")
+}
+
+// PastReturn marks that a step which nothing undoes is about to begin: from then on the kill switch wants force. kills is the id
+// of the latest press that people have resumed from; where a flag was turned off for everybody since, it marks nothing and fails
+// with ErrKilled, since the application lives in the old shape. The first mark stays. Fails with ErrSuperseded where the plan is
+// not the run's any more.
+func (l *Ledger) PastReturn(ctx context.Context, plan string, me Holder, kills int64) error {
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `update contraflow.migration set past_return_at = coalesce(past_return_at, now())
+			where plan = $1 and first_run = $2 and ended_at is null`, plan, me.FirstRun)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrSuperseded
+		}
+		// A statement of its own behind the lock: it sees what a press that had it before has written.
+		var killed bool
+		if err := tx.QueryRow(ctx, `select exists (select from contraflow.flag_kill where first_run = $1 and id > $2 and context_kind = '')`,
+			me.FirstRun, kills).Scan(&killed); err != nil {
+			return err
+		}
+		if killed {
+			return ErrKilled
+		}
+		return nil
+	})
+	return wrap(err, "pass the point of no return of plan "+plan)
 }

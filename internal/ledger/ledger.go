@@ -52,6 +52,7 @@ func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, go
 		on conflict (plan) do update set
 			claimed_at = case when m.first_run = $3 then m.claimed_at else now() end,
 			undoing = m.undoing and m.first_run = $3,
+			past_return_at = case when m.outcome is distinct from 'completed' or m.plan_hash = $4 then m.past_return_at end,
 			migration = $2, first_run = $3, plan_hash = $4, home = $7, ended_at = null, outcome = null
 		where m.ended_at is not null or m.first_run = $3 or (m.migration = $5 and m.first_run = $6)
 		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun, me.Home).Scan(&holder.Migration, &holder.FirstRun)
@@ -80,10 +81,10 @@ func Hold(ctx context.Context, conn *pgx.Conn, plan string, me Holder, undoing b
 	return wrap(err, "see who holds plan "+plan)
 }
 
-// Undoing says that the migration's rollback has begun: from now on none of its attempts may bring the schema up. It does
-// nothing if the claim is another's by now.
+// Undoing says that the migration's rollback has begun: from now on none of its attempts may bring the schema up, and what was
+// about to pass the point of no return has not. It does nothing if the claim is another's by now.
 func (l *Ledger) Undoing(ctx context.Context, plan string, me Holder) error {
-	_, err := l.pool.Exec(ctx, `update contraflow.migration set undoing = true where plan = $1 and first_run = $2 and not undoing`, plan, me.FirstRun)
+	_, err := l.pool.Exec(ctx, `update contraflow.migration set undoing = true, past_return_at = null where plan = $1 and first_run = $2 and not undoing`, plan, me.FirstRun)
 	return wrap(err, "mark the rollback of plan "+plan)
 }
 
@@ -91,7 +92,8 @@ func (l *Ledger) Undoing(ctx context.Context, plan string, me Holder) error {
 // ownership of schema versions, which from now on are everybody's. It does nothing if the claim is another's by now.
 func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome string, forget bool) error {
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `update contraflow.migration set ended_at = now(), outcome = $3
+		tag, err := tx.Exec(ctx, `update contraflow.migration set ended_at = now(), outcome = $3,
+				past_return_at = case when $3 <> 'rolled_back' then past_return_at end
 			where plan = $1 and first_run = $2 and ended_at is null`, plan, me.FirstRun, outcome)
 		if err != nil || tag.RowsAffected() == 0 || !forget {
 			return err
