@@ -76,6 +76,9 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if from, err = a.checkFlags(ctx, db, p, from); err != nil {
 		return Begun{}, err
 	}
+	if err := a.checkRetire(p, from); err != nil {
+		return Begun{}, err
+	}
 	waits, err := a.tryFlags(ctx, p, from)
 	if err != nil {
 		return Begun{}, err

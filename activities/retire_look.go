@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/references"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -92,35 +94,105 @@ func (a *Activities) lookAtFlags(ctx context.Context, in RetireInput) (found ret
 	if err != nil {
 		return found, err
 	}
+	var standing []string
 	for _, key := range in.Retire.Flags {
-		if err := lookAtFlag(ctx, provider, key, &found); err != nil {
+		archived, err := lookAtFlag(ctx, provider, key, &found)
+		if err != nil {
 			return found, err
 		}
+		if !archived {
+			standing = append(standing, key)
+		}
 	}
-	return found, nil
+	return found, a.lookAtCode(ctx, in, standing, &found)
 }
 
-// lookAtFlag asks the flag service. A flag that is archived is in nobody's way: this plan has done it, or somebody else.
-func lookAtFlag(ctx context.Context, provider flags.Provider, key string, found *retiring) error {
+// lookAtCode looks for the keys in the folders that the plan names. What can't be looked into is in the way, too.
+func (a *Activities) lookAtCode(ctx context.Context, in RetireInput, keys []string, found *retiring) error {
+	if len(in.Retire.Code) == 0 || len(keys) == 0 {
+		return nil
+	}
+	folders, err := a.Plans.code(in.Origin.Plan, in.Retire.Code)
+	var report references.Report
+	if err == nil {
+		report, err = references.Find(ctx, a.Plans.root, folders, keys)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		found.blocks("whether the code still names the flags can't be seen: %v", err)
+		return nil
+	}
+	for _, f := range report.Found {
+		found.blocks("flag %s stands in the code (%s): take it out there, and deploy that", f.Key, f)
+	}
+	if report.Files == 0 {
+		found.note("no file of code was found in %s", strings.Join(folders, ", "))
+	}
+	if n := len(report.Unread); n > 0 {
+		shown := report.Unread[:min(n, references.MostPlaces)]
+		found.note("%d of the files in %s were not looked into: %s", n, strings.Join(folders, ", "), strings.Join(shown, ", "))
+	}
+	return nil
+}
+
+// code resolves the folders of a retire step below the root: they lie beside the plan, as its SQL files do.
+func (p *Plans) code(name string, folders []string) ([]string, error) {
+	known, err := p.find(name)
+	if err != nil {
+		return nil, err
+	}
+	below := make([]string, 0, len(folders))
+	for _, folder := range folders {
+		below = append(below, path.Join(known.folder, folder))
+	}
+	return below, nil
+}
+
+// checkRetire refuses folders of code that the worker doesn't have, or that name the flags for ever.
+func (a *Activities) checkRetire(p *plan.Plan, from int) error {
+	for _, s := range p.Steps[from:] {
+		if s.Retire == nil || len(s.Retire.Code) == 0 {
+			continue
+		}
+		folders, err := a.Plans.code(p.Name, s.Retire.Code)
+		if err != nil {
+			return permanent("BadPlan", "step %s names folders of code, which lie beside the plan: put the plan below the worker's plan root, with the code beside it: %s", s.Name, text(err))
+		}
+		for i, folder := range folders {
+			if path.Clean(s.Retire.Code[i]) == "." {
+				return permanent("BadPlan", "step %s looks for its flags where the plan itself lies, which names them: name the folders of the application's code", s.Name)
+			}
+			if info, err := a.Plans.root.Stat(folder); err != nil || !info.IsDir() {
+				return permanent("BadPlan", "step %s: there is no folder %s below the worker's plan root: put the application's code there, or remove it from retire.code", s.Name, folder)
+			}
+		}
+	}
+	return nil
+}
+
+// lookAtFlag asks the flag service. A flag that is archived or gone is in nobody's way: its key in the code changes nothing any more.
+func lookAtFlag(ctx context.Context, provider flags.Provider, key string, found *retiring) (archived bool, err error) {
 	now, err := provider.Get(ctx, key)
 	if errors.Is(err, flags.ErrNotFound) {
 		found.hopeless = true
-		found.blocks("flag %s is gone from the flag service, so there is nothing to archive: go on without it", key)
-		return nil
+		found.blocks("flag %s is gone from the flag service, so there is nothing to archive: go on with force", key)
+		return true, nil
 	}
 	if err != nil || now.Archived {
-		return err
+		return now.Archived, err
 	}
 	several, err := servesSeveral(ctx, provider, now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if several != "" {
 		found.blocks("%s", several)
 	}
 	status, err := provider.Status(ctx, key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	asked := lastAsked(status)
 	switch status.Activity {
@@ -137,13 +209,13 @@ func lookAtFlag(ctx context.Context, provider flags.Provider, key string, found 
 	if service, ok := provider.(flags.Depender); ok {
 		dependents, err := service.Dependents(ctx, key)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if len(dependents) > 0 {
 			found.blocks("flag %s is a prerequisite of %s: take it out of their prerequisites, or retire them first", key, strings.Join(dependents, ", "))
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // servesSeveral says that a flag serves not everybody the same, and the way out; "" if archiving it switches nobody over.
