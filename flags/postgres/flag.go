@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,32 +73,6 @@ func (f flag) equal(other flag) bool {
 	return f.archived == other.archived && reflect.DeepEqual(f.config, other.config)
 }
 
-// want is the configuration in which c is served.
-func (f flag) want(c flags.Change) (config, error) {
-	if err := c.Validate(); err != nil {
-		return config{}, fmt.Errorf("flag %q: %w", f.key, err)
-	}
-	if f.archived {
-		return config{}, fmt.Errorf("flag %q serves nothing: take it out of the archive first (set archived = false): %w", f.key, flags.ErrArchived)
-	}
-	want := f.config
-	if c.Percent == 0 {
-		want.On = false
-		return want, nil
-	}
-	want.On, want.Weight = true, c.Percent*fullWeight/100
-	if c.Percent == 100 {
-		return want, nil
-	}
-	want.ContextKind = cmp.Or(c.ContextKind, flags.DefaultContextKind)
-	if f.On && f.Weight > 0 && f.Weight < fullWeight && f.ContextKind != want.ContextKind {
-		return config{}, fmt.Errorf("flag %q is rolled out to %s %%, and going on with it differently would take it from some who are served "+
-			"true (it distributes by %s, not by %s): give the plan the same contextKind, or bring the flag to 0 or 100 %% by hand first: %w",
-			f.key, percent(f.Weight), f.ContextKind, want.ContextKind, flags.ErrInvalid)
-	}
-	return want, nil
-}
-
 // restoration is the configuration to put back; it is the flag's own if that is as before already.
 func (f flag) restoration(before, ours flags.State) (config, error) {
 	now, err := f.state()
@@ -118,7 +91,7 @@ func (f flag) restoration(before, ours flags.State) (config, error) {
 	case now.Equal(before):
 		return f.config, nil
 	case !now.Equal(ours):
-		return config{}, f.stranger(then, ours)
+		return config{}, f.stranger(then, ours, now)
 	case before.Archived || f.archived:
 		return config{}, fmt.Errorf("flag %q is %q and was %q before: archive it, or take it out of the archive, by hand: %w",
 			f.key, now.Summary, before.Summary, flags.ErrNotRestorable)
@@ -126,18 +99,20 @@ func (f flag) restoration(before, ours flags.State) (config, error) {
 	return then, nil
 }
 
-func (f flag) stranger(before config, ours flags.State) error {
-	if f.archived && !ours.Archived {
-		return &flags.Stranger{Key: f.key, Differs: []string{"it was archived"}}
-	}
+func (f flag) stranger(before config, ours, now flags.State) error {
+	out := &flags.Stranger{Key: f.key, Theirs: now.Summary}
 	then := before
 	if len(ours.Config) > 0 { // else nothing was recorded of our own change
+		out.Ours = ours.Summary
 		var err error
 		if then, err = recorded(ours); err != nil {
 			return err
 		}
 	}
-	out := &flags.Stranger{Key: f.key}
+	if f.archived && !ours.Archived {
+		out.Differs = []string{"it was archived"}
+		return out
+	}
 	if ours.Archived && !f.archived {
 		out.Differs = append(out.Differs, "it was taken out of the archive")
 	}

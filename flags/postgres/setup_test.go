@@ -76,6 +76,11 @@ func (a inMemory) Bool(key, kind, contextKey string) (value, ok bool) {
 	return e.Value, e.Found()
 }
 
+func (a inMemory) Version(key string) (version int, ok bool) {
+	e := a.reader.Evaluate(key, "", "anybody", false)
+	return e.Version, e.Found()
+}
+
 func (b bundle) fixture(t *testing.T, application func(*testing.T) flagstest.Reader) flagstest.Fixture {
 	b.furnish(t, "furnished")
 	return flagstest.Fixture{
