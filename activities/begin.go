@@ -95,7 +95,7 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if _, err := begunBefore(ctx, db, p, files, from); err != nil {
 		return Begun{}, err
 	}
-	if err := a.claim(ctx, db, o); err != nil {
+	if err := a.claim(ctx, db, o, p.Owner); err != nil {
 		return Begun{}, err
 	}
 	// Looked at again: an attempt of the run before may have ended meanwhile. Now that the plan is ours none can any more.

@@ -13,8 +13,9 @@ type Home = ledger.Home
 
 // claim takes the plan; from a migration that is no longer running it passes over. Of one that runs on another Temporal nobody
 // here can tell: that is for a person.
-func (a *Activities) claim(ctx context.Context, db *Database, o Origin) error {
+func (a *Activities) claim(ctx context.Context, db *Database, o Origin, owner string) error {
 	me := o.holder()
+	me.Owner = owner
 	if a.Home != nil {
 		var err error
 		if me.Home, err = a.Home(ctx); err != nil {

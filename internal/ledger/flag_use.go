@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Scope is where in the flag service a flag lives.
@@ -44,4 +46,38 @@ func (l *Ledger) Uses(ctx context.Context, migration string) ([]Use, error) {
 	}
 	uses, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Use])
 	return uses, wrap(err, "read which flags migration "+migration+" has moved")
+}
+
+// Unretired is a flag that a plan has moved and nobody has retired.
+type Unretired struct {
+	Use
+	// Owner as the plan says; it may be "".
+	Owner string
+	// Outcome of the run that moved it last, and Ended when; "" and nil while the plan is being run, or if that run was cut off.
+	Outcome string
+	Ended   *time.Time
+}
+
+// Unretired lists the flags of all plans that nobody has retired, those that have waited longest first. Where contraflow has never
+// worked there are none.
+func (l *Ledger) Unretired(ctx context.Context) ([]Unretired, error) {
+	// A later run of the plan may have ended before it reached the flag: what the flag was moved for is the run that did.
+	rows, err := l.pool.Query(ctx, `select u.plan, u.flag_key, u.scope, u.migration, u.first_run, u.first_used_at, u.used_at, coalesce(m.owner, ''),
+			case when m.ended_at is null and m.plan is not null then '' when m.first_run = u.first_run then m.outcome else coalesce(e.event, '') end,
+			case when m.ended_at is null and m.plan is not null then null when m.first_run = u.first_run then m.ended_at else e.at end
+		from contraflow.flag_use u left join contraflow.migration m using (plan)
+		left join lateral (select a.event, a.at from contraflow.audit a where a.migration = u.migration and a.run_id = u.first_run
+			and a.event in ('completed', 'rolled_back', 'failed') order by a.id desc limit 1) e on true
+		where u.retired_at is null order by u.used_at, u.plan, u.flag_key`)
+	var all []Unretired
+	if err == nil {
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Unretired, err error) {
+			err = row.Scan(&f.Plan, &f.Key, &f.Scope, &f.Migration, &f.FirstRun, &f.FirstUsed, &f.Used, &f.Owner, &f.Outcome, &f.Ended)
+			return f, err
+		})
+	}
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == undefinedTable {
+		return nil, nil
+	}
+	return all, wrap(err, "read which flags were never retired")
 }

@@ -26,6 +26,8 @@ type Holder struct {
 	Migration, FirstRun string
 	// Home is where it runs.
 	Home Home
+	// Owner as its plan says; only Claim needs it.
+	Owner string
 }
 
 // HeldError says that another migration works on the plan.
@@ -48,14 +50,14 @@ func (e *HeldError) Error() string {
 func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, gone Holder) error {
 	var holder Holder
 	err := l.pool.QueryRow(ctx, `
-		insert into contraflow.migration as m (plan, migration, first_run, plan_hash, home) values ($1, $2, $3, $4, $7)
+		insert into contraflow.migration as m (plan, migration, first_run, plan_hash, home, owner) values ($1, $2, $3, $4, $7, $8)
 		on conflict (plan) do update set
 			claimed_at = case when m.first_run = $3 then m.claimed_at else now() end,
 			undoing = m.undoing and m.first_run = $3,
 			past_return_at = case when m.outcome is distinct from 'completed' or m.plan_hash = $4 then m.past_return_at end,
-			migration = $2, first_run = $3, plan_hash = $4, home = $7, ended_at = null, outcome = null
+			migration = $2, first_run = $3, plan_hash = $4, home = $7, owner = $8, ended_at = null, outcome = null
 		where m.ended_at is not null or m.first_run = $3 or (m.migration = $5 and m.first_run = $6)
-		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun, me.Home).Scan(&holder.Migration, &holder.FirstRun)
+		returning migration, first_run`, plan, me.Migration, me.FirstRun, planHash, gone.Migration, gone.FirstRun, me.Home, me.Owner).Scan(&holder.Migration, &holder.FirstRun)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return wrap(err, "claim plan "+plan)
 	}
