@@ -60,6 +60,11 @@ type MigrateInput struct {
 	LockTimeout plan.Duration `json:"lockTimeout,omitempty"`
 	// KillIdleAfter is how long a session in the way must have idled in its transaction to be ended; 0 ends nobody's.
 	KillIdleAfter plan.Duration `json:"killIdleAfter,omitempty"`
+	// Irreversible says that nothing undoes these versions.
+	Irreversible bool `json:"irreversible,omitempty"`
+	// Kills is the id of the latest press of the kill switch that people have seen and resumed from: later ones forbid what is
+	// irreversible.
+	Kills int64 `json:"kills,omitempty"`
 }
 
 // Migrated tells what one call did.

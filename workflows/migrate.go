@@ -20,7 +20,9 @@ func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
 		return err
 	}
 	var done activities.Migrated
-	err := workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, m.migrateInput(m.Step)).Get(ctx, &done)
+	err := m.unlessKilled(ctx, func() error {
+		return workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, m.migrateInput(m.Step)).Get(ctx, &done)
+	})
 	if step.Irreversible() {
 		m.PointOfNoReturn = m.PointOfNoReturn || err == nil || m.mayHaveMigrated(m.Step)
 	}
@@ -61,7 +63,7 @@ func (m *migration) migrateInput(index int) activities.MigrateInput {
 	step := m.Plan.Steps[index]
 	idle, _ := step.Migrate.KillIdleAfter() // the plan is valid since it began
 	in := activities.MigrateInput{Origin: m.at(step), Schema: m.Schema, To: step.Migrate.To,
-		LockTimeout: step.Migrate.LockTimeout, KillIdleAfter: plan.Duration(idle)}
+		LockTimeout: step.Migrate.LockTimeout, KillIdleAfter: plan.Duration(idle), Irreversible: step.Irreversible()}
 	for _, earlier := range m.Plan.Steps[:index] {
 		if earlier.Migrate != nil {
 			in.Floor = earlier.Migrate.To

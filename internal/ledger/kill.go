@@ -97,10 +97,12 @@ func (l *Ledger) Press(ctx context.Context, kills []Kill, force bool) (ids []int
 	for i := range kills {
 		keys[i] = kills[i].Key
 	}
-	rows, err := l.pool.Query(ctx, `insert into contraflow.flag_kill (plan, migration, first_run, flag_key, context_kind, context_key, actor, reason)
-		select $1, $2, $3, flag, $5, $6, $7, $8 from unnest($4::text[]) with ordinality f (flag, place)
-		where $9 or not exists (select from contraflow.migration where plan = $1 and past_return_at is not null for share)
-		order by place returning id`,
+	// First the lock and then the look: a mark that is being made is waited for, and one that comes later sees these rows.
+	rows, err := l.pool.Query(ctx, `
+		with locked as materialized (select past_return_at from contraflow.migration where plan = $1 for share)
+		insert into contraflow.flag_kill (plan, migration, first_run, flag_key, context_kind, context_key, actor, reason)
+		select $1, $2, $3, flag, $5, $6, $7, $8 from unnest($4::text[]) with ordinality f (flag, place) left join locked on true
+		where past_return_at is null or $9 order by place returning id`,
 		k.Plan, k.Migration, k.FirstRun, keys, k.ContextKind, storable(k.ContextKey), storable(k.Actor), storable(k.Reason), force)
 	if err == nil {
 		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])

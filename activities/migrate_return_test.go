@@ -1,0 +1,45 @@
+package activities
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func (b *bundle) marked(t *testing.T) bool {
+	t.Helper()
+	return one[bool](t, b, "select past_return_at is not null from contraflow.migration")
+}
+
+func TestWhatNothingUndoesIsMarkedBeforeItBegins(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	require.False(t, b.marked(t), "this can be undone")
+
+	drop := MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 3, Irreversible: true}
+	migrate := func() error { _, err := run[Migrated](t, b, b.acts.Migrate, drop, call{}); return err }
+	ids := b.pressed(t, "run-1", "", readNew)
+	requirePermanent(t, migrate(), "Killed", "the kill switch was pressed")
+	require.False(t, b.marked(t))
+	require.Equal(t, 2, one[int](t, b, "select version::int from schema_migrations"), "the application reads the old columns again")
+
+	drop.Kills = ids[0]
+	one := b.pressed(t, "run-1", "account", readNew)
+	require.NotEmpty(t, one)
+	require.NoError(t, migrate(), "resumed from, and one context alone stops nothing")
+	require.True(t, b.marked(t))
+}
+
+func TestARollbackTakesTheMarkAway(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	db := b.acts.Databases["shop"]
+	require.NoError(t, db.ledger.PastReturn(t.Context(), begun.Plan.Name, begun.origin("").holder(), 0))
+	_, err = b.down(t, begun, "expand", 0, 2)
+	require.NoError(t, err)
+	require.False(t, b.marked(t), "the step that was about to begin never did")
+}

@@ -1,0 +1,176 @@
+package ledger_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+var production = ledger.Scope{Project: "shop", Environment: "production"}
+
+func uses(t *testing.T, l *ledger.Ledger, plan string, me ledger.Holder, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
+		require.NoError(t, l.UseFlag(t.Context(), plan, me, production, key))
+	}
+}
+
+func TestASwitchIsFoundByTheMigrationsID(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	find := func(id string) ledger.Switch {
+		s, err := l.FindSwitch(t.Context(), id)
+		require.NoError(t, err)
+		return s
+	}
+	_, err := l.FindSwitch(t.Context(), "shop")
+	require.ErrorIs(t, err, ledger.ErrUnknown)
+
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.Equal(t, ledger.Switch{Plan: "p", PlanHash: "h", FirstRun: "run-1"}, find("shop"), "nothing moved yet")
+	uses(t, l, "p", first, "write-new", "a-read-new", "gone")
+	uses(t, l, "p", first, "write-new")
+	uses(t, l, "q", third, "another")
+	require.NoError(t, l.FlagRetired(t.Context(), production, "gone"))
+	want := ledger.Switch{Plan: "p", PlanHash: "h", FirstRun: "run-1", Used: []ledger.Used{
+		{Key: "write-new", Scope: production}, {Key: "a-read-new", Scope: production}, {Key: "gone", Scope: production, Retired: true}}}
+	require.Equal(t, want, find("shop"), "in the order of their first use")
+
+	require.NoError(t, l.Close(t.Context(), "p", first, "completed", true))
+	require.Equal(t, want, find("shop"), "also when it is over")
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, nobody))
+	want.FirstRun = "run-2"
+	require.Equal(t, want, find("shop"), "who runs the plan now is told, though it has moved nothing yet")
+
+	require.NoError(t, l.Claim(t.Context(), "later", "h2", first, nobody))
+	require.Equal(t, ledger.Switch{Plan: "later", PlanHash: "h2", FirstRun: "run-1"}, find("shop"), "an id that was used again means its latest plan")
+	require.Equal(t, "q", find("other").Plan, "a plan that others claimed since is found by who moved its flags")
+
+	_, err = pool.Exec(t.Context(), "drop schema contraflow cascade")
+	require.NoError(t, err)
+	_, err = l.FindSwitch(t.Context(), "shop")
+	require.ErrorIs(t, err, ledger.ErrUnknown, "contraflow has never worked there")
+}
+
+func kill(firstRun, kind string, keys ...string) (kills []ledger.Kill) {
+	for _, key := range keys {
+		k := ledger.Kill{Plan: "p", Migration: "shop", FirstRun: firstRun, Key: key, ContextKind: kind, Actor: "alice", Reason: "broken \x00"}
+		if kind != "" {
+			k.ContextKey = "acme"
+		}
+		kills = append(kills, k)
+	}
+	return kills
+}
+
+func TestPressesAreSeenByTheirRunInTheirOrder(t *testing.T) {
+	t.Parallel()
+	l, _ := setup(t)
+	ids, err := l.Press(t.Context(), kill("run-1", "", "b", "a"), false)
+	require.NoError(t, err)
+	require.Len(t, ids, 2)
+	others, err := l.Press(t.Context(), kill("run-2", "account", "c"), false)
+	require.NoError(t, err)
+	require.NoError(t, l.Killed(t.Context(), ids[1], json.RawMessage(`{"on": false}`)))
+	none, err := l.Press(t.Context(), nil, false)
+	require.NoError(t, err)
+	require.Empty(t, none)
+
+	kills, err := l.Kills(t.Context(), "run-1", 0)
+	require.NoError(t, err)
+	require.Len(t, kills, 2)
+	require.Equal(t, []string{"b", "a"}, []string{kills[0].Key, kills[1].Key})
+	require.Equal(t, ids, []int64{kills[0].ID, kills[1].ID})
+	require.Nil(t, kills[0].Done)
+	require.NotNil(t, kills[1].Done)
+	require.JSONEq(t, `{"on": false}`, string(kills[1].State))
+	require.True(t, kills[0].Everybody())
+	require.Positive(t, kills[0].Age)
+	require.Equal(t, "broken \uFFFD", kills[0].Reason)
+
+	kills, err = l.Kills(t.Context(), "run-1", ids[0])
+	require.NoError(t, err)
+	require.Len(t, kills, 1)
+	kills, err = l.Kills(t.Context(), "run-2", 0)
+	require.NoError(t, err)
+	require.Equal(t, others[0], kills[0].ID)
+	require.Equal(t, "account acme", kills[0].ContextKind+" "+kills[0].ContextKey)
+	require.False(t, kills[0].Everybody())
+}
+
+func TestBehindThePointOfNoReturnASwitchWantsForce(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.ErrorIs(t, l.PastReturn(t.Context(), "p", second, 0), ledger.ErrSuperseded)
+	require.NoError(t, l.PastReturn(t.Context(), "p", first, 0))
+	const mark = "select past_return_at::text from contraflow.migration"
+	at := one[string](t, pool, mark)
+	require.NoError(t, l.PastReturn(t.Context(), "p", first, 0))
+	require.Equal(t, at, one[string](t, pool, mark), "the first mark stays")
+
+	_, err := l.Press(t.Context(), kill("run-1", "", "a"), false)
+	require.ErrorIs(t, err, ledger.ErrPastReturn)
+	require.Zero(t, one[int](t, pool, "select count(*) from contraflow.flag_kill"))
+	ids, err := l.Press(t.Context(), kill("run-1", "", "a"), true)
+	require.NoError(t, err)
+	require.ErrorIs(t, l.PastReturn(t.Context(), "p", first, 0), ledger.ErrKilled, "another attempt at the step")
+	require.NoError(t, l.PastReturn(t.Context(), "p", first, ids[0]))
+
+	again := func(outcome string, me ledger.Holder, hash string) bool {
+		_, err := pool.Exec(t.Context(), "update contraflow.migration set past_return_at = now()")
+		require.NoError(t, err)
+		require.NoError(t, l.Close(t.Context(), "p", first, outcome, outcome != "failed"))
+		require.NoError(t, l.Claim(t.Context(), "p", hash, me, nobody))
+		marked := one[bool](t, pool, "select past_return_at is not null from contraflow.migration")
+		require.NoError(t, l.Claim(t.Context(), "p", "h", first, me))
+		return marked
+	}
+	require.True(t, again("failed", second, "h2"), "the plan is mended and goes on where nothing is undone")
+	require.True(t, again("completed", second, "h"), "the same plan once more")
+	require.False(t, again("completed", second, "h2"), "another plan of that name")
+	require.False(t, again("rolled_back", second, "h"))
+}
+
+// TestOfAPressAndAPointOfNoReturnOneWins because otherwise columns were dropped under an application that has just been switched
+// back to them.
+func TestOfAPressAndAPointOfNoReturnOneWins(t *testing.T) {
+	t.Parallel()
+	pool, err := pg.Open(t.Context(), pgtest.New(t).DSN, pg.Settings{MaxConns: 8})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	require.NoError(t, pg.EnsureSchema(t.Context(), pool))
+	l := ledger.New(pool)
+	for round := range 50 {
+		empty(t, pool)
+		require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+		var pressed, passed error
+		var both sync.WaitGroup
+		force := round%5 == 4
+		both.Go(func() { _, pressed = l.Press(context.WithoutCancel(t.Context()), kill("run-1", "", "a"), force) })
+		both.Go(func() { passed = l.PastReturn(context.WithoutCancel(t.Context()), "p", first, 0) })
+		both.Wait()
+		if force {
+			require.NoError(t, pressed)
+			require.True(t, passed == nil || errors.Is(passed, ledger.ErrKilled), "%v", passed)
+			continue
+		}
+		require.NotEqual(t, pressed == nil, passed == nil, "pressed: %v, passed: %v", pressed, passed)
+		require.True(t, errors.Is(pressed, ledger.ErrPastReturn) || errors.Is(passed, ledger.ErrKilled))
+	}
+}
+
+func empty(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), "truncate contraflow.migration, contraflow.flag_kill")
+	require.NoError(t, err)
+}
