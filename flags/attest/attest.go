@@ -1,0 +1,191 @@
+// Package attest lets an application say which version of its feature flags each of its instances evaluates, so that a plan
+// whose step says `attest` goes on only when every instance has seen a stage. An instance reports every few seconds, and at
+// once when a flag has changed, by one call of the SQL function contraflow.attest in the database that is migrated:
+//
+//	attester, err := attest.Start(ctx, attest.Options{
+//		Instance: hostname,
+//		Flags:    []string{"customers-write-new"},
+//		Source:   ldattest.Source(client), // package ldattest for LaunchDarkly's SDK, pgattest for flags/pgflags
+//		Exec: func(ctx context.Context, sql string, args ...any) error {
+//			_, err := pool.Exec(ctx, sql, args...)
+//			return err
+//		},
+//	})
+//	defer attester.Stop()
+//
+// The application's role needs two rights:
+//
+//	grant usage on schema contraflow to shop;
+//	grant execute on function contraflow.attest to shop;
+//
+// The package has no dependencies, and nothing of it is in the way of a request. A database that is away costs one attempt
+// every now and then; the instance is not waited for meanwhile.
+package attest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// DefaultEvery lets two of three reports be lost before a plan that says nothing else takes the instance for dead.
+	DefaultEvery = 10 * time.Second
+	// maxBackoff, in intervals, between reports that fail: soon after the database is back, all instances are heard again.
+	maxBackoff = 3
+	// sendTimeout bounds one report, which takes a millisecond, or a connection more.
+	sendTimeout = 3 * time.Second
+	// leastGap between two reports: flags may change in swarms, such as when an SDK starts.
+	leastGap = 100 * time.Millisecond
+	// maxFlags and the lengths are those of contraflow.attest.
+	maxFlags, maxInstance, maxKey, maxValue = 200, 200, 256, 256
+)
+
+// Seen is one flag as this instance evaluates it.
+type Seen struct {
+	Key string
+	// Version of the flag's configuration, as the SDK counts it; 0 for a flag that the SDK does not know.
+	Version int
+	// Value that everybody is served: "true", "false", or the text that the flag serves. Nil where it depends on who asks, or
+	// can't be told; then the version speaks alone.
+	Value *string
+}
+
+// Source is what the application's SDK knows.
+type Source interface {
+	// See tells what would be evaluated now, without asking anybody over the network. It may leave keys out that the SDK does
+	// not know, and must not count as the application's own evaluation.
+	See(keys []string) []Seen
+}
+
+// Watcher is a Source that notices changes; what others change is reported with the next regular report.
+type Watcher interface {
+	Source
+	// Watch calls changed, which doesn't block, behind each change of a flag, until ctx ends.
+	Watch(ctx context.Context, changed func())
+}
+
+// Options of an Attester.
+type Options struct {
+	// Instance names this process, in up to 200 characters, such as a host or pod does. It stays the same from report to report.
+	Instance string
+	// Flags are the keys that plans move, at most 200. All of them are in every report, also those that the SDK does not know.
+	Flags []string
+	// Source tells what the application evaluates.
+	Source Source
+	// Exec executes one statement in the database that is migrated.
+	Exec func(ctx context.Context, sql string, args ...any) error
+	// Every is the time between two reports. Defaults to DefaultEvery.
+	Every time.Duration
+	// OnError hears of each report that failed; the next one is tried all the same. Defaults to nobody.
+	OnError func(error)
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.Instance == "" || len(o.Instance) > maxInstance || strings.ContainsFunc(o.Instance, isControl):
+		return fmt.Errorf("attest: Instance must be a name of 1 to %d bytes without control characters", maxInstance)
+	case len(o.Flags) == 0 || len(o.Flags) > maxFlags:
+		return fmt.Errorf("attest: Flags must list 1 to %d keys", maxFlags)
+	case o.Source == nil:
+		return errors.New("attest: Source is missing: give the one of your SDK")
+	case o.Exec == nil:
+		return errors.New("attest: Exec is missing: give a function that executes a statement in the migrated database")
+	case o.Every < 0:
+		return errors.New("attest: Every must not be negative")
+	}
+	for _, key := range o.Flags {
+		if key == "" || len(key) > maxKey || strings.ContainsFunc(key, isControl) {
+			return fmt.Errorf("attest: flag key %q must have 1 to %d bytes without control characters", key, maxKey)
+		}
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// Attester reports until it is stopped.
+type Attester struct {
+	options Options
+	changed chan struct{} // holds at most one token: something changed since the last report
+	end     context.CancelFunc
+	ended   chan struct{}
+	running sync.WaitGroup
+}
+
+// Start begins to report, and returns at once; its only error is of options that can't work. ctx gives its values to Exec;
+// its end ends nothing, because an application that shuts down still serves for a while: call Stop.
+func Start(ctx context.Context, o Options) (*Attester, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	o.Every = cmp.Or(o.Every, DefaultEvery)
+	o.Flags = slices.Clone(o.Flags)
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	a := &Attester{options: o, changed: make(chan struct{}, 1), end: end, ended: make(chan struct{})}
+	a.running.Go(func() { a.run(running) })
+	if watcher, ok := o.Source.(Watcher); ok {
+		a.running.Go(func() { watcher.Watch(running, a.Changed) })
+	}
+	go func() {
+		a.running.Wait()
+		close(a.ended)
+	}()
+	return a, nil
+}
+
+// Changed makes the next report due now. It doesn't block, and may be called from anywhere, also behind Stop.
+func (a *Attester) Changed() {
+	select {
+	case a.changed <- struct{}{}:
+	default: // it is due already
+	}
+}
+
+// Stop says goodbye, so that nobody waits for this instance, and returns when that is done or can't be done within seconds.
+// Call it when no request is served any more. It may be called twice.
+func (a *Attester) Stop() {
+	a.end()
+	patience := time.NewTimer(2 * sendTimeout) // the report under way, and the goodbye, of an Exec that ignores its context
+	defer patience.Stop()
+	select {
+	case <-a.ended:
+	case <-patience.C:
+	}
+}
+
+func (a *Attester) run(ctx context.Context) {
+	due := time.NewTimer(0)
+	defer due.Stop()
+	var (
+		failures int
+		last     time.Time
+	)
+	for {
+		changed := a.changed
+		if failures > 0 {
+			changed = nil // whatever changes meanwhile is in the next report; a database in trouble is not asked sooner for it
+		}
+		select {
+		case <-ctx.Done():
+			a.send(ctx, map[string]state{})
+			return
+		case <-changed:
+			due.Reset(max(leastGap-time.Since(last), 0))
+			continue
+		case <-due.C:
+		}
+		// A change from here on is not sure to be in this report, and makes another one due.
+		failures++
+		if a.report(ctx) {
+			failures = 0
+		}
+		last = time.Now()
+		due.Reset(a.options.Every * time.Duration(max(min(failures, maxBackoff), 1)))
+	}
+}

@@ -1,0 +1,254 @@
+package attest_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags/attest"
+)
+
+// sdk is a source whose flags the test sets.
+type sdk struct {
+	mu   sync.Mutex
+	seen []attest.Seen
+	fail bool
+}
+
+func (s *sdk) set(seen ...attest.Seen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = seen
+}
+
+func (s *sdk) See([]string) []attest.Seen {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail {
+		panic("the SDK is broken")
+	}
+	return slices.Clone(s.seen)
+}
+
+// database records the reports that reach it.
+type database struct {
+	mu      sync.Mutex
+	began   time.Time
+	reports []string
+	at      []time.Duration // of every attempt, since the beginning
+	errs    []error
+	away    bool
+	stuck   chan struct{} // nil: nothing hangs
+}
+
+func (d *database) exec(ctx context.Context, sql string, args ...any) error {
+	d.mu.Lock()
+	stuck := d.stuck
+	d.mu.Unlock()
+	if stuck != nil {
+		<-stuck // whatever its context says
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = append(d.at, time.Since(d.began).Round(time.Millisecond))
+	if d.away {
+		return errors.New("the database is away")
+	}
+	d.reports = append(d.reports, args[0].(string)+" "+args[1].(string))
+	return ctx.Err()
+}
+
+func (d *database) failed(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.errs = append(d.errs, err)
+}
+
+func (d *database) set(change func(*database)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
+}
+
+func (d *database) last() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reports[len(d.reports)-1]
+}
+
+// bubble runs a test on a clock of its own.
+func bubble(t *testing.T, test func(*testing.T, *sdk, *database, attest.Options)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, d := &sdk{}, &database{began: time.Now()}
+		test(t, s, d, attest.Options{Instance: "shop-1", Flags: []string{"b", "a"}, Source: s, Exec: d.exec, OnError: d.failed})
+	})
+}
+
+func start(t *testing.T, o attest.Options) *attest.Attester {
+	t.Helper()
+	a, err := attest.Start(t.Context(), o)
+	require.NoError(t, err)
+	synctest.Wait()
+	return a
+}
+
+func TestEveryReportHasAllFlagsAndNoOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		a := start(t, o)
+		defer a.Stop()
+		require.Equal(t, `shop-1 {"a":{"version":0,"value":null},"b":{"version":0,"value":null}}`, d.last(), "the SDK knows nothing yet")
+		s.set(attest.Seen{Key: "a", Version: 7, Value: new("true")}, attest.Seen{Key: "other", Version: 1})
+		time.Sleep(attest.DefaultEvery)
+		synctest.Wait()
+		require.Equal(t, `shop-1 {"a":{"version":7,"value":"true"},"b":{"version":0,"value":null}}`, d.last())
+		s.set(attest.Seen{Key: "a", Version: -1, Value: new(strings.Repeat("x", 257))}, attest.Seen{Key: "b", Version: 2})
+		time.Sleep(attest.DefaultEvery)
+		synctest.Wait()
+		require.Equal(t, `shop-1 {"a":{"version":0,"value":null},"b":{"version":2,"value":null}}`, d.last(), "what would be refused is left out")
+		require.Equal(t, []time.Duration{0, 10 * time.Second, 20 * time.Second}, d.at)
+	})
+}
+
+func TestAChangeIsReportedAtOnceAndASwarmOfThemInFewReports(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		a := start(t, o)
+		defer a.Stop()
+		time.Sleep(time.Second)
+		s.set(attest.Seen{Key: "a", Version: 8})
+		a.Changed()
+		synctest.Wait()
+		require.Equal(t, []time.Duration{0, time.Second}, d.at)
+		require.Contains(t, d.last(), `"version":8`)
+		for i := range 500 {
+			s.set(attest.Seen{Key: "a", Version: 9 + i})
+			a.Changed()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		require.Contains(t, d.last(), `"version":508`)
+		require.LessOrEqual(t, len(d.reports), 2+6)
+		time.Sleep(attest.DefaultEvery)
+		require.Empty(t, d.errs)
+	})
+}
+
+func TestADatabaseThatIsAwayIsAskedNowAndThen(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		d.away = true
+		a := start(t, o)
+		defer a.Stop()
+		for range 900 {
+			a.Changed()
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		require.Equal(t, []time.Duration{0, 10 * time.Second, 30 * time.Second, time.Minute, 90 * time.Second}, d.at)
+		require.Len(t, d.errs, 5)
+		require.EqualError(t, d.errs[0], "attest: report the flags: the database is away")
+
+		d.set(func(d *database) { d.away, d.at = false, nil })
+		s.set(attest.Seen{Key: "a", Version: 3})
+		time.Sleep(31*time.Second + attest.DefaultEvery)
+		synctest.Wait()
+		require.Contains(t, d.last(), `"version":3`)
+		require.Contains(t, d.at, 2*time.Minute)
+		require.Contains(t, d.at, 2*time.Minute+100*time.Millisecond+attest.DefaultEvery, "a change was still due; then at the old pace")
+		require.Len(t, d.errs, 5)
+	})
+}
+
+func TestStopSaysGoodbyeLast(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		ctx, shutdown := context.WithCancel(t.Context())
+		a, err := attest.Start(ctx, o)
+		require.NoError(t, err)
+		shutdown()
+		time.Sleep(attest.DefaultEvery)
+		synctest.Wait()
+		require.Len(t, d.reports, 2, "an application that shuts down still serves")
+		hanging := make(chan struct{})
+		d.set(func(d *database) { d.stuck = hanging })
+		a.Changed()
+		time.Sleep(time.Second)
+		go a.Stop()
+		synctest.Wait()
+		close(hanging)
+		a.Stop()
+		require.Len(t, d.reports, 4)
+		require.Equal(t, "shop-1 {}", d.last(), "behind the report under way")
+		a.Stop()
+		a.Changed()
+		time.Sleep(time.Minute)
+		require.Len(t, d.reports, 4)
+	})
+}
+
+func TestAnExecThatNeverReturnsHoldsNothingElseUp(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		hanging := make(chan struct{})
+		d.stuck = hanging
+		calls := 0
+		exec := o.Exec
+		o.Exec = func(ctx context.Context, sql string, args ...any) error {
+			d.set(func(*database) { calls++ })
+			return exec(ctx, sql, args...)
+		}
+		a := start(t, o)
+		for range 100 {
+			a.Changed()
+			time.Sleep(time.Second)
+		}
+		d.set(func(*database) { require.Equal(t, 1, calls, "one at a time") })
+		began := time.Now()
+		a.Stop()
+		require.Equal(t, 6*time.Second, time.Since(began))
+		close(hanging)
+		a.Stop()
+		require.Equal(t, "shop-1 {}", d.last(), "it is said all the same")
+	})
+}
+
+func TestABrokenSourceBreaksNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		s.fail = true
+		a := start(t, o)
+		defer a.Stop()
+		require.Empty(t, d.reports)
+		require.EqualError(t, d.errs[0], "attest: look at the flags: panic: the SDK is broken")
+		s.mu.Lock()
+		s.fail = false
+		s.mu.Unlock()
+		time.Sleep(attest.DefaultEvery)
+		synctest.Wait()
+		require.Len(t, d.reports, 1)
+	})
+}
+
+func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+	t.Parallel()
+	exec := func(context.Context, string, ...any) error { return nil }
+	for says, change := range map[string]func(*attest.Options){
+		"Instance must be a name":   func(o *attest.Options) { o.Instance = "" },
+		"Instance must be":          func(o *attest.Options) { o.Instance = strings.Repeat("x", 201) },
+		"without control":           func(o *attest.Options) { o.Instance = "a\nb" },
+		"Flags must list":           func(o *attest.Options) { o.Flags = nil },
+		"1 to 200 keys":             func(o *attest.Options) { o.Flags = make([]string, 201) },
+		`flag key ""`:               func(o *attest.Options) { o.Flags = []string{"a", ""} },
+		"Source is missing":         func(o *attest.Options) { o.Source = nil },
+		"Exec is missing":           func(o *attest.Options) { o.Exec = nil },
+		"Every must not be negativ": func(o *attest.Options) { o.Every = -1 },
+	} {
+		o := attest.Options{Instance: "shop-1", Flags: []string{"a"}, Source: &sdk{}, Exec: exec}
+		change(&o)
+		_, err := attest.Start(t.Context(), o)
+		require.ErrorContains(t, err, says)
+	}
+}

@@ -1,0 +1,78 @@
+package attest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+const statement = "select contraflow.attest($1::text, $2::jsonb)"
+
+// state is a flag in a report.
+type state struct {
+	Version int     `json:"version"`
+	Value   *string `json:"value"`
+}
+
+// report tells whether the report has got through.
+func (a *Attester) report(ctx context.Context) bool {
+	var seen []Seen
+	if !a.guarded("look at the flags", func() error {
+		seen = a.options.Source.See(a.options.Flags)
+		return nil
+	}) {
+		return false
+	}
+	return a.send(ctx, states(a.options.Flags, seen))
+}
+
+// send reports within sendTimeout. It isn't cut off by Stop: a report that is given up here might still be on its way there,
+// and come behind the goodbye.
+func (a *Attester) send(ctx context.Context, all map[string]state) bool {
+	return a.guarded("report the flags", func() error {
+		raw, err := json.Marshal(all)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
+		defer cancel()
+		return a.options.Exec(ctx, statement, a.options.Instance, string(raw))
+	})
+}
+
+// guarded tells of errors, and of panics: what is reported of an application must not end it.
+func (a *Attester) guarded(doing string, do func() error) (ok bool) {
+	tell := func(err error) {
+		if a.options.OnError != nil {
+			a.options.OnError(fmt.Errorf("attest: %s: %w", doing, err))
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			tell(fmt.Errorf("panic: %v", p))
+		}
+	}()
+	if err := do(); err != nil {
+		tell(err)
+		return false
+	}
+	return true
+}
+
+// states of all the flags, whatever was seen: one wrong part must not have the whole report refused.
+func states(flags []string, seen []Seen) map[string]state {
+	all := make(map[string]state, len(flags))
+	for _, key := range flags {
+		all[key] = state{}
+	}
+	for _, s := range seen {
+		if _, asked := all[s.Key]; !asked {
+			continue
+		}
+		if s.Value != nil && len(*s.Value) > maxValue {
+			s.Value = nil
+		}
+		all[s.Key] = state{Version: max(s.Version, 0), Value: s.Value}
+	}
+	return all
+}
