@@ -59,18 +59,20 @@ func (t Targeting) favour(segments []string, variation int) Targeting {
 	rule := Rule{Serve: Serve{Variation: &variation}, Description: favoured, Clauses: []Clause{{
 		ContextKind: flags.DefaultContextKind, Attribute: segmentMatch, Op: segmentMatch, Values: sortedValues(values),
 	}}}
+	if len(t.Rules) > 0 && t.Rules[0].does(rule) && slices.Equal(t.Rules[0].Clauses[0].Values, rule.Clauses[0].Values) {
+		return t // whoever made it
+	}
 	rules := slices.DeleteFunc(slices.Clone(t.Rules), func(standing Rule) bool {
-		return standing.oneLike(rule) && !slices.ContainsFunc(standing.Clauses[0].Values, func(value any) bool {
-			return !slices.Contains(rule.Clauses[0].Values, value)
-		})
+		return standing.Description == favoured && standing.does(rule) && !slices.ContainsFunc(standing.Clauses[0].Values,
+			func(value any) bool { return !slices.Contains(rule.Clauses[0].Values, value) })
 	})
 	t.Rules = slices.Insert(rules, 0, rule)
 	return t
 }
 
-// oneLike tells whether r is other but for the values of its only clause.
-func (r Rule) oneLike(other Rule) bool {
-	if r.Description != other.Description || r.TrackEvents || len(r.Clauses) != 1 {
+// does tells whether r serves what other does, by one clause that is other's but for its values.
+func (r Rule) does(other Rule) bool {
+	if r.TrackEvents || len(r.Clauses) != 1 {
 		return false
 	}
 	a, b := r.only(), other.only()

@@ -67,12 +67,18 @@ func (t Targeting) exclude(who flags.Context, serve Serve) Targeting {
 	rule := Rule{Serve: serve, Description: exclusion, Clauses: []Clause{{
 		ContextKind: who.Kind, Attribute: "key", Op: "in", Values: []any{who.Key},
 	}}}
-	above := 0 // rules that exclude, too, and so may stand above
+	above := 0 // how many exclude, too, and so may stand above
 	for above < len(t.Rules) && t.Rules[above].Description == exclusion {
 		above++
 	}
 	for i, standing := range t.Rules {
-		if !standing.oneLike(rule) {
+		if !standing.does(rule) {
+			continue
+		}
+		if i <= above && slices.Contains(standing.Clauses[0].Values, any(who.Key)) {
+			return t // whoever made it
+		}
+		if standing.Description != exclusion {
 			continue
 		}
 		rule.Clauses[0].Values = append(slices.Clone(standing.Clauses[0].Values), rule.Clauses[0].Values...)
