@@ -2,7 +2,14 @@ package flagfile
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/launchdarkly/go-server-sdk-evaluation/v3/ldmodel"
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/internal/targeting"
@@ -12,32 +19,36 @@ import (
 const (
 	flagsMember    = "flags"
 	valuesMember   = "flagValues"
+	segmentsMember = "segments"
 	archivedMember = "archivedFlags"
 )
 
 // document is the file, with everything it does not know kept as it stands.
 type document struct {
 	path     string
+	raw      []byte // as it was read; nil where there is no file
 	members  map[string]json.RawMessage
 	flags    map[string]json.RawMessage
 	archived map[string]json.RawMessage
 	values   map[string]json.RawMessage
+	segments map[string]json.RawMessage
 }
 
 func newDocument(path string) document {
 	return document{
-		path: path, members: map[string]json.RawMessage{},
-		flags: map[string]json.RawMessage{}, archived: map[string]json.RawMessage{}, values: map[string]json.RawMessage{},
+		path: path, members: map[string]json.RawMessage{}, flags: map[string]json.RawMessage{},
+		archived: map[string]json.RawMessage{}, values: map[string]json.RawMessage{}, segments: map[string]json.RawMessage{},
 	}
 }
 
 func parse(path string, raw []byte) (document, error) {
 	d := newDocument(path)
+	d.raw = raw
 	if err := json.Unmarshal(raw, &d.members); err != nil || d.members == nil {
 		return document{}, fmt.Errorf("%s is not a JSON object: mend it (the SDK keeps its last good data meanwhile)", path)
 	}
 	for member, into := range map[string]*map[string]json.RawMessage{
-		flagsMember: &d.flags, archivedMember: &d.archived, valuesMember: &d.values,
+		flagsMember: &d.flags, archivedMember: &d.archived, valuesMember: &d.values, segmentsMember: &d.segments,
 	} {
 		text, ok := d.members[member]
 		if !ok || string(text) == "null" {
@@ -47,7 +58,37 @@ func parse(path string, raw []byte) (document, error) {
 			return document{}, fmt.Errorf("%s: %q is not a JSON object: mend it", path, member)
 		}
 	}
-	return d, nil
+	return d, d.legible()
+}
+
+// legible refuses a file that SDKs refuse as a whole: whatever was written into it, no application would see it. The errors
+// repeat nothing of a flag or segment, which may hold the keys of contexts.
+func (d document) legible() error {
+	for _, key := range slices.Sorted(maps.Keys(d.flags)) {
+		if _, twice := d.values[key]; twice {
+			return fmt.Errorf("flag %q stands both in %q and in %q of %s, and no SDK reads a file with that: remove one: %w",
+				key, flagsMember, valuesMember, d.path, flags.ErrInvalid)
+		}
+		if json.Unmarshal(d.flags[key], &ldmodel.FeatureFlag{}) != nil {
+			return fmt.Errorf("flag %q in %s is not of the SDK's model%s, and no SDK reads a file with that: mend it: %w",
+				key, d.path, because(targeting.Decode(d.flags[key])), flags.ErrInvalid)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.segments)) {
+		if json.Unmarshal(d.segments[key], &ldmodel.Segment{}) != nil {
+			return fmt.Errorf("segment %q in %s is not of the SDK's model, and no SDK reads a file with that: mend it: %w",
+				key, d.path, flags.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// because is what is known of the place, in brackets.
+func because(_ targeting.Targeting, err error) string {
+	if err == nil {
+		return ""
+	}
+	return " (" + err.Error() + ")"
 }
 
 func (d document) encode() ([]byte, error) {
@@ -70,9 +111,9 @@ func (d document) encode() ([]byte, error) {
 
 // entry is one flag of the file.
 type entry struct {
-	state     flags.State
-	targeting targeting.Targeting
-	boolean   targeting.Boolean
+	state      flags.State
+	targeting  targeting.Targeting
+	variations targeting.Variations
 }
 
 func (d document) find(key string) (entry, error) {
@@ -95,10 +136,10 @@ func (d document) find(key string) (entry, error) {
 	if out.targeting, err = targeting.Decode(raw); err != nil {
 		return entry{}, fmt.Errorf("flag %q in %s: %w: %w", key, d.path, err, flags.ErrInvalid)
 	}
-	if out.boolean, err = targeting.NewBoolean(key, model.Variations); err != nil {
+	if out.variations, err = targeting.New(key, model.Variations); err != nil {
 		return entry{}, fmt.Errorf("%s: %w", d.path, err)
 	}
-	out.state, err = out.boolean.State(Name, key, model.Version, !live, out.targeting)
+	out.state, err = out.variations.State(Name, key, model.Version, !live, out.targeting)
 	return out, err
 }
 
@@ -110,15 +151,35 @@ func (d document) missing(key string) error {
 	return fmt.Errorf("flag %q is not in %q of %s: add it, or correct its key: %w", key, flagsMember, d.path, flags.ErrNotFound)
 }
 
-func (e entry) want(c flags.Change) (targeting.Targeting, error) {
+// want is the targeting in which c is served. It never quotes a context's key.
+func (d document) want(e entry, c flags.Change) (targeting.Targeting, error) {
+	key := e.state.Key
 	if e.state.Archived {
 		return targeting.Targeting{}, fmt.Errorf("flag %q serves nothing: move it from %q back to %q first: %w",
-			e.state.Key, archivedMember, flagsMember, flags.ErrArchived)
+			key, archivedMember, flagsMember, flags.ErrArchived)
 	}
-	return e.boolean.Want(e.state.Key, e.targeting, c)
+	want, err := e.variations.Want(key, e.targeting, c)
+	if err != nil {
+		return targeting.Targeting{}, err
+	}
+	for _, segment := range c.Segments {
+		if _, ok := d.segments[segment]; !ok {
+			return targeting.Targeting{}, fmt.Errorf("flag %q: segment %q is not in %q of %s: add it, or correct its key: %w",
+				key, segment, segmentsMember, d.path, flags.ErrInvalid)
+		}
+	}
+	named := slices.Concat(slices.Collect(maps.Values(c.Targets))...)
+	if c.Exclude != nil {
+		named = append(named, c.Exclude.Key)
+	}
+	if slices.ContainsFunc(named, func(name string) bool { return !utf8.ValidString(name) }) {
+		return targeting.Targeting{}, fmt.Errorf("flag %q: a context's key is no valid UTF-8, which a JSON file can't hold: correct it: %w",
+			key, flags.ErrInvalid)
+	}
+	return want, nil
 }
 
-// setTargeting replaces the members of a flag that differ, so that rules keep their ids, and raises its version.
+// setTargeting replaces the members of a flag that differ, and raises its version.
 func (d document) setTargeting(current entry, want targeting.Targeting) error {
 	key := current.state.Key
 	var flag map[string]json.RawMessage
@@ -126,32 +187,59 @@ func (d document) setTargeting(current entry, want targeting.Targeting) error {
 		return fmt.Errorf("flag %q in %s is not a JSON object: mend it: %w", key, d.path, flags.ErrInvalid)
 	}
 	now, then := current.targeting, want
+	rules, err := keepRules(flag["rules"], now.Rules, then.Rules)
+	if err != nil {
+		return fmt.Errorf("encode the rules of flag %q: %w", key, err)
+	}
 	for member, pair := range map[string][2]any{
 		"on":             {now.On, then.On},
 		"offVariation":   {now.OffVariation, then.OffVariation},
 		"fallthrough":    {now.Fallthrough, then.Fallthrough},
 		"targets":        {now.Targets, then.Targets},
 		"contextTargets": {now.SDKContextTargets(), then.SDKContextTargets()},
-		"rules":          {now.Rules, then.Rules},
 		"prerequisites":  {now.Prerequisites, then.Prerequisites},
 		"version":        {current.state.Version, current.state.Version + 1},
 	} {
-		before, err := json.Marshal(pair[0])
-		if err != nil {
-			return fmt.Errorf("encode %s of flag %q: %w", member, key, err)
+		if reflect.DeepEqual(pair[0], pair[1]) {
+			continue
 		}
-		after, err := json.Marshal(pair[1])
-		if err != nil {
+		if flag[member], err = json.Marshal(pair[1]); err != nil {
 			return fmt.Errorf("encode %s of flag %q: %w", member, key, err)
-		}
-		if string(before) != string(after) {
-			flag[member] = after
 		}
 	}
-	raw, err := json.Marshal(flag)
-	if err != nil {
+	if !reflect.DeepEqual(now.Rules, then.Rules) {
+		flag["rules"] = rules
+	}
+	if d.flags[key], err = json.Marshal(flag); err != nil {
 		return fmt.Errorf("encode flag %q: %w", key, err)
 	}
-	d.flags[key] = raw
 	return nil
+}
+
+// keepRules are the rules wanted; those that stand there already keep what only the file knows of them, such as their ids.
+func keepRules(raw json.RawMessage, now, want []targeting.Rule) (json.RawMessage, error) {
+	var standing []json.RawMessage
+	if len(now) > 0 {
+		if err := json.Unmarshal(raw, &standing); err != nil || len(standing) != len(now) {
+			return nil, errors.New("the rules are not a list")
+		}
+	}
+	used := make([]bool, len(now))
+	out := make([]json.RawMessage, len(want))
+	for i, rule := range want {
+		for j := range now {
+			if !used[j] && reflect.DeepEqual(now[j], rule) {
+				used[j], out[i] = true, standing[j]
+				break
+			}
+		}
+		if out[i] != nil {
+			continue
+		}
+		var err error
+		if out[i], err = json.Marshal(rule); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(out)
 }

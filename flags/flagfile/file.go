@@ -1,12 +1,14 @@
 package flagfile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,6 +20,8 @@ const (
 	lockPoll = 5 * time.Millisecond
 	// newFileMode lets the applications of other users read the flags.
 	newFileMode = 0o644
+	// othersRead is the right of everybody to read a file.
+	othersRead = 0o004
 )
 
 func (p *Provider) read() (document, error) {
@@ -42,59 +46,105 @@ func (p *Provider) readOrNew() (document, error) {
 }
 
 // write replaces the file in one step: a reader, or a crash, sees either the old content or the new. It leaves the old
-// one where ctx is over by then.
+// one where ctx is over by then, or where somebody has edited it since it was read.
 func (p *Provider) write(ctx context.Context, d document) error {
+	temporary, err := p.prepare(d)
+	if err != nil {
+		return err
+	}
+	if err := p.replace(ctx, d, temporary); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return syncFolder(filepath.Dir(temporary))
+}
+
+// prepare writes the new content beside the file. It has one name, which the lock guards: what a crash left behind is
+// overwritten by the next writer.
+func (p *Provider) prepare(d document) (temporary string, err error) {
 	raw, err := d.encode()
 	if err != nil {
-		return err
+		return "", err
 	}
-	target, mode, err := p.resolve()
+	target, standing, err := p.resolve()
 	if err != nil {
-		return err
+		return "", err
 	}
-	// One name, which the lock guards: what a crash left behind is overwritten by the next writer.
-	temporary := target + ".tmp"
-	if err := writeSynced(temporary, raw, mode); err != nil {
-		return fmt.Errorf("write the flag file: %w", err)
+	temporary = target + ".tmp"
+	if err := writeSynced(temporary, raw, standing); err != nil {
+		return "", fmt.Errorf("write the flag file beside %s (its folder must be writable): %w", p.path, err)
+	}
+	return temporary, nil
+}
+
+func (p *Provider) replace(ctx context.Context, d document, temporary string) error {
+	now, err := os.ReadFile(p.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the flag file again: %w", err)
+	}
+	if !bytes.Equal(now, d.raw) { // by hand, for whoever takes the lock can't
+		return fmt.Errorf("the flag file %s was edited in this moment: %w", p.path, flags.ErrConflict)
 	}
 	if err := flags.Late(ctx); err != nil {
-		return errors.Join(fmt.Errorf("too late to replace the flag file %s: %w", p.path, err), os.Remove(temporary))
+		return fmt.Errorf("too late to replace the flag file %s: %w", p.path, err)
 	}
-	if err := os.Rename(temporary, target); err != nil {
+	if err := os.Rename(temporary, strings.TrimSuffix(temporary, ".tmp")); err != nil {
 		return fmt.Errorf("replace the flag file: %w", err)
 	}
-	return syncFolder(filepath.Dir(target))
+	return nil
 }
 
-// resolve follows a symbolic link, which the rename would replace otherwise.
-func (p *Provider) resolve() (path string, mode fs.FileMode, err error) {
+// resolve follows a symbolic link, which the rename would replace otherwise. There is no standing file before it is made.
+func (p *Provider) resolve() (path string, standing fs.FileInfo, err error) {
 	path, err = filepath.EvalSymlinks(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return p.path, newFileMode, nil
+		return p.path, nil, nil
+	}
+	if err == nil {
+		standing, err = os.Stat(path)
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("find the flag file: %w", err)
+		return "", nil, fmt.Errorf("find the flag file: %w", err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", 0, fmt.Errorf("find the flag file: %w", err)
-	}
-	return path, info.Mode().Perm(), nil
+	return path, standing, nil
 }
 
-func writeSynced(path string, raw []byte, mode fs.FileMode) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+// writeSynced makes a file that whoever could read the standing one can read as well.
+func writeSynced(path string, raw []byte, standing fs.FileInfo) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, newFileMode)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(raw)
+	mode := fs.FileMode(newFileMode)
+	if standing != nil {
+		mode = standing.Mode().Perm()
+		err = keepOwner(file, standing)
+	}
+	if err == nil {
+		_, err = file.Write(raw)
+	}
 	if err == nil {
 		err = file.Chmod(mode) // the umask, or a leftover, may have made it another
 	}
 	if err == nil {
 		err = file.Sync()
 	}
-	return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// keepOwner is refused to a process that is neither root nor the owner. That matters where the others may not read.
+func keepOwner(file *os.File, standing fs.FileInfo) error {
+	owner, ok := standing.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	err := file.Chown(int(owner.Uid), int(owner.Gid))
+	if err != nil && standing.Mode()&othersRead == 0 {
+		return fmt.Errorf("the applications could not read it any more: let the worker's user own it, or let others read it: %w", err)
+	}
+	return nil
 }
 
 // syncFolder makes the rename survive a power cut.
@@ -116,20 +166,16 @@ func (p *Provider) locked(ctx context.Context, change func() error) error {
 	if err != nil {
 		return err
 	}
-	lock, err := os.OpenFile(target+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("lock the flag file (its folder must be writable): %w", err)
-	}
-	defer lock.Close() // releases the lock
 	retry := time.NewTicker(lockPoll)
 	defer retry.Stop()
 	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return change()
+		lock, err := tryLock(target + ".lock")
+		if err != nil {
+			return fmt.Errorf("lock the flag file %s (its folder must be writable): %w", p.path, err)
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return fmt.Errorf("lock the flag file %s: %w", p.path, err)
+		if lock != nil {
+			defer lock.Close() // releases the lock
+			return change()
 		}
 		select {
 		case <-ctx.Done():
@@ -137,4 +183,26 @@ func (p *Provider) locked(ctx context.Context, change func() error) error {
 		case <-retry.C:
 		}
 	}
+}
+
+// tryLock returns nil while another has the lock.
+func tryLock(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		mine, mineErr := lock.Stat()
+		theirs, theirsErr := os.Stat(path)
+		if mineErr == nil && theirsErr == nil && os.SameFile(mine, theirs) {
+			return lock, nil
+		}
+		// Somebody has tidied the file away meanwhile: others lock the next one.
+	}
+	_ = lock.Close()
+	if err == nil || errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+		return nil, nil
+	}
+	return nil, err
 }

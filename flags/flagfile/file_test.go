@@ -80,7 +80,7 @@ func TestManyWritersLoseNothing(t *testing.T) {
 				return
 			}
 			key := fmt.Sprintf("flag-%d", i)
-			if err := provider.Create(t.Context(), key); err != nil {
+			if err := provider.Create(t.Context(), key, flags.NewFlag{}); err != nil {
 				t.Error(err)
 			}
 			for _, percent := range []int{10, 50, 100} {
@@ -99,24 +99,6 @@ func TestManyWritersLoseNothing(t *testing.T) {
 	}
 }
 
-func TestCreateLeavesAnExistingFlagAlone(t *testing.T) {
-	t.Parallel()
-	b := setup(t, "")
-	require.NoError(t, b.provider.Create(t.Context(), "one"))
-	on, err := b.provider.Apply(t.Context(), "one", flags.Change{Percent: 100}, "", nil)
-	require.NoError(t, err)
-	require.NoError(t, b.provider.Create(t.Context(), "one"))
-	require.NoError(t, b.provider.Create(t.Context(), "two"))
-	again, err := b.provider.Get(t.Context(), "one")
-	require.NoError(t, err)
-	require.Equal(t, on, again)
-	require.NoError(t, b.provider.Archive(t.Context(), "one", ""))
-	require.NoError(t, b.provider.Create(t.Context(), "one"))
-	archived, err := b.provider.Get(t.Context(), "one")
-	require.NoError(t, err)
-	require.True(t, archived.Archived)
-}
-
 func TestBadFilesAreNamedAndLeftAlone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ content, says string }{
@@ -128,6 +110,9 @@ func TestBadFilesAreNamedAndLeftAlone(t *testing.T) {
 		"null flags":     {`{"flags": null}`, "add it, or correct its key"},
 		"flag values":    {`{"flagValues": {"wanted": true}}`, `make it a full flag in "flags"`},
 		"flag no object": {`{"flags": {"wanted": 3}}`, "not of the SDK's model"},
+		"another broken": {`{"flags": {"wanted": {"variations": [true, false]}, "other": {"on": "yes"}}}`, `flag "other"`},
+		"twice":          {`{"flags": {"wanted": {"variations": [true, false]}}, "flagValues": {"wanted": true}}`, "no SDK reads a file with that"},
+		"segment broken": {`{"flags": {"wanted": {"variations": [true, false]}}, "segments": {"staff": 3}}`, `segment "staff"`},
 		"flag misshapen": {`{"flags": {"wanted": {"variations": [true, false], "on": "yes"}}}`, "field on has the wrong type"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,7 +198,7 @@ func TestNothingIsWrittenTooLate(t *testing.T) {
 		_, err = b.provider.Restore(ctx, "furnished", off, before, "")
 		require.ErrorIs(t, err, want)
 		require.ErrorIs(t, b.provider.Archive(ctx, "furnished", ""), want)
-		require.ErrorIs(t, b.provider.Create(ctx, "another"), want)
+		require.ErrorIs(t, b.provider.Create(ctx, "another", flags.NewFlag{}), want)
 		require.JSONEq(t, furnished, string(mustRead(t, b.path)))
 		require.NoFileExists(t, b.path+".tmp")
 	}

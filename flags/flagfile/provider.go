@@ -8,7 +8,6 @@ package flagfile
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 
@@ -57,23 +56,25 @@ func (p *Provider) Preview(_ context.Context, key string, c flags.Change) (flags
 	if err != nil {
 		return flags.State{}, err
 	}
-	want, err := current.want(c)
+	want, err := d.want(current, c)
 	if err != nil {
 		return flags.State{}, err
 	}
-	return current.boolean.State(Name, key, current.state.Version, false, want)
+	return current.variations.State(Name, key, current.state.Version, false, want)
 }
 
 // Apply writes the file, unless the flag serves c already. The file keeps no audit log, so the note is dropped.
 func (p *Provider) Apply(
 	ctx context.Context, key string, c flags.Change, _ string, still flags.Still,
 ) (flags.State, error) {
-	return p.retarget(ctx, key, still, func(current entry) (targeting.Targeting, error) { return current.want(c) })
+	return p.retarget(ctx, key, still, func(d document, current entry) (targeting.Targeting, error) {
+		return d.want(current, c)
+	})
 }
 
 // Restore writes the file, unless the flag is as before already.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, _ string) (flags.State, error) {
-	return p.retarget(ctx, key, nil, func(current entry) (targeting.Targeting, error) {
+	return p.retarget(ctx, key, nil, func(_ document, current entry) (targeting.Targeting, error) {
 		want, done, err := targeting.Restoration(current.state, before, ours)
 		if done {
 			return current.targeting, nil
@@ -84,7 +85,7 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 
 // retarget decides and writes under the file's lock, then reads the flag back.
 func (p *Provider) retarget(
-	ctx context.Context, key string, still flags.Still, decide func(entry) (targeting.Targeting, error),
+	ctx context.Context, key string, still flags.Still, decide func(document, entry) (targeting.Targeting, error),
 ) (flags.State, error) {
 	var state flags.State
 	err := p.locked(ctx, func() error {
@@ -96,7 +97,7 @@ func (p *Provider) retarget(
 		if err != nil {
 			return err
 		}
-		want, err := decide(current)
+		want, err := decide(d, current)
 		if err != nil {
 			return err
 		}
@@ -159,31 +160,4 @@ func (p *Provider) Status(ctx context.Context, key string) (flags.Status, error)
 		return flags.Status{}, err
 	}
 	return flags.Status{Activity: flags.Unknown}, nil
-}
-
-// Create adds a boolean flag that is off, and the file if there is none. An existing flag, archived or not, stays.
-func (p *Provider) Create(ctx context.Context, key string) error {
-	if key == "" {
-		return fmt.Errorf("a flag needs a key: %w", flags.ErrInvalid)
-	}
-	return p.locked(ctx, func() error {
-		d, err := p.readOrNew()
-		if err != nil {
-			return err
-		}
-		if d.flags[key] != nil || d.archived[key] != nil {
-			return nil
-		}
-		// The key as salt: flags must not distribute contexts alike, and the file should be the same wherever it is made.
-		raw, err := json.Marshal(map[string]any{
-			"key": key, "version": 1, "on": false, "variations": []bool{true, false}, "salt": key,
-			"fallthrough": map[string]int{"variation": 0}, "offVariation": 1,
-			"targets": []any{}, "contextTargets": []any{}, "rules": []any{}, "prerequisites": []any{},
-		})
-		if err != nil {
-			return fmt.Errorf("encode flag %q: %w", key, err)
-		}
-		d.flags[key] = raw
-		return p.write(ctx, d)
-	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/launchdarkly/go-server-sdk/v7/ldfilewatch"
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/flagfile"
 	"github.com/contraflow/contraflow/flags/flagstest"
 )
@@ -28,10 +29,15 @@ const furnished = `{
       "rules": [{"id": "rule-id-kept", "variation": 0, "clauses": [{"contextKind": "user", "attribute": "key", "op": "endsWith", "values": ["77"], "negate": false}]}],
       "prerequisites": []
     },
+    "staged": {
+      "key": "staged", "version": 3, "on": false, "salt": "staged", "offVariation": 3, "migration": {"checkRatio": 2},
+      "variations": ["complete", "live", "shadow", "off", "dualwrite", "rampdown"],
+      "fallthrough": {"rollout": {"contextKind": "user", "variations": [{"variation": 3, "weight": 100000}]}}
+    },
     "text": {"key": "text", "version": 1, "on": false, "variations": ["a", "b"], "fallthrough": {"variation": 0}, "offVariation": 1}
   },
   "flagValues": {"simple": true},
-  "segments": {"staff": {"key": "staff", "version": 3, "included": ["user-2"]}},
+  "segments": {"staff": {"key": "staff", "version": 3, "included": ["ann@staff", "bob@staff"]}},
   "comment": {"by": "ops"}
 }`
 
@@ -86,15 +92,41 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	flagstest.Run(t, func(t *testing.T) flagstest.Fixture {
 		b := setup(t, furnished)
-		require.NoError(t, b.provider.Create(t.Context(), "plain"))
+		require.NoError(t, b.provider.Create(t.Context(), "plain", flags.NewFlag{}))
 		return flagstest.Fixture{
-			Provider: b.provider, Plain: "plain", Furnished: "furnished", Text: "text",
+			Provider: b.provider, Plain: "plain", Furnished: "furnished", Text: "text", Migration: "staged",
+			Segment: "staff", Members: []string{"ann@staff", "bob@staff"},
 			Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(application(t, b.path)) },
 			Target: func(t *testing.T, key, user string) {
 				edit(t, b.path, key, func(flag map[string]any) {
 					flag["targets"] = []any{map[string]any{"variation": 0, "values": []string{user}}}
 				})
 			},
+			Rule: func(t *testing.T, key, user string) {
+				edit(t, b.path, key, func(flag map[string]any) {
+					flag["rules"] = append([]any{map[string]any{"variation": 1, "clauses": []any{
+						map[string]any{"attribute": "key", "op": "in", "values": []string{user}},
+					}}}, flag["rules"].([]any)...)
+				})
+			},
+			Depend: func(t *testing.T, key, on string) {
+				edit(t, b.path, key, func(flag map[string]any) {
+					flag["prerequisites"] = []any{map[string]any{"key": on, "variation": 0}}
+				})
+			},
 		}.LikeLaunchDarkly()
 	})
+}
+
+// spoilFile writes it as a person's editor does.
+func spoilFile(t *testing.T, path string, spoil func(file, flags map[string]any)) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var file map[string]any
+	require.NoError(t, json.Unmarshal(raw, &file))
+	spoil(file, file["flags"].(map[string]any))
+	raw, err = json.Marshal(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
 }
