@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 )
@@ -52,11 +53,11 @@ type mapping struct {
 	Segments  []string `json:"segments,omitempty"`
 }
 
-// rule serves targets that match all of its clauses; rules are tried by rising priority.
+// rule serves targets that match all of its clauses. Rules stand in the order in which they are tried: SDKs sort them by
+// priority, and nothing promises which numbers Harness gives them when they move.
 type rule struct {
-	Priority int      `json:"priority"`
-	Clauses  []clause `json:"clauses"`
-	Serve    serve    `json:"serve"`
+	Clauses []clause `json:"clauses"`
+	Serve   serve    `json:"serve"`
 }
 
 // clause is one test of a rule.
@@ -85,32 +86,48 @@ func decode(raw json.RawMessage) (configuration, error) {
 
 func (c *configuration) normalize() {
 	c.DefaultServe.normalize()
-	targets := []mapping{}
-	for _, m := range c.Targets {
-		m.Targets = slices.Sorted(slices.Values(m.Targets))
-		m.Segments = slices.Sorted(slices.Values(m.Segments))
-		if len(m.Targets)+len(m.Segments) > 0 {
-			targets = append(targets, m)
-		}
-	}
-	slices.SortFunc(targets, func(a, b mapping) int { return cmp.Compare(a.Variation, b.Variation) })
-	c.Targets = targets
+	c.Targets = normalMappings(c.Targets)
 	c.Rules = append([]rule{}, c.Rules...)
 	for i := range c.Rules {
-		r := &c.Rules[i]
-		r.Serve.normalize()
-		r.Clauses = append([]clause{}, r.Clauses...)
-		for j := range r.Clauses {
-			r.Clauses[j].Values = append([]string{}, r.Clauses[j].Values...)
-		}
+		c.Rules[i].normalize()
 	}
-	slices.SortStableFunc(c.Rules, func(a, b rule) int { return cmp.Compare(a.Priority, b.Priority) })
 	c.Prerequisites = append([]prerequisite{}, c.Prerequisites...)
 	for i := range c.Prerequisites {
 		p := &c.Prerequisites[i]
 		p.Variations = append([]string{}, slices.Sorted(slices.Values(p.Variations))...)
 	}
 	slices.SortFunc(c.Prerequisites, func(a, b prerequisite) int { return cmp.Compare(a.Feature, b.Feature) })
+}
+
+// normalMappings has one mapping for each variation that anybody is served.
+func normalMappings(mappings []mapping) []mapping {
+	merged := map[string]mapping{}
+	for _, m := range mappings {
+		one := merged[m.Variation]
+		merged[m.Variation] = mapping{m.Variation, slices.Concat(one.Targets, m.Targets), slices.Concat(one.Segments, m.Segments)}
+	}
+	out := []mapping{}
+	for _, variation := range slices.Sorted(maps.Keys(merged)) {
+		m := merged[variation]
+		m.Targets = slices.Compact(slices.Sorted(slices.Values(m.Targets)))
+		m.Segments = slices.Compact(slices.Sorted(slices.Values(m.Segments)))
+		if len(m.Targets)+len(m.Segments) > 0 {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (r *rule) normalize() {
+	r.Serve.normalize()
+	r.Clauses = append([]clause{}, r.Clauses...)
+	for i := range r.Clauses {
+		one := &r.Clauses[i]
+		one.Values = append([]string{}, one.Values...)
+		if one.Op == segmentMatch {
+			one.Attribute = "" // SDKs don't look at it
+		}
+	}
 }
 
 // normalize drops what the SDK's evaluator doesn't look at: a variation beside a distribution.
@@ -131,14 +148,6 @@ func (s *serve) normalize() {
 
 // equal compares normal forms.
 func (c configuration) equal(other configuration) bool { return reflect.DeepEqual(c, other) }
-
-// sameEffect compares what an SDK is told with what the admin API says. Of rules only the number counts: nothing promises
-// that both give them the same priorities.
-func (c configuration) sameEffect(sdk configuration) bool {
-	rules := len(c.Rules) == len(sdk.Rules)
-	c.Rules, sdk.Rules = nil, nil
-	return rules && c.equal(sdk)
-}
 
 // differences names in words what differs between two normal forms, never a target's identifier.
 func differences(ours, current configuration) []string {

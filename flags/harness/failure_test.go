@@ -3,12 +3,10 @@ package harness_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +36,8 @@ func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
 		http.StatusTooManyRequests:     {nil, false, "rate limited until"},
 		http.StatusInternalServerError: {nil, false, "try again later"},
 		http.StatusServiceUnavailable:  {nil, false, "try again later"},
+		http.StatusRequestTimeout:      {nil, false, "try again later"},
+		http.StatusFailedDependency:    {flags.ErrInvalid, true, "Git repository"},
 	} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
@@ -265,12 +265,7 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	b.instruct(t, plain, `{"kind": "removeTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["`+person+`"]}}`)
 	ours, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
-	b.wire.onPatch = func(response *http.Response) error {
-		response.Body.Close()
-		response.StatusCode = http.StatusBadRequest
-		response.Body = io.NopCloser(strings.NewReader(`{"code": "400", "message": "target ` + person + ` is named twice"}`))
-		return nil
-	}
+	b.wire.refuse(http.StatusBadRequest, `{"code": "400", "message": "target `+person+` is named twice"}`)
 	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
 	require.ErrorIs(t, err, flags.ErrInvalid)
 	require.NotContains(t, err.Error(), person)

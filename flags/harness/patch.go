@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -43,27 +44,39 @@ type (
 		RuleID string `json:"ruleID"`
 	}
 	addRuleParameters struct {
-		UUID string `json:"uuid"`
+		UUID     string `json:"uuid"`
+		Priority int    `json:"priority"`
 		rule
+	}
+	reorderParameters struct {
+		Rules []string `json:"rules"`
 	}
 )
 
-// instructions turn the snapshot into want and touch nothing that is alike already, so that rules keep their ids.
-// discreet says that they name people, whom an answer may quote.
-func (s snapshot) instructions(want configuration) (out []instruction, discreet bool, err error) {
+// instructions turn the snapshot into want and touch nothing that is alike already, so that rules keep their ids. New rules
+// are called after the operation, so that an attempt that is repeated cannot make them twice. discreet says that they name
+// people, whom an answer may quote.
+func (s snapshot) instructions(operation uuid.UUID, want configuration) (out []instruction, discreet bool, err error) {
 	now, key := s.configuration, s.state.Key
 	if !reflect.DeepEqual(now.Prerequisites, want.Prerequisites) {
-		return nil, false, fmt.Errorf("flag %q had other prerequisites, and how the API puts them back is not documented: "+
+		return nil, false, fmt.Errorf("flag %q had other prerequisites, and Harness keeps those outside of the environment's configuration: "+
 			"put them back by hand: %w", key, flags.ErrNotRestorable)
 	}
 	if err := s.known(want); err != nil {
 		return nil, false, err
 	}
+	state := instruction{"setFeatureFlagState", stateParameters{stateOf(want.On)}}
+	if now.On && !want.On { // nothing of the rest is served for a moment, should Harness not take all at once
+		out = append(out, state)
+	}
 	if now.OffVariation != want.OffVariation {
 		out = append(out, instruction{"updateOffVariation", serveParameters{Variation: want.OffVariation}})
 	}
 	targets := targetInstructions(now.Targets, want.Targets)
-	rules := s.ruleInstructions(want.Rules)
+	rules, err := s.ruleInstructions(operation, want.Rules)
+	if err != nil {
+		return nil, false, fmt.Errorf("encode the rules of flag %q: %w", key, err)
+	}
 	out = append(append(out, targets...), rules...)
 	if !reflect.DeepEqual(now.DefaultServe, want.DefaultServe) {
 		parameters := serveParameters{Variation: want.DefaultServe.Variation}
@@ -72,8 +85,8 @@ func (s snapshot) instructions(want configuration) (out []instruction, discreet 
 		}
 		out = append(out, instruction{"updateDefaultServe", parameters})
 	}
-	if now.On != want.On {
-		out = append(out, instruction{"setFeatureFlagState", stateParameters{stateOf(want.On)}})
+	if !now.On && want.On {
+		out = append(out, state)
 	}
 	return out, len(targets)+len(rules) > 0, nil
 }
@@ -140,19 +153,42 @@ func without(all, these []string) []string {
 	return out
 }
 
-// ruleInstructions leave alike rules alone, take the others away and add those that are missing.
-func (s snapshot) ruleInstructions(want []rule) []instruction {
-	missing := slices.Clone(want)
-	var out []instruction
+// ruleInstructions leave alike rules alone, take the others away, add those that are missing behind all, and then put them
+// into their order, if they are not.
+func (s snapshot) ruleInstructions(operation uuid.UUID, want []rule) ([]instruction, error) {
+	free, last := slices.Clone(s.rules), 0
 	for _, r := range s.rules {
-		if i := slices.IndexFunc(missing, func(w rule) bool { return reflect.DeepEqual(w, r.rule) }); i >= 0 {
-			missing = slices.Delete(missing, i, i+1)
+		last = max(last, r.Priority)
+	}
+	var added []instruction
+	var order, fresh []string
+	for _, w := range want {
+		if i := slices.IndexFunc(free, func(r servingRule) bool { return reflect.DeepEqual(w, r.rule) }); i >= 0 {
+			order = append(order, free[i].RuleID)
+			free = slices.Delete(free, i, i+1)
 			continue
 		}
+		raw, err := json.Marshal(w)
+		if err != nil {
+			return nil, err
+		}
+		id := uuid.NewSHA1(operation, fmt.Appendf(raw, "#%d", len(order))).String()
+		order, fresh, last = append(order, id), append(fresh, id), last+1
+		added = append(added, instruction{"addRule", addRuleParameters{id, last, w}})
+	}
+	var out []instruction
+	for _, r := range free {
 		out = append(out, instruction{"removeRule", removeRuleParameters{r.RuleID}})
 	}
-	for _, r := range missing {
-		out = append(out, instruction{"addRule", addRuleParameters{uuid.NewString(), r}})
+	var stand []string
+	for _, r := range s.rules {
+		if slices.Contains(order, r.RuleID) {
+			stand = append(stand, r.RuleID)
+		}
 	}
-	return out
+	out = append(out, added...)
+	if !slices.Equal(append(stand, fresh...), order) {
+		out = append(out, instruction{"reorderRules", reorderParameters{order}})
+	}
+	return out, nil
 }

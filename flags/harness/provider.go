@@ -6,25 +6,32 @@
 //	GET, PATCH /cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag and …/patchfeature: query
 //	                                            parameters, fields of a feature, {comment, instructions[kind, parameters]}, and
 //	                                            details.pipelineMetadata of the answer
+//	POST, GET /cf/admin/features                harness-core-ui, src/services/cf/index.tsx, made from the API's specification:
+//	                                            409 is a flag that exists; a page is {pageIndex, pageCount, features}
+//	GET /cf/admin/segments/{identifier}         the same, and harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
 //	instructions and their parameters           Harness's own console (harness-core-ui,
 //	                                            src/modules/75-cf/utils/instructions.ts) and harness-core's
 //	                                            io.harness.cf.CFApi, which both send them
+//	one rule with one clause for each group     how that console adds target groups; targetSegments of variationMap are older
 //	DELETE …?forceDelete=false                  how that console archives (FlagArchiving/useArchiveFlagDialog.tsx)
 //	errors {code, message, details}, 4xx, 5xx   the same API pages
 //	429                                         https://developer.harness.io/docs/platform/rate-limits: no Retry-After is promised
+//	who is served what                          evaluation/evaluator.go and util.go of ff-golang-server-sdk
 //
-// The public API has no dry run, no version to compare and set, and no documented instruction for putting prerequisites
-// back; what follows from that is said where it matters.
+// The public API has no dry run and no version to compare and set; what follows from that is said where it matters.
 package harness
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/internal/retry"
@@ -34,6 +41,8 @@ import (
 const Name = "harness"
 
 const (
+	// service is what people are told they wait for.
+	service       = "Harness"
 	defaultAPIURL = "https://app.harness.io/gateway"
 	defaultSDKURL = "https://config.ff.harness.io/api/1.0"
 	// defaultReadBack is far above the second or so that a change usually takes to reach SDKs.
@@ -90,8 +99,9 @@ func New(c Config) (*Provider, error) {
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: defaultRequestTimeout}
 	}
+	c.HTTPClient = staying(c.HTTPClient)
 	c.ReadBack = cmp.Or(c.ReadBack, defaultReadBack)
-	return &Provider{config: c, api: api, sdk: sdk, readers: &http.Client{}}, nil
+	return &Provider{config: c, api: api, sdk: sdk, readers: staying(&http.Client{})}, nil
 }
 
 func baseURL(what, text, example string) (*url.URL, error) {
@@ -116,23 +126,37 @@ func (p *Provider) Get(ctx context.Context, key string) (flags.State, error) {
 }
 
 func (p *Provider) get(ctx context.Context, key string) (snapshot, error) {
-	return retry.Do(ctx, "the flag service", func() (snapshot, error) { return p.read(ctx, key) })
+	return retry.Do(ctx, service, func() (snapshot, error) { return p.read(ctx, key) })
 }
 
 // Preview changes nothing.
 func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (flags.State, error) {
-	current, err := p.get(ctx, key)
+	type preview struct {
+		current snapshot
+		want    configuration
+	}
+	now, err := retry.Do(ctx, service, func() (preview, error) {
+		current, want, err := p.look(ctx, key, c)
+		if err == nil && !want.equal(current.configuration) {
+			err = current.free()
+		}
+		return preview{current, want}, err
+	})
 	if err != nil {
 		return flags.State{}, err
 	}
-	want, err := current.want(c)
-	if err == nil && !want.equal(current.configuration) {
-		err = current.free()
+	return now.current.values.state(key, now.current.state.Version, false, now.want)
+}
+
+// look reads the flag and decides what serves c.
+func (p *Provider) look(ctx context.Context, key string, c flags.Change) (current snapshot, want configuration, err error) {
+	if current, err = p.read(ctx, key); err != nil {
+		return snapshot{}, configuration{}, err
 	}
-	if err != nil {
-		return flags.State{}, err
+	if want, err = current.want(c); err == nil {
+		err = p.segmentsExist(ctx, key, c.Segments)
 	}
-	return current.boolean.state(key, current.state.Version, false, want)
+	return current, want, err
 }
 
 // Apply makes one patch, or none if the flag serves c already, and waits until SDKs are told. A context kind other than
@@ -141,17 +165,14 @@ func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (fla
 func (p *Provider) Apply(
 	ctx context.Context, key string, c flags.Change, note string, still flags.Still,
 ) (flags.State, error) {
+	operation := uuid.New()
 	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
-	after, err := retry.Do(ctx, "the flag service", func() (snapshot, error) {
-		current, err := p.read(ctx, key)
-		if err != nil {
-			return snapshot{}, err
-		}
-		want, err := current.want(c)
+	after, err := retry.Do(ctx, service, func() (snapshot, error) {
+		current, want, err := p.look(ctx, key, c)
 		if err != nil || want.equal(current.configuration) {
 			return current, err
 		}
-		return p.change(ctx, current, want, note, still)
+		return p.change(ctx, operation, current, want, note, still)
 	})
 	return p.served(ctx, after, err)
 }
@@ -159,7 +180,8 @@ func (p *Provider) Apply(
 // Restore makes one patch of what differs from before, or none, and waits until SDKs are told. Here, too, a stranger who
 // changes the flag between our reading and our patch goes unseen.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
-	after, err := retry.Do(ctx, "the flag service", func() (snapshot, error) {
+	operation := uuid.New()
+	after, err := retry.Do(ctx, service, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil {
 			return snapshot{}, err
@@ -168,17 +190,22 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		if err != nil || done {
 			return current, err
 		}
-		return p.change(ctx, current, want, note, nil)
+		return p.change(ctx, operation, current, want, note, nil)
 	})
 	return p.served(ctx, after, err)
 }
 
+// served adds the version that SDKs report, where they count otherwise.
 func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags.State, error) {
-	if err == nil {
-		err = p.awaitServed(ctx, after)
-	}
 	if err != nil {
 		return flags.State{}, err
+	}
+	version, err := p.awaitServed(ctx, after)
+	if err != nil {
+		return flags.State{}, err
+	}
+	if version != after.state.Version {
+		after.state.Served = version
 	}
 	return after.state, nil
 }
@@ -186,7 +213,7 @@ func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags
 // Archive archives the flag in all environments, as Harness does, and waits until SDKs are told of it no more. Harness
 // keeps no comment of an archiving, so the note is not recorded there.
 func (p *Provider) Archive(ctx context.Context, key, _ string) error {
-	_, err := retry.Do(ctx, "the flag service", func() (snapshot, error) {
+	_, err := retry.Do(ctx, service, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil || current.state.Archived {
 			return current, err
@@ -212,10 +239,10 @@ func (p *Provider) Status(ctx context.Context, key string) (flags.Status, error)
 type snapshot struct {
 	state         flags.State
 	configuration configuration
-	boolean       boolean
+	values        values
 	variations    []variation
-	rules         []servingRule
-	piped         bool // changes start a pipeline, which makes them later, or doesn't
+	rules         []servingRule // in the order of configuration.Rules
+	piped         bool          // changes start a pipeline, which makes them later, or doesn't
 	status        flags.Status
 }
 
@@ -233,18 +260,18 @@ func (s snapshot) want(c flags.Change) (configuration, error) {
 	if s.state.Archived {
 		return configuration{}, fmt.Errorf("flag %q serves nothing: restore it in Harness first: %w", s.state.Key, flags.ErrArchived)
 	}
-	return s.boolean.want(s.state.Key, s.configuration, c)
+	return s.values.want(s.state.Key, s.configuration, c)
 }
 
 // change patches current into want and reads the outcome: a patch's answer doesn't show the flag.
 func (p *Provider) change(
-	ctx context.Context, current snapshot, want configuration, note string, still flags.Still,
+	ctx context.Context, operation uuid.UUID, current snapshot, want configuration, note string, still flags.Still,
 ) (snapshot, error) {
 	key := current.state.Key
 	if err := current.free(); err != nil {
 		return snapshot{}, err
 	}
-	instructions, discreet, err := current.instructions(want)
+	instructions, discreet, err := current.instructions(operation, want)
 	if err != nil {
 		return snapshot{}, err
 	}
@@ -254,11 +281,14 @@ func (p *Provider) change(
 	if err := flags.Late(ctx); err != nil {
 		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
 	}
-	pipeline, err := p.patch(ctx, key, patch{Comment: note, Instructions: instructions}, discreet)
-	if err != nil {
-		return snapshot{}, err
+	pipeline, refusal := p.patch(ctx, key, patch{Comment: note, Instructions: instructions}, discreet)
+	if refusal != nil && !errors.Is(refusal, flags.ErrInvalid) {
+		return snapshot{}, refusal
 	}
 	after, err := p.read(ctx, key)
+	if refusal != nil && (err != nil || !after.configuration.equal(want)) { // else an attempt before got through late, and twice is refused
+		return snapshot{}, refusal
+	}
 	switch {
 	case err != nil || after.configuration.equal(want):
 		return after, err

@@ -10,19 +10,30 @@ import (
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/flagstest"
+	"github.com/contraflow/contraflow/internal/devstack/harnessserver"
 )
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	flagstest.Run(t, func(t *testing.T) flagstest.Fixture {
-		b := setup(t)
+		b := setupWith(t, harnessserver.Options{SDKVersions: 100}) // nothing promises that both count alike
 		b.furnish(t, "furnished")
+		b.server.CreateSegment("beta", []string{"beata", "benno"}, nil)
+		require.NoError(t, b.provider.Create(t.Context(), "staged", flags.NewFlag{Migration: true}))
 		b.admin(t, http.MethodPost, "", `{"identifier": "text", "name": "text", "kind": "string", "project": "shop",
 			"defaultOnVariation": "a", "defaultOffVariation": "b",
 			"variations": [{"identifier": "a", "name": "a", "value": "a"}, {"identifier": "b", "name": "b", "value": "b"}]}`)
 		return flagstest.Fixture{
-			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text",
+			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text", Migration: "staged",
+			Segment: "beta", Members: []string{"beata", "benno"}, OneTargetKind: true,
 			Application: b.application,
+			Rule: func(t *testing.T, key, user string) {
+				b.instruct(t, key, fmt.Sprintf(`{"kind": "addRule", "parameters": {"uuid": "for-%s", "priority": %d, "serve": {"variation": "false"},
+					"clauses": [{"attribute": "identifier", "op": "in", "values": [%q]}]}}`, user, -len(b.environment(t, key).Rules), user))
+			},
+			Depend: func(t *testing.T, key, on string) {
+				b.instruct(t, key, `{"kind": "addPrerequisite", "parameters": {"feature": "`+on+`", "variations": ["true"]}}`)
+			},
 			Target: func(t *testing.T, key, user string) {
 				b.instruct(t, key, `{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["`+user+`"]}}`)
 			},
@@ -69,7 +80,7 @@ func TestARecordedFeatureIsUnderstood(t *testing.T) {
 	require.JSONEq(t, `{"on": true, "offVariation": "false",
 		"defaultServe": {"distribution": {"bucketBy": "identifier", "variations": [{"variation": "true", "weight": 25}, {"variation": "false", "weight": 75}]}},
 		"targets": [{"variation": "false", "targets": ["user-1"], "segments": ["testers"]}],
-		"rules": [{"priority": 100, "serve": {"variation": "true"},
+		"rules": [{"serve": {"variation": "true"},
 			"clauses": [{"attribute": "identifier", "op": "ends_with", "values": ["77"], "negate": false}]}],
 		"prerequisites": []}`, string(state.Config))
 }

@@ -25,21 +25,22 @@ const cached = 100
 
 // reader is one connection of an SDK.
 type reader struct {
-	url, key string
-	http     *http.Client
-	changed  chan struct{} // holds at most one token: something changed since it was last taken
+	url, key    string
+	environment string // that the key must be of
+	http        *http.Client
+	changed     chan struct{} // holds at most one token: something changed since it was last taken
 
 	repository    repository.Repository
 	api           *rest.ClientWithResponses // nil before connect
 	environmentID string
 }
 
-func newReader(url, key string, client *http.Client) (*reader, error) {
+func newReader(url, key, environment string, client *http.Client) (*reader, error) {
 	cache, err := lru.New(cached)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{url: url, key: key, http: client, changed: make(chan struct{}, 1)}
+	r := &reader{url: url, key: key, environment: environment, http: client, changed: make(chan struct{}, 1)}
 	r.repository = repository.NewWithStorageAndCallback(repository.LRUCache{Cache: cache}, nil, told{r.changed})
 	return r, nil
 }
@@ -115,8 +116,12 @@ func (r *reader) connect(ctx context.Context) error {
 	return nil
 }
 
+// errElsewhere is an SDK key of another environment: whatever it shows proves nothing.
+var errElsewhere = errors.New("the SDK key is of another environment")
+
 type tokenClaims struct {
-	Environment string `json:"environment"`
+	Environment string `json:"environment"`           // an id of its own
+	Identifier  string `json:"environmentIdentifier"` // as people and the admin API write it; SDKs don't need it
 	Cluster     string `json:"clusterIdentifier"`
 }
 
@@ -142,6 +147,9 @@ func (r *reader) authenticate(ctx context.Context) (token string, claims tokenCl
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil || json.Unmarshal(raw, &claims) != nil || claims.Environment == "" {
 		return "", claims, errors.New("answered with a token that names no environment")
+	}
+	if claims.Identifier != "" && claims.Identifier != r.environment {
+		return "", claims, fmt.Errorf("%w, %q", errElsewhere, claims.Identifier)
 	}
 	return token, claims, nil
 }

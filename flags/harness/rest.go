@@ -1,27 +1,16 @@
 package harness
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow/flags"
-)
-
-const (
-	// maxAnswer in bytes is far above a flag with all the targets a person would name.
-	maxAnswer = 32 << 20
-	// unnamedReset is the wait after a 429 that names no moment, which is the rule: Harness counts by the minute, and the
-	// next attempts wait as long again.
-	unnamedReset = time.Second
 )
 
 // featureState is how Harness writes on and off.
@@ -36,6 +25,7 @@ func stateOf(on bool) featureState {
 
 // feature is the part of the admin API's representation that matters here.
 type feature struct {
+	Identifier    string         `json:"identifier"`
 	Archived      bool           `json:"archived"`
 	Variations    []variation    `json:"variations"`
 	Prerequisites []prerequisite `json:"prerequisites"`
@@ -71,7 +61,8 @@ type targetMapping struct {
 }
 
 type servingRule struct {
-	RuleID string `json:"ruleId"`
+	RuleID   string `json:"ruleId"`
+	Priority int    `json:"priority"`
 	rule
 }
 
@@ -86,11 +77,20 @@ func (e environment) configuration(prerequisites []prerequisite) configuration {
 		}
 		c.Targets = append(c.Targets, named)
 	}
-	for _, r := range e.Rules {
+	for _, r := range e.ordered() {
 		c.Rules = append(c.Rules, r.rule)
 	}
 	c.normalize()
 	return c
+}
+
+// ordered are the rules as SDKs try them, in their normal form.
+func (e environment) ordered() []servingRule {
+	out := slices.SortedStableFunc(slices.Values(e.Rules), func(a, b servingRule) int { return cmp.Compare(a.Priority, b.Priority) })
+	for i := range out {
+		out[i].normalize()
+	}
+	return out
 }
 
 // read looks among the archived flags too: whether Harness shows an archived flag unasked is not documented.
@@ -111,7 +111,7 @@ func (p *Provider) read(ctx context.Context, key string) (snapshot, error) {
 
 func (p *Provider) feature(ctx context.Context, key string, query url.Values) (feature, error) {
 	var f feature
-	return f, p.do(ctx, request{method: http.MethodGet, key: key, query: query}, &f)
+	return f, p.do(ctx, request{method: http.MethodGet, path: ofFlag(key), key: key, query: query}, &f)
 }
 
 // patch returns the pipeline execution that makes the change instead of Harness itself, if there is one.
@@ -123,13 +123,13 @@ func (p *Provider) patch(ctx context.Context, key string, body patch, discreet b
 			} `json:"pipelineMetadata"`
 		} `json:"details"`
 	}
-	err = p.do(ctx, request{method: http.MethodPatch, key: key, body: body, discreet: discreet}, &answer)
+	err = p.do(ctx, request{method: http.MethodPatch, path: ofFlag(key), key: key, body: body, discreet: discreet}, &answer)
 	return answer.Details.PipelineMetadata.PipelineExecutionID, err
 }
 
 // archive never deletes for good.
 func (p *Provider) archive(ctx context.Context, key string) error {
-	return p.do(ctx, request{method: http.MethodDelete, key: key, query: url.Values{"forceDelete": {"false"}}}, nil)
+	return p.do(ctx, request{method: http.MethodDelete, path: ofFlag(key), key: key, query: url.Values{"forceDelete": {"false"}}}, nil)
 }
 
 func (p *Provider) snapshot(key string, f feature) (snapshot, error) {
@@ -138,26 +138,25 @@ func (p *Provider) snapshot(key string, f feature) (snapshot, error) {
 			key, p.config.Environment, p.config.Project, flags.ErrNotFound)
 	}
 	out := snapshot{
-		configuration: f.EnvProperties.configuration(f.Prerequisites), variations: f.Variations, rules: f.EnvProperties.Rules,
+		configuration: f.EnvProperties.configuration(f.Prerequisites), variations: f.Variations, rules: f.EnvProperties.ordered(),
 		piped: f.EnvProperties.Piped,
 	}
-	for i := range out.rules { // alike rules are found by their normal form
-		one := configuration{Rules: []rule{out.rules[i].rule}}
-		one.normalize()
-		out.rules[i].rule = one.Rules[0]
-	}
 	var err error
-	if out.boolean, err = newBoolean(key, f.Variations); err != nil {
+	if out.values, err = newValues(key, f.Variations); err != nil {
 		return snapshot{}, err
 	}
-	out.state, err = out.boolean.state(key, f.EnvProperties.Version, f.Archived, out.configuration)
-	out.status = f.activity()
+	out.state, err = out.values.state(key, f.EnvProperties.Version, f.Archived, out.configuration)
+	out.status = f.activity(out.configuration.launched())
 	return out, err
 }
 
-// activity in Harness's words: https://apidocs.harness.io/feature-flags/getallfeatures, parameter status. Potentially
-// stale is not inactive: Harness also says it of flags that are read all the time and only have not changed for long.
-func (f feature) activity() flags.Status {
+// lately is how long ago the last evaluation of a flag is that Harness calls potentially stale for it:
+// https://developer.harness.io/docs/feature-flags/ff-creating-flag/manage-stale-flags/
+const lately = 60 * 24 * time.Hour
+
+// activity in Harness's words: https://apidocs.harness.io/feature-flags/getallfeatures, parameter status. Potentially stale
+// is not inactive by itself: Harness also says it of flags that are read all the time and only have not changed for long.
+func (f feature) activity(launched bool) flags.Status {
 	out := flags.Status{Activity: flags.Unknown}
 	if f.Status.LastAccess > 0 {
 		out.LastRequested = time.UnixMilli(f.Status.LastAccess)
@@ -165,104 +164,21 @@ func (f feature) activity() flags.Status {
 	switch f.Status.Status {
 	case "never-requested":
 		out.Activity = flags.New
+	case "inactive":
+		out.Activity = flags.Inactive
 	case "active", "recently-accessed":
 		out.Activity = flags.Active
+	case "potentially-stale":
+		switch {
+		case out.LastRequested.IsZero():
+		case time.Since(out.LastRequested) > lately:
+			out.Activity = flags.Inactive
+		default:
+			out.Activity = flags.Active
+		}
+	}
+	if out.Activity == flags.Active && launched {
+		out.Activity = flags.Launched
 	}
 	return out
-}
-
-type request struct {
-	method, key string
-	query       url.Values
-	body        any
-	discreet    bool // keep the server's words out of errors
-}
-
-// do makes one request and maps its answer; it never retries.
-func (p *Provider) do(ctx context.Context, r request, out any) error {
-	at := p.api.String() + "/cf/admin/features/" + url.PathEscape(r.key)
-	query := url.Values{
-		"accountIdentifier": {p.config.Account}, "orgIdentifier": {p.config.Organization},
-		"projectIdentifier": {p.config.Project}, "environmentIdentifier": {p.config.Environment},
-	}
-	for name, values := range r.query {
-		query[name] = values
-	}
-	var body io.Reader
-	if r.body != nil {
-		raw, err := json.Marshal(r.body)
-		if err != nil {
-			return fmt.Errorf("encode the change of flag %q: %w", r.key, err)
-		}
-		body = bytes.NewReader(raw)
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, at+"?"+query.Encode(), body)
-	if err != nil {
-		return fmt.Errorf("flag %q: %w", r.key, err)
-	}
-	req.Header.Set("x-api-key", p.config.APIKey)
-	req.Header.Set("User-Agent", "contraflow")
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	response, err := p.config.HTTPClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("no answer from Harness on flag %q, check the API URL and the network: %w", r.key, err)
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read Harness's answer on flag %q (%s %s): %w", r.key, r.method, p.api.Redacted(), err)
-	}
-	if response.StatusCode/100 != 2 {
-		return p.refusal(r, response, raw)
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("%s %s answered on flag %q something that is not of Harness's documented shape: check the API URL",
-			r.method, p.api.Redacted(), r.key)
-	}
-	return nil
-}
-
-// refusal gives each status Harness's meaning; 409, 412 and 429 mean what HTTP says.
-func (p *Provider) refusal(r request, response *http.Response, raw []byte) error {
-	var said struct {
-		Message string `json:"message"`
-	}
-	_ = json.Unmarshal(raw, &said) // a proxy may answer anything; the status stands
-	if r.discreet {
-		said.Message = ""
-	}
-	said.Message = strings.ReplaceAll(said.Message, p.config.APIKey, "…")
-	at := fmt.Sprintf("flag %q: %s %s answered %d", r.key, r.method, p.api.Redacted(), response.StatusCode)
-	if said.Message != "" {
-		at += " (" + said.Message + ")"
-	}
-	switch response.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: give the API key the rights to view and edit flags of project %q, environment %q: %w",
-			at, p.config.Project, p.config.Environment, flags.ErrUnauthorized)
-	case http.StatusNotFound:
-		return fmt.Errorf("%s: create the flag in project %q, or correct its identifier: %w", at, p.config.Project, flags.ErrNotFound)
-	case http.StatusConflict, http.StatusPreconditionFailed:
-		return fmt.Errorf("%s: %w", at, flags.ErrConflict)
-	case http.StatusTooManyRequests:
-		return fmt.Errorf("%s: %w", at, &flags.RateLimited{Until: reset(response.Header)})
-	}
-	if response.StatusCode/100 == 4 {
-		return fmt.Errorf("%s: resolve what it names (a policy of the project, or another flag that depends on this one, counts): %w",
-			at, flags.ErrInvalid)
-	}
-	return fmt.Errorf("%s: Harness has a problem, try again later", at)
-}
-
-// reset is the moment a 429 names, if it does.
-func reset(header http.Header) time.Time {
-	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
-		return time.Now().Add(time.Duration(s) * time.Second)
-	}
-	return time.Now().Add(unnamedReset)
 }

@@ -38,7 +38,10 @@ func recorded(state flags.State) (configuration, error) {
 }
 
 func stranger(current, before, ours flags.State) error {
-	out := &flags.Stranger{Key: current.Key}
+	out := &flags.Stranger{Key: current.Key, Theirs: current.Summary}
+	if len(ours.Config) > 0 {
+		out.Ours = ours.Summary
+	}
 	if current.Archived && !ours.Archived {
 		out.Differs = []string{"it was archived"}
 		return out

@@ -180,14 +180,36 @@ func TestStatusIsHarnesssOwn(t *testing.T) {
 	status, err := b.provider.Status(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, flags.Status{Activity: flags.New}, status)
-	for said, want := range map[string]flags.Activity{
-		"active": flags.Active, "recently-accessed": flags.Active, "potentially-stale": flags.Unknown, "": flags.Unknown,
+	const long, soon = 90 * 24 * time.Hour, time.Hour
+	for _, c := range []struct {
+		said string
+		ago  time.Duration
+		on   bool
+		want flags.Activity
+	}{
+		{"active", soon, false, flags.Active},
+		{"active", soon, true, flags.Launched},
+		{"recently-accessed", soon, true, flags.Launched},
+		{"inactive", long, true, flags.Inactive},
+		{"potentially-stale", soon, false, flags.Active},
+		{"potentially-stale", soon, true, flags.Launched},
+		{"potentially-stale", long, true, flags.Inactive},
+		{"", soon, true, flags.Unknown},
 	} {
 		feature, _ := b.server.Snapshot(plain)
-		feature.Status = &harnessserver.Status{Status: said, LastAccess: 1700000000000}
+		if c.on {
+			feature.EnvProperties.State = "on"
+		}
+		asked := time.Now().Add(-c.ago).Truncate(time.Millisecond)
+		feature.Status = &harnessserver.Status{Status: c.said, LastAccess: asked.UnixMilli()}
 		status, err := answering(t, b, feature).Status(t.Context(), plain)
 		require.NoError(t, err)
-		require.Equal(t, want, status.Activity, said)
-		require.True(t, status.LastRequested.Equal(time.UnixMilli(1700000000000)))
+		require.Equal(t, c.want, status.Activity, "%+v", c)
+		require.True(t, status.LastRequested.Equal(asked))
 	}
+	feature, _ := b.server.Snapshot(plain)
+	feature.Status = &harnessserver.Status{Status: "potentially-stale", LastAccess: time.Time{}.UnixMilli()}
+	status, err = answering(t, b, feature).Status(t.Context(), plain)
+	require.NoError(t, err)
+	require.Equal(t, flags.Status{Activity: flags.Unknown}, status)
 }

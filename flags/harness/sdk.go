@@ -20,27 +20,33 @@ const lookAgain = time.Second
 var errNotSeen = errors.New("not seen where SDKs read")
 
 // awaitServed waits until SDKs are told the configuration that the admin API answered. They evaluate from nothing else,
-// so then an application is served it.
-func (p *Provider) awaitServed(ctx context.Context, after snapshot) error {
-	key := after.state.Key
+// so then an application is served it. The version is the one that they are told with it; the admin API's where there is none.
+func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int, err error) {
+	key, version := after.state.Key, after.state.Version
 	if after.state.Archived {
-		return p.awaitGone(ctx, key)
+		return version, p.awaitGone(ctx, key)
 	}
-	err := p.await(ctx, key, func(told *rest.FeatureConfig) bool {
+	err = p.await(ctx, key, func(told *rest.FeatureConfig) bool {
 		if told == nil {
 			return false
 		}
 		c, err := fromSDK(*told)
-		return err == nil && after.configuration.sameEffect(c)
+		if err != nil || !after.configuration.equal(c) {
+			return false
+		}
+		if told.Version != nil {
+			version = int(*told.Version)
+		}
+		return true
 	})
 	if !errors.Is(err, errNotSeen) {
-		return err
+		return version, err
 	}
 	// A stranger who changed it meanwhile explains the silence better than a slow stream.
 	if now, readErr := p.read(ctx, key); readErr == nil && !now.configuration.equal(after.configuration) {
-		return fmt.Errorf("flag %q was changed again before the change was seen: %w", key, flags.ErrConflict)
+		return 0, fmt.Errorf("flag %q was changed again before the change was seen: %w", key, flags.ErrConflict)
 	}
-	return err
+	return 0, err
 }
 
 func (p *Provider) awaitGone(ctx context.Context, key string) error {
@@ -71,7 +77,7 @@ func (p *Provider) await(ctx context.Context, key string, seen func(*rest.Featur
 	defer patience.Stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := newReader(p.sdk.String(), p.config.SDKKey, p.readers)
+	r, err := newReader(p.sdk.String(), p.config.SDKKey, p.config.Environment, p.readers)
 	if err != nil {
 		return fmt.Errorf("read flag %q back: %w", key, err)
 	}
@@ -81,6 +87,8 @@ func (p *Provider) await(ctx context.Context, key string, seen func(*rest.Featur
 	for {
 		told, err := r.look(ctx, key)
 		switch {
+		case errors.Is(err, errElsewhere):
+			return fmt.Errorf("flag %q: %w: give the server SDK key of environment %q: %w", key, err, p.config.Environment, flags.ErrUnauthorized)
 		case errors.Is(err, flags.ErrUnauthorized):
 			return fmt.Errorf("flag %q: %s refuses the SDK key: give the server SDK key of environment %q: %w",
 				key, p.sdk.Redacted(), p.config.Environment, err)
@@ -112,8 +120,6 @@ func (p *Provider) unseen(key string, told *rest.FeatureConfig, trouble, end err
 		why = trouble.Error()
 	case told == nil:
 		why = "they show no such flag"
-	case told.Environment != p.config.Environment:
-		why = fmt.Sprintf("the SDK key is of environment %q, not %q", told.Environment, p.config.Environment)
 	}
 	return fmt.Errorf("flag %q: the change was made, but SDKs at %s are not told of it (%s): %w", key, p.sdk.Redacted(), why, end)
 }

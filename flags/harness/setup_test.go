@@ -18,6 +18,7 @@ import (
 	"github.com/harness/ff-golang-server-sdk/log"
 	"github.com/harness/ff-golang-server-sdk/logger"
 	"github.com/harness/ff-golang-server-sdk/pkg/repository"
+	"github.com/harness/ff-golang-server-sdk/rest"
 	"github.com/harness/ff-golang-server-sdk/stream"
 	lru "github.com/hashicorp/golang-lru"
 	"github.com/stretchr/testify/require"
@@ -51,9 +52,12 @@ type bundle struct {
 	wire     *wire
 }
 
-func setup(t *testing.T) bundle {
+func setup(t *testing.T) bundle { return setupWith(t, harnessserver.Options{}) }
+
+func setupWith(t *testing.T, o harnessserver.Options) bundle {
 	t.Helper()
-	server := harnessserver.New(harnessserver.Options{Project: "shop", APIKey: apiKey, SDKKey: sdkKey})
+	o.Project, o.APIKey, o.SDKKey = "shop", apiKey, sdkKey
+	server := harnessserver.New(o)
 	require.NoError(t, server.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
 	server.CreateFlag(plain)
@@ -132,7 +136,7 @@ func (b bundle) application(t *testing.T) flagstest.Reader {
 		_, ever := b.server.Streams()
 		return ever > others
 	}, 10*time.Second, 5*time.Millisecond)
-	app.sdk = sdk
+	app.sdk, app.held = sdk, held
 	return app
 }
 
@@ -145,13 +149,36 @@ func (cache) SetLogger(_ logger.Logger) {}
 // application reads a context as the target of the same identifier, with an attribute named after the context's kind.
 type application struct {
 	sdk     *client.CfClient
+	held    *lru.Cache
 	changes chan string
 }
 
 func (a *application) Bool(key, contextKind, contextKey string) (value, ok bool) {
-	target := evaluation.Target{Identifier: contextKey, Attributes: &map[string]any{contextKind: contextKey}}
-	value, err := a.sdk.BoolVariation(key, &target, false)
+	value, err := a.sdk.BoolVariation(key, target(contextKind, contextKey), false)
 	return value, err == nil
+}
+
+func target(contextKind, contextKey string) *evaluation.Target {
+	return &evaluation.Target{Identifier: contextKey, Attributes: &map[string]any{contextKind: contextKey}}
+}
+
+// Stage is a string flag's text: Harness has no migration flags of its own.
+func (a *application) Stage(key, contextKind, contextKey string) (stage string, ok bool) {
+	stage, err := a.sdk.StringVariation(key, target(contextKind, contextKey), "")
+	return stage, err == nil
+}
+
+// Version is in the SDK's cache alone.
+func (a *application) Version(key string) (version int, ok bool) {
+	held, ok := a.held.Get("flag/" + key)
+	if !ok {
+		return 0, false
+	}
+	told, ok := held.(rest.FeatureConfig)
+	if !ok || told.Version == nil {
+		return 0, false
+	}
+	return int(*told.Version), true
 }
 
 // Pub is called by the SDK when it has taken a change in.
@@ -180,6 +207,8 @@ type wire struct {
 	mu      sync.Mutex
 	seen    []recorded
 	onPatch func(*http.Response) error // called once, when the answer to a PATCH has come
+	// instead of sending a request that would change something, called once; it may send it.
+	instead func(*http.Request) (*http.Response, error)
 }
 
 type recorded struct {
@@ -198,7 +227,14 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.mu.Lock()
 	w.seen = append(w.seen, recorded{r.Method, r.URL.RequestURI(), string(body), r.Header.Clone()})
+	instead := w.instead
+	if r.Method != http.MethodGet {
+		w.instead = nil
+	}
 	w.mu.Unlock()
+	if instead != nil && r.Method != http.MethodGet {
+		return instead(r)
+	}
 	response, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil || r.Method != http.MethodPatch {
 		return response, err
@@ -215,6 +251,13 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return response, nil
+}
+
+// refuse answers the next change with a status instead.
+func (w *wire) refuse(status int, body string) {
+	w.instead = func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
 }
 
 // hook is what the next answer to a PATCH comes to; nil leaves it alone.

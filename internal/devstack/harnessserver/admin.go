@@ -3,6 +3,7 @@ package harnessserver
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -16,9 +17,11 @@ const maxBody = 4 << 20
 func (s *Server) routes() http.Handler {
 	admin := http.NewServeMux()
 	admin.HandleFunc("POST /gateway/cf/admin/features", s.createFeature)
+	admin.HandleFunc("GET /gateway/cf/admin/features", s.listFeatures)
 	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}", s.getFeature)
 	admin.HandleFunc("PATCH /gateway/cf/admin/features/{identifier}", s.patchFeature)
 	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.deleteFeature)
+	admin.HandleFunc("GET /gateway/cf/admin/segments/{identifier}", s.getSegment)
 
 	all := http.NewServeMux()
 	all.Handle("/gateway/cf/admin/", s.adminGate(admin))
@@ -26,6 +29,7 @@ func (s *Server) routes() http.Handler {
 	all.Handle("GET /api/1.0/client/env/{environment}/feature-configs", s.sdkGate(s.listConfigs))
 	all.Handle("GET /api/1.0/client/env/{environment}/feature-configs/{identifier}", s.sdkGate(s.getConfig))
 	all.Handle("GET /api/1.0/client/env/{environment}/target-segments", s.sdkGate(s.listSegments))
+	all.Handle("GET /api/1.0/client/env/{environment}/target-segments/{identifier}", s.sdkGate(s.giveSegment))
 	all.Handle("GET /api/1.0/stream", s.sdkGate(s.stream))
 	all.Handle("POST /api/1.0/metrics/{environment}", s.sdkGate(s.metrics))
 	return all
@@ -78,19 +82,53 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) (Feature, bool) {
 func (s *Server) getFeature(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.find(w, r)
-	if !ok {
-		return
+	if f, ok := s.find(w, r); ok {
+		answer(w, http.StatusOK, s.shown(f, r))
 	}
+}
+
+// shown is a flag as the admin API shows it. The caller holds mu.
+func (s *Server) shown(f Feature, r *http.Request) Feature {
 	f.Status = s.status(f)
 	if r.URL.Query().Get("environmentIdentifier") != s.options.Environment {
 		f.EnvProperties = nil
 	} else if s.pipeline != "" {
-		shown := *f.EnvProperties
-		shown.Piped = true
-		f.EnvProperties = &shown
+		piped := *f.EnvProperties
+		piped.Piped = true
+		f.EnvProperties = &piped
 	}
-	answer(w, http.StatusOK, f)
+	return f
+}
+
+// maxPage is the most flags of one page, whatever is asked for.
+const maxPage = 50
+
+// listFeatures gives one page, without archived flags unless asked for those alone.
+func (s *Server) listFeatures(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	query := r.URL.Query()
+	if query.Get("projectIdentifier") != s.options.Project {
+		refuse(w, http.StatusNotFound, "The specified resource was not found")
+		return
+	}
+	all := []Feature{}
+	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
+		if f := s.flags[key]; f.Archived == (query.Get("archived") == "true") {
+			all = append(all, s.shown(f, r))
+		}
+	}
+	index, _ := strconv.Atoi(query.Get("pageNumber")) // 0 where none is named
+	size, err := strconv.Atoi(query.Get("pageSize"))
+	if err != nil || size < 1 {
+		size = maxPage
+	}
+	size = min(size, maxPage)
+	from := min(max(index, 0)*size, len(all))
+	answer(w, http.StatusOK, map[string]any{
+		"features": all[from:min(from+size, len(all))], "itemCount": len(all), "pageCount": (len(all) + size - 1) / size,
+		"pageIndex": index, "pageSize": size,
+	})
 }
 
 // status of a flag. The caller holds mu.

@@ -4,13 +4,16 @@
 // Where each shape comes from:
 //
 //	POST   /gateway/cf/admin/features               https://apidocs.harness.io/tag/Feature-Flags, "Creates a Feature Flag": 201
+//	GET    /gateway/cf/admin/features               harness-core-ui, src/services/cf/index.tsx, which is made from the API's specification:
+//	                                                {features, itemCount, pageCount, pageIndex, pageSize}, pages from 0
+//	GET    /gateway/cf/admin/segments/{identifier}  the same; harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
 //	GET    /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag; ?archived=true
 //	PATCH  /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/patchfeature: {comment, instructions}
 //	DELETE /gateway/cf/admin/features/{identifier}  the same tag, "Delete Feature Flag": 204; ?forceDelete=false archives, as Harness's
 //	                                                console asks for it (FlagArchiving/useArchiveFlagDialog.tsx)
 //	POST   /api/1.0/client/auth                     resources/client-v1.yaml of ff-golang-server-sdk, as all below
 //	GET    /api/1.0/client/env/{uuid}/feature-configs and …/{identifier}
-//	GET    /api/1.0/client/env/{uuid}/target-segments: none
+//	GET    /api/1.0/client/env/{uuid}/target-segments and …/{identifier}
 //	GET    /api/1.0/stream                          events of stream/message.go: {event, domain, identifier, version}; an empty comment
 //	                                                is the heartbeat
 //	POST   /api/1.0/metrics/{uuid}                  resources/metrics-v1.yaml; attribute featureIdentifier (analyticsservice/analytics.go)
@@ -27,9 +30,10 @@
 // setFeatureFlagState{state}, updateDefaultServe{variation | bucketBy, variations[variation, weight]},
 // updateOffVariation{variation}, addTargetsToVariationTargetMap and removeTargetsToVariationTargetMap{variation, targets},
 // addSegmentToVariationTargetMap and removeSegmentToVariationTargetMap{variation, targetSegments}, addRule{uuid, priority,
-// serve, clauses}, removeRule{ruleID}.
+// serve, clauses}, removeRule{ruleID}, reorderRules{rules}, addPrerequisite{feature, variations}, removePrerequisite{feature}.
 //
-// Not documented, and therefore chosen here: all of a patch happens or nothing; a GET of an archived flag is 404 unless it
+// Not documented, and therefore chosen here: all of a patch happens or nothing; reorderRules numbers from 1, in the order that
+// it names; a rule whose uuid exists is refused; a listing leaves archived flags out, and has at most 50 to a page; a GET of an archived flag is 404 unless it
 // asks for archived ones; a flag that others depend on is not archived (the documentation says so, but not the status: 400);
 // a flag is "active" as soon as it was evaluated.
 package harnessserver

@@ -149,11 +149,11 @@ type config struct {
 	Version       int            `json:"version"`
 }
 
-func (f Feature) forSDK() config {
+func (s *Server) forSDK(f Feature) config {
 	e := f.EnvProperties
 	return config{
 		Feature: f.Identifier, Project: f.Project, Environment: e.Environment, Kind: f.Kind, State: e.State,
 		OffVariation: e.OffVariation, DefaultServe: e.DefaultServe, VariationMap: e.VariationMap, Rules: e.Rules,
-		Prerequisites: f.Prerequisites, Variations: f.Variations, Version: e.Version,
+		Prerequisites: f.Prerequisites, Variations: f.Variations, Version: e.Version + s.options.SDKVersions,
 	}
 }

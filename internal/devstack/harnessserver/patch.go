@@ -30,6 +30,7 @@ type parameters struct {
 	Priority       int      `json:"priority"`
 	Serve          Serve    `json:"serve"`
 	Clauses        []Clause `json:"clauses"`
+	Rules          []string `json:"rules"`
 }
 
 // apply returns the patched copy of a flag.
@@ -42,6 +43,12 @@ func (f Feature) apply(p patch) (Feature, error) {
 		return Feature{}, err
 	}
 	for i, in := range p.Instructions {
+		if in.Kind == "addPrerequisite" || in.Kind == "removePrerequisite" {
+			if err := out.prerequisite(in.Kind, in.Parameters); err != nil {
+				return Feature{}, fmt.Errorf("instruction %d (%s): %w", i, in.Kind, err)
+			}
+			continue
+		}
 		var read parameters
 		if err := json.Unmarshal(in.Parameters, &read); err != nil {
 			return Feature{}, fmt.Errorf("instruction %d (%s): malformed parameters", i, in.Kind)
@@ -51,6 +58,22 @@ func (f Feature) apply(p patch) (Feature, error) {
 		}
 	}
 	return out, nil
+}
+
+// prerequisite adds or takes away one.
+func (f *Feature) prerequisite(kind string, raw json.RawMessage) error {
+	var p Prerequisite
+	if json.Unmarshal(raw, &p) != nil || p.Feature == "" {
+		return fmt.Errorf("malformed parameters")
+	}
+	f.Prerequisites = slices.DeleteFunc(f.Prerequisites, func(other Prerequisite) bool { return other.Feature == p.Feature })
+	if kind == "addPrerequisite" {
+		if len(p.Variations) == 0 {
+			return fmt.Errorf("a prerequisite needs variations")
+		}
+		f.Prerequisites = append(f.Prerequisites, p)
+	}
+	return nil
 }
 
 func (f *Feature) instruct(kind string, p parameters) error {
@@ -86,6 +109,9 @@ func (f *Feature) instruct(kind string, p parameters) error {
 		if len(p.Clauses) == 0 {
 			return fmt.Errorf("a rule needs clauses")
 		}
+		if slices.ContainsFunc(e.Rules, func(r Rule) bool { return r.RuleID == p.UUID }) {
+			return fmt.Errorf("a rule of that uuid exists")
+		}
 		for i := range p.Clauses {
 			p.Clauses[i].ID = uuid.NewString()
 		}
@@ -94,9 +120,23 @@ func (f *Feature) instruct(kind string, p parameters) error {
 	case "removeRule":
 		e.Rules = slices.DeleteFunc(e.Rules, func(r Rule) bool { return r.RuleID == p.RuleID })
 		return nil
+	case "reorderRules":
+		return e.reorder(p.Rules)
 	default:
 		return fmt.Errorf("unknown kind")
 	}
+}
+
+// reorder numbers the rules anew, and leaves them where they stand in the list: SDKs sort them.
+func (e *Environment) reorder(ids []string) error {
+	for i := range e.Rules {
+		at := slices.Index(ids, e.Rules[i].RuleID)
+		if at < 0 || len(ids) != len(e.Rules) {
+			return fmt.Errorf("name all rules, once each")
+		}
+		e.Rules[i].Priority = at + 1
+	}
+	return nil
 }
 
 func (f *Feature) known(variation string) error {

@@ -14,7 +14,7 @@ import (
 // event of the SDK's stream: what changed, for the SDK to fetch.
 type event struct {
 	Event      string `json:"event"`  // create, patch or delete
-	Domain     string `json:"domain"` // flag
+	Domain     string `json:"domain"` // flag or target-segment
 	Identifier string `json:"identifier"`
 	Version    int    `json:"version"`
 }
@@ -66,7 +66,7 @@ func (s *Server) listConfigs(w http.ResponseWriter, _ *http.Request) {
 	out := []config{}
 	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
 		if f := s.flags[key]; !f.Archived {
-			out = append(out, f.forSDK())
+			out = append(out, s.forSDK(f))
 		}
 	}
 	answer(w, http.StatusOK, out)
@@ -80,11 +80,7 @@ func (s *Server) getConfig(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "The specified resource was not found")
 		return
 	}
-	answer(w, http.StatusOK, f.forSDK())
-}
-
-func (s *Server) listSegments(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, []any{})
+	answer(w, http.StatusOK, s.forSDK(f))
 }
 
 // broadcast never waits. The caller holds mu.

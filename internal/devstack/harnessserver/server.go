@@ -22,6 +22,7 @@ type Options struct {
 	Environment  string // the only environment. Defaults to "production"
 	APIKey       string // what requests of the admin API must carry in x-api-key
 	SDKKey       string // what SDKs must authenticate with
+	SDKVersions  int    // by how much versions are greater as SDKs are told them. Defaults to 0
 }
 
 // Server is safe for concurrent use. It keeps flags in memory only.
@@ -33,6 +34,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	flags    map[string]Feature
+	segments map[string]Segment
 	accessed map[string]time.Time // when an SDK last evaluated a flag
 	comments map[string][]string  // of patches, by flag
 	streams  map[chan event]struct{}
@@ -52,7 +54,7 @@ func New(o Options) *Server {
 	o.Project = cmp.Or(o.Project, "default_project")
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
-		options: o, environmentID: uuid.NewString(), flags: map[string]Feature{}, accessed: map[string]time.Time{},
+		options: o, environmentID: uuid.NewString(), flags: map[string]Feature{}, segments: map[string]Segment{}, accessed: map[string]time.Time{},
 		comments: map[string][]string{}, streams: map[chan event]struct{}{},
 	}
 	s.token = s.newToken()

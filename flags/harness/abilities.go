@@ -1,0 +1,178 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/internal/retry"
+)
+
+var (
+	_ flags.Rehearser = (*Provider)(nil)
+	_ flags.Creator   = (*Provider)(nil)
+	_ flags.Depender  = (*Provider)(nil)
+)
+
+// pageSize of a listing of flags; Harness may give less, and says how many pages there are then.
+const pageSize = 100
+
+// Rehearse tells as much as can be told without a dry run, which the API doesn't have: that flag, variations and target groups
+// exist and can serve the change, and that no pipeline makes it.
+func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) error {
+	_, err := p.Preview(ctx, key, c)
+	return err
+}
+
+// segmentsExist looks for target groups: a rule for one that is missing would be passed over by SDKs without a word.
+func (p *Provider) segmentsExist(ctx context.Context, key string, segments []string) error {
+	for _, segment := range segments {
+		err := p.do(ctx, request{method: http.MethodGet, path: "/cf/admin/segments/" + url.PathEscape(segment), key: key}, nil)
+		if errors.Is(err, flags.ErrNotFound) {
+			return fmt.Errorf("flag %q: project %q has no target group %q in environment %q: create it, or correct the identifier in the plan: %w",
+				key, p.config.Project, segment, p.config.Environment, flags.ErrInvalid)
+		}
+		if err != nil {
+			return fmt.Errorf("look for target group %q: %w", segment, err)
+		}
+	}
+	return nil
+}
+
+// newFeature is the body of a flag's creation.
+type newFeature struct {
+	Identifier          string         `json:"identifier"`
+	Name                string         `json:"name"`
+	Description         string         `json:"description,omitempty"`
+	Kind                string         `json:"kind"`
+	Project             string         `json:"project"`
+	Permanent           bool           `json:"permanent"`
+	Variations          []newVariation `json:"variations"`
+	DefaultOnVariation  string         `json:"defaultOnVariation"`
+	DefaultOffVariation string         `json:"defaultOffVariation"`
+	Tags                []tag          `json:"tags,omitempty"`
+}
+
+type newVariation struct {
+	Identifier string `json:"identifier"`
+	Name       string `json:"name"`
+	Value      string `json:"value"`
+}
+
+type tag struct {
+	Identifier string `json:"identifier"`
+	Name       string `json:"name"`
+}
+
+// Create makes a flag that is off in all environments, as Harness does, with variations called after their values. A migration
+// flag is a string flag.
+func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) error {
+	if f.ContextKind != "" && f.ContextKind != flags.DefaultContextKind {
+		return fmt.Errorf("flag %q: Harness has no migration flags by %s, only by %s: leave the context kind out: %w",
+			key, f.ContextKind, flags.DefaultContextKind, flags.ErrInvalid)
+	}
+	after, err := retry.Do(ctx, service, func() (snapshot, error) {
+		current, err := p.read(ctx, key)
+		if !errors.Is(err, flags.ErrNotFound) {
+			return current, p.alike(key, f, current, err)
+		}
+		if err := flags.Late(ctx); err != nil {
+			return snapshot{}, fmt.Errorf("too late to create flag %q: %w", key, err)
+		}
+		// A flag that exists by now is a conflict, and found by the next attempt.
+		if err := p.do(ctx, request{method: http.MethodPost, path: allFlags, key: key, body: p.newFeature(key, f)}, nil); err != nil {
+			return snapshot{}, err
+		}
+		return p.read(ctx, key)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p.awaitServed(ctx, after)
+	return err
+}
+
+// alike is nil for a flag that is what was to be made.
+func (p *Provider) alike(key string, f flags.NewFlag, current snapshot, err error) error {
+	switch {
+	case errors.Is(err, flags.ErrNotBoolean):
+		return fmt.Errorf("flag %q exists and is another flag: give the plan a key of its own: %w: %w", key, err, flags.ErrInvalid)
+	case err != nil:
+		return err
+	case current.state.Archived:
+		return fmt.Errorf("flag %q exists in the archive: restore it in Harness, or give the plan another key: %w", key, flags.ErrArchived)
+	case f.Migration != (current.values.stages != nil):
+		return fmt.Errorf("flag %q exists and is %s: give the plan a key of its own: %w",
+			key, map[bool]string{true: "boolean", false: "a migration flag"}[f.Migration], flags.ErrInvalid)
+	}
+	return nil
+}
+
+func (p *Provider) newFeature(key string, f flags.NewFlag) newFeature {
+	out := newFeature{
+		Identifier: key, Name: f.Name, Description: f.Description, Kind: "boolean", Project: p.config.Project,
+		DefaultOnVariation: "true", DefaultOffVariation: "false",
+	}
+	if out.Name == "" {
+		out.Name = key
+	}
+	values := []string{"true", "false"}
+	if f.Migration {
+		values = nil
+		for _, stage := range flags.Stages() {
+			values = append(values, string(stage))
+		}
+		out.Kind, out.DefaultOnVariation, out.DefaultOffVariation = "string", string(flags.StageOff), string(flags.StageOff)
+	}
+	for _, value := range values {
+		out.Variations = append(out.Variations, newVariation{value, value, value})
+	}
+	for _, name := range f.Tags {
+		out.Tags = append(out.Tags, tag{tagIdentifier(name), name})
+	}
+	return out
+}
+
+// tagIdentifier has the characters that identifiers have everywhere in Harness.
+func tagIdentifier(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+// Dependents goes through all flags of the project: the API doesn't list them by their prerequisites.
+func (p *Provider) Dependents(ctx context.Context, key string) ([]string, error) {
+	var out []string
+	for page, more := 0, true; more; page++ {
+		var answer struct {
+			PageCount int       `json:"pageCount"`
+			Features  []feature `json:"features"`
+		}
+		query := url.Values{
+			"pageNumber": {strconv.Itoa(page)}, "pageSize": {strconv.Itoa(pageSize)}, "sortByField": {"identifier"}, "sortOrder": {"ASCENDING"},
+		}
+		_, err := retry.Do(ctx, service, func() (struct{}, error) {
+			return struct{}{}, p.do(ctx, request{method: http.MethodGet, path: allFlags, key: key, query: query}, &answer)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list the flags that depend on another: %w", err)
+		}
+		for _, f := range answer.Features {
+			if !f.Archived && slices.ContainsFunc(f.Prerequisites, func(pre prerequisite) bool { return pre.Feature == key }) {
+				out = append(out, f.Identifier)
+			}
+		}
+		more = len(answer.Features) > 0 && page+1 < answer.PageCount
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
