@@ -102,7 +102,7 @@ Exit codes: 0 completed or done, 1 error or refused, 2 wrong call or bad plan, 3
 	root.AddCommand(newRehearse(a), newStart(a), newStatus(a), newWatch(a), newList(a), newRejects(a), newRepair(a))
 	root.AddCommand(newApprove(a), newReject(a))
 	root.AddCommand(newRequests(a)...)
-	root.AddCommand(newThrottle(a), newRetryRejects(a), newValidate(a), newLint(a), newVersion(a))
+	root.AddCommand(newKill(a), newThrottle(a), newRetryRejects(a), newValidate(a), newLint(a), newVersion(a))
 	return root
 }
 

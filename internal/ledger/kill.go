@@ -39,6 +39,8 @@ type Switch struct {
 	Plan, PlanHash string
 	// FirstRun is the run that holds the plan, or was the last to do so: it is told of what is pressed.
 	FirstRun string
+	// Running says that a run holds the plan.
+	Running bool
 	// Used are the flags that the plan has moved, in the order of their first use.
 	Used []Used
 }
@@ -60,7 +62,8 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 				select plan, 1 as place, claimed_at as at from contraflow.migration where migration = $1
 				union all select plan, 2, used_at from contraflow.flag_use where migration = $1) c
 			order by place, at desc limit 1)
-		select plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''), u.flag_key, u.scope, u.retired_at is not null
+		select plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''),
+			m.plan is not null and m.ended_at is null, u.flag_key, u.scope, u.retired_at is not null
 		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u using (plan)
 		order by u.first_used_at, u.flag_key`, migration)
 	var s Switch
@@ -69,7 +72,7 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 		var key *string
 		var scope *Scope
 		var retired bool
-		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &key, &scope, &retired}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &key, &scope, &retired}, func() error {
 			known = true
 			if key != nil {
 				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired})

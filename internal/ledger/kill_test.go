@@ -36,23 +36,24 @@ func TestASwitchIsFoundByTheMigrationsID(t *testing.T) {
 	require.ErrorIs(t, err, ledger.ErrUnknown)
 
 	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
-	require.Equal(t, ledger.Switch{Plan: "p", PlanHash: "h", FirstRun: "run-1"}, find("shop"), "nothing moved yet")
+	require.Equal(t, ledger.Switch{Plan: "p", PlanHash: "h", FirstRun: "run-1", Running: true}, find("shop"), "nothing moved yet")
 	uses(t, l, "p", first, "write-new", "a-read-new", "gone")
 	uses(t, l, "p", first, "write-new")
 	uses(t, l, "q", third, "another")
 	require.NoError(t, l.FlagRetired(t.Context(), production, "gone"))
-	want := ledger.Switch{Plan: "p", PlanHash: "h", FirstRun: "run-1", Used: []ledger.Used{
+	want := ledger.Switch{Plan: "p", PlanHash: "h", FirstRun: "run-1", Running: true, Used: []ledger.Used{
 		{Key: "write-new", Scope: production}, {Key: "a-read-new", Scope: production}, {Key: "gone", Scope: production, Retired: true}}}
 	require.Equal(t, want, find("shop"), "in the order of their first use")
 
 	require.NoError(t, l.Close(t.Context(), "p", first, "completed", true))
+	want.Running = false
 	require.Equal(t, want, find("shop"), "also when it is over")
 	require.NoError(t, l.Claim(t.Context(), "p", "h", second, nobody))
-	want.FirstRun = "run-2"
+	want.FirstRun, want.Running = "run-2", true
 	require.Equal(t, want, find("shop"), "who runs the plan now is told, though it has moved nothing yet")
 
 	require.NoError(t, l.Claim(t.Context(), "later", "h2", first, nobody))
-	require.Equal(t, ledger.Switch{Plan: "later", PlanHash: "h2", FirstRun: "run-1"}, find("shop"), "an id that was used again means its latest plan")
+	require.Equal(t, ledger.Switch{Plan: "later", PlanHash: "h2", FirstRun: "run-1", Running: true}, find("shop"), "an id that was used again means its latest plan")
 	require.Equal(t, "q", find("other").Plan, "a plan that others claimed since is found by who moved its flags")
 
 	_, err = pool.Exec(t.Context(), "drop schema contraflow cascade")

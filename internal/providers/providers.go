@@ -2,8 +2,10 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 
 	"github.com/contraflow/contraflow/flags"
@@ -13,6 +15,12 @@ import (
 	"github.com/contraflow/contraflow/flags/postgres"
 	"github.com/contraflow/contraflow/internal/config"
 	"github.com/contraflow/contraflow/plan"
+)
+
+// Where the services' APIs are unless configured otherwise, as their packages have it.
+const (
+	launchDarklyAPI = "https://app.launchdarkly.com"
+	harnessAPI      = "https://app.harness.io/gateway"
 )
 
 // ErrNone says that the configuration has no flag provider.
@@ -74,6 +82,27 @@ func (s *Set) open(scope plan.FlagScope) (flags.Provider, error) {
 		})
 	}
 	return nil, ErrNone
+}
+
+// Warm connects to the flag service's API, for whom milliseconds count: the first request then finds a connection. It is no
+// error if nobody answers, since the request itself will tell.
+func (s *Set) Warm(ctx context.Context) {
+	var api string
+	switch c := s.config.Flags; {
+	case c.LaunchDarkly != nil:
+		api = cmp.Or(c.LaunchDarkly.APIURL, launchDarklyAPI)
+	case c.Harness != nil:
+		api = cmp.Or(c.Harness.APIURL, harnessAPI)
+	default:
+		return
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, api, nil)
+	if err != nil {
+		return
+	}
+	if response, err := http.DefaultTransport.RoundTrip(request); err == nil { // its connections are the providers', too
+		_ = response.Body.Close()
+	}
 }
 
 // Close releases what all providers hold; nobody may use them any more.

@@ -1,0 +1,143 @@
+package kill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/internal/pg"
+	"github.com/contraflow/contraflow/plan"
+)
+
+// found is the migration with the flags to turn off, in that order.
+type found struct {
+	ledger.Switch
+	flags    []ledger.Used
+	database string
+	ledger   *ledger.Ledger // nil: no database has answered, and the flags are the plan's
+	silent   error          // why
+	close    func()
+}
+
+// answer of one database.
+type answer struct {
+	Database
+	pool *pgxpool.Pool
+	ledger.Switch
+	err error
+}
+
+// find asks all databases at once. Where none knows the migration and one is silent, the plan's file says which flags it is about.
+func find(ctx context.Context, o Order) (*found, error) {
+	answers := make(chan answer, len(o.Databases))
+	asking, stop := context.WithTimeout(ctx, findTimeout)
+	defer stop()
+	for _, db := range o.Databases {
+		go func() { answers <- ask(asking, db, o.Migration) }()
+	}
+	var unknown []string
+	var silent []error
+	for n := range o.Databases {
+		a := <-answers
+		switch {
+		case a.err == nil:
+			go closeRest(answers, len(o.Databases)-n-1)
+			return inDatabase(a, o)
+		case errors.Is(a.err, ledger.ErrUnknown):
+			unknown = append(unknown, a.Name)
+		default:
+			o.Tell("database %s: %s", a.Name, said(a.err))
+			silent = append(silent, fmt.Errorf("database %s: %s", a.Name, said(a.err)))
+		}
+		a.close()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(silent) == 0 {
+		slices.Sort(unknown)
+		return nil, fmt.Errorf("%w: %s is not in %s", ledger.ErrUnknown, o.Migration, strings.Join(unknown, ", "))
+	}
+	err := fmt.Errorf("%w: %w", ErrSilent, errors.Join(silent...))
+	if o.Plan == nil {
+		return nil, err
+	}
+	return inPlan(o.Plan, err)
+}
+
+func ask(ctx context.Context, db Database, migration string) answer {
+	a := answer{Database: db, err: db.Err}
+	if a.err == nil {
+		a.pool, a.err = pg.Open(ctx, db.DSN, pg.Settings{ApplicationName: "contraflow kill", LockTimeout: recordTimeout, StatementTimeout: findTimeout})
+	}
+	if a.err == nil {
+		a.Switch, a.err = ledger.New(a.pool).FindSwitch(ctx, migration)
+	}
+	return a
+}
+
+func (a answer) close() {
+	if a.pool != nil {
+		a.pool.Close()
+	}
+}
+
+func closeRest(answers <-chan answer, n int) {
+	for range n {
+		(<-answers).close()
+	}
+}
+
+func inDatabase(a answer, o Order) (*found, error) {
+	f := &found{Switch: a.Switch, database: a.Name, ledger: ledger.New(a.pool), close: a.close}
+	f.flags = slices.DeleteFunc(slices.Clone(a.Used), func(u ledger.Used) bool { return u.Retired })
+	slices.Reverse(f.flags)
+	o.Tell("found in database %s: plan %s, %d flags", a.Name, a.Plan, len(f.flags))
+	switch {
+	case len(f.flags) > 0:
+		return f, nil
+	case len(a.Used) > 0:
+		f.close()
+		return nil, fmt.Errorf("%w: migration %s has retired all its flags; applications are served the fallback in their own code", ErrNothingMoved, o.Migration)
+	}
+	f.close()
+	return nil, fmt.Errorf("%w: migration %s has not moved any flag yet", ErrNothingMoved, o.Migration)
+}
+
+// inPlan takes the flags of the plan's steps.
+func inPlan(p *plan.Plan, silent error) (*found, error) {
+	f := &found{silent: silent, close: func() {}}
+	f.Plan = p.Name
+	for _, step := range p.Steps {
+		if step.Flag == nil {
+			continue
+		}
+		for _, key := range step.Flag.All() {
+			if !slices.ContainsFunc(f.flags, func(u ledger.Used) bool { return u.Key == key }) {
+				f.flags = append(f.flags, ledger.Used{Key: key, Scope: ledger.Scope{Project: p.Flags.Project, Environment: p.Flags.Environment}})
+			}
+		}
+	}
+	if len(f.flags) == 0 {
+		return nil, fmt.Errorf("%w: plan %s has no flags", ErrNothingMoved, p.Name)
+	}
+	slices.Reverse(f.flags)
+	return f, nil
+}
+
+// said is an error of Postgres without where it came from: what the driver adds may hold more than a person needs to know.
+func said(err error) string {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return server.Message + " (SQLSTATE " + server.Code + ")"
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || errors.Is(err, context.DeadlineExceeded) {
+		return "it does not answer"
+	}
+	return err.Error()
+}

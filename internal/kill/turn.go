@@ -1,0 +1,166 @@
+package kill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/plan"
+)
+
+// turned is a flag that is off.
+type turned struct {
+	ledger.Used
+	provider flags.Provider
+	change   flags.Change
+	state    flags.State
+}
+
+// turnOff turns the flags off one after the other.
+func (p *press) turnOff(ctx context.Context) error {
+	var all []turned
+	for i, used := range p.found.flags {
+		t, became, err := p.turn(ctx, used)
+		p.report.Flags = append(p.report.Flags, became)
+		if err != nil {
+			for _, left := range p.found.flags[i+1:] {
+				p.report.Flags = append(p.report.Flags, Flag{Key: left.Key, Outcome: Left, Why: used.Key + " must be off before it"})
+				p.order.Tell("%s is left as it is: %s must be off before it", left.Key, used.Key)
+			}
+			return fmt.Errorf("%w: %w", ErrNotOff, err)
+		}
+		p.made(ctx, i, t.state)
+		all = append(all, t)
+	}
+	return p.lookAgain(ctx, all)
+}
+
+// turn turns one flag off. Whether it was made is what the service holds, and not whether the call came to its end.
+func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Flag, err error) {
+	began := time.Now()
+	became = Flag{Key: used.Key}
+	t.Used = used
+	if t.provider, err = p.order.Provider(plan.FlagScope{Project: used.Scope.Project, Environment: used.Scope.Environment}); err != nil {
+		became.Outcome, became.Why = Failed, err.Error()
+		return t, became, err
+	}
+	bounded, cancel := context.WithTimeout(flags.Telling(ctx, func(waiting string) {
+		if waiting != "" {
+			p.order.Tell("%s: %s", used.Key, waiting)
+		}
+	}), flagTimeout)
+	defer cancel()
+	touched := false
+	still := func(_ context.Context, found flags.State) error {
+		touched, became.Was = true, found.Summary
+		return nil
+	}
+	for _, t.change = range p.changes() {
+		// A migration flag knows stages and no percentages.
+		if t.state, err = t.provider.Apply(bounded, used.Key, t.change, p.note(), still); err == nil || touched ||
+			!errors.Is(err, flags.ErrNotBoolean) && !errors.Is(err, flags.ErrInvalid) {
+			break
+		}
+	}
+	if err == nil {
+		became.Outcome = Off
+		if !touched {
+			became.Outcome, became.Was = Already, t.state.Summary
+		}
+	} else {
+		now, made := p.look(ctx, t)
+		if !touched || !made {
+			became.Outcome, became.Why = Failed, err.Error()
+			p.order.Tell("%s is NOT OFF: %s", used.Key, err)
+			return t, became, err
+		}
+		t.state, became.Outcome, became.Why, err = now, Unseen, err.Error(), nil
+	}
+	became.Now, became.Milliseconds = t.state.Summary, time.Since(began).Milliseconds()
+	p.order.Tell("%s", became.told())
+	return t, became, nil
+}
+
+// changes that turn a flag off: the first one that fits its kind.
+func (p *press) changes() []flags.Change {
+	if p.order.Context != nil {
+		return []flags.Change{{Exclude: p.order.Context}}
+	}
+	return []flags.Change{{Percent: 0}, {Stage: flags.StageOff}}
+}
+
+// note goes into the service's own audit.
+func (p *press) note() string {
+	text := fmt.Sprintf("contraflow: kill switch of migration %s, pressed by %s", p.order.Migration, p.order.By)
+	if p.order.Reason != "" {
+		text += ": " + p.order.Reason
+	}
+	return text
+}
+
+// look tells whether the change stands in the service.
+func (p *press) look(ctx context.Context, t turned) (now flags.State, made bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	now, err := t.provider.Get(ctx, t.Key)
+	if err != nil {
+		return now, false
+	}
+	want, err := t.provider.Preview(ctx, t.Key, t.change)
+	return now, err == nil && now.Equal(want)
+}
+
+// lookAgain turns off once more what a step in flight has put on meanwhile: it had looked for presses just before this one was
+// recorded. A flag that can't be looked at was proven off before.
+func (p *press) lookAgain(ctx context.Context, all []turned) error {
+	for i, t := range all {
+		now, made := p.look(ctx, t)
+		if made || now.Key == "" {
+			continue
+		}
+		p.order.Tell("%s was put on again meanwhile (%s): once more", t.Key, now.Summary)
+		again, became, err := p.turn(ctx, t.Used)
+		became.Was = p.report.Flags[i].Was
+		p.report.Flags[i] = became
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotOff, err)
+		}
+		p.made(ctx, i, again.state)
+	}
+	return nil
+}
+
+// made records that a flag is off, beside the next one's turn.
+func (p *press) made(ctx context.Context, i int, state flags.State) {
+	if p.ids == nil {
+		return
+	}
+	p.recording.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+		defer cancel()
+		raw, err := json.Marshal(state)
+		if err == nil {
+			err = p.found.ledger.Killed(ctx, p.ids[i], raw)
+		}
+		if err != nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.unwritten = errors.Join(p.unwritten, err)
+		}
+	})
+}
+
+// told is what people read of a flag that is off.
+func (f Flag) told() string {
+	switch f.Outcome {
+	case Already:
+		return fmt.Sprintf("%s was %s already, %d ms", f.Key, f.Now, f.Milliseconds)
+	case Unseen:
+		return fmt.Sprintf("%s is %s in the flag service (was %s), %d ms; that applications see it is not proven: %s", f.Key, f.Now, f.Was, f.Milliseconds, f.Why)
+	}
+	return fmt.Sprintf("%s is %s (was %s), %d ms", f.Key, f.Now, f.Was, f.Milliseconds)
+}
