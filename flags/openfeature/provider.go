@@ -38,7 +38,7 @@ type Provider struct {
 	events  chan openfeature.Event
 
 	mu     sync.RWMutex
-	reader *pgflags.Reader // nil before the first Init
+	reader *pgflags.Reader // nil before Init and behind Shutdown
 }
 
 var (
@@ -103,9 +103,13 @@ func (p *Provider) tell(what openfeature.EventType, details openfeature.Provider
 	}
 }
 
-// Shutdown reports what is left to report, and ends the reader.
+// Shutdown reports what is left to report, and ends the reader. The provider is not ready then, until it is initialized again.
 func (p *Provider) Shutdown() {
-	if r := p.current(); r != nil {
+	p.mu.Lock()
+	r := p.reader
+	p.reader = nil
+	p.mu.Unlock()
+	if r != nil {
 		_ = r.Close()
 	}
 }
@@ -134,7 +138,7 @@ func (p *Provider) BooleanEvaluation(
 		return refused(openfeature.NewInvalidContextResolutionError("the attribute " + KindAttribute + " must be a text"))
 	}
 	key, hasKey := evaluation[openfeature.TargetingKey].(string)
-	found, problem := p.evaluate(flag, kind, key, fallback)
+	found, stale, problem := p.evaluate(flag, kind, key, fallback)
 	if problem != nil {
 		return refused(*problem)
 	}
@@ -144,7 +148,7 @@ func (p *Provider) BooleanEvaluation(
 	detail := openfeature.ProviderResolutionDetail{
 		Reason: reasons[found.Reason], Variant: strconv.FormatBool(found.Value), FlagMetadata: openfeature.FlagMetadata{"version": found.Version},
 	}
-	if p.current().Stale() {
+	if stale {
 		detail.Reason = StaleReason
 	}
 	return openfeature.BoolResolutionDetail{Value: found.Value, ProviderResolutionDetail: detail}
@@ -155,21 +159,19 @@ var reasons = map[pgflags.Reason]openfeature.Reason{
 	pgflags.Everyone: openfeature.DefaultReason, pgflags.Split: openfeature.SplitReason,
 }
 
-func (p *Provider) evaluate(flag, kind, key string, fallback bool) (pgflags.Evaluation, *openfeature.ResolutionError) {
-	out := pgflags.Evaluation{Reason: pgflags.NotReady}
+// evaluate asks one reader, whatever Init and Shutdown do meanwhile.
+func (p *Provider) evaluate(flag, kind, key string, fallback bool) (out pgflags.Evaluation, stale bool, problem *openfeature.ResolutionError) {
+	out.Reason = pgflags.NotReady
 	if r := p.current(); r != nil {
-		out = r.Evaluate(flag, kind, key, fallback)
+		out, stale = r.Evaluate(flag, kind, key, fallback), r.Stale()
 	}
-	var problem openfeature.ResolutionError
 	switch out.Reason {
 	case pgflags.NotReady:
-		problem = openfeature.NewProviderNotReadyResolutionError("the flags could not be read yet")
+		problem = new(openfeature.NewProviderNotReadyResolutionError("the flags could not be read yet"))
 	case pgflags.NotFound:
-		problem = openfeature.NewFlagNotFoundResolutionError("flag " + flag + " is not in contraflow.flag, or archived")
-	default:
-		return out, nil
+		problem = new(openfeature.NewFlagNotFoundResolutionError("flag " + flag + " is not in contraflow.flag, or archived"))
 	}
-	return out, &problem
+	return out, stale, problem
 }
 
 func failed(err openfeature.ResolutionError) openfeature.ProviderResolutionDetail {
@@ -179,7 +181,7 @@ func failed(err openfeature.ResolutionError) openfeature.ProviderResolutionDetai
 // mismatch is the answer to whoever asks for another type: there are boolean flags only.
 func mismatch[T any](p *Provider, flag string, fallback T) openfeature.GenericResolutionDetail[T] {
 	out := openfeature.GenericResolutionDetail[T]{Value: fallback}
-	if _, problem := p.evaluate(flag, "", "", false); problem != nil {
+	if _, _, problem := p.evaluate(flag, "", "", false); problem != nil {
 		out.ProviderResolutionDetail = failed(*problem)
 	} else {
 		out.ProviderResolutionDetail = failed(openfeature.NewTypeMismatchResolutionError("flag " + flag + " is boolean"))

@@ -31,7 +31,6 @@ func (r *Reader) follow(ctx context.Context, failing bool) {
 				r.options.Log.Info("flags can be read again")
 			}
 			failing, failures = false, 0
-			r.tellStale(false)
 			continue
 		case !failing:
 			r.options.Log.Warn("flags can't be read: the last copy is served", "error", err)
@@ -41,11 +40,14 @@ func (r *Reader) follow(ctx context.Context, failing bool) {
 			failures++
 		}
 		if failures >= stalePolls {
+			r.loading.Lock()
 			r.tellStale(true)
+			r.loading.Unlock()
 		}
 	}
 }
 
+// tellStale is called with loading locked, so that what is told is told in order.
 func (r *Reader) tellStale(stale bool) {
 	if r.stale.Swap(stale) != stale && r.options.Stale != nil {
 		r.options.Stale(stale)

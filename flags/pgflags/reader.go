@@ -123,7 +123,7 @@ func (r *Reader) Ready() bool { return r.copied.Load() != nil }
 // Stale tells whether there is no copy yet, or the last three polls, or more, have failed.
 func (r *Reader) Stale() bool { return r.stale.Load() }
 
-// Refresh takes a copy now.
+// Refresh takes a copy now, and what Changed and Stale are told comes before it returns: don't call it from either.
 func (r *Reader) Refresh(ctx context.Context) error { return r.load(ctx) }
 
 func (r *Reader) seenOf(key string) *seen {
@@ -157,5 +157,6 @@ func (r *Reader) load(ctx context.Context) error {
 			r.options.Changed(keys)
 		}
 	}
+	r.tellStale(false)
 	return nil
 }

@@ -40,8 +40,12 @@ func (s poolSource) Listen(ctx context.Context, channel string, told func()) err
 		return fmt.Errorf("connect to listen for flags: %w", err)
 	}
 	conn := pooled.Hijack()
-	// Its own context: the goodbye must reach the server also when ctx has ended.
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	// Its own context: the goodbye must reach the server also when ctx has ended, and nobody waits for a server that is gone.
+	defer func() {
+		goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+		defer cancel()
+		_ = conn.Close(goodbye)
+	}()
 	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		return fmt.Errorf("listen for flags: %w", err)
 	}

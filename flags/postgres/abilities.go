@@ -17,6 +17,9 @@ func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) erro
 	if f.Migration {
 		return fmt.Errorf("flag %q: contraflow.flag holds boolean flags only: make one for each stage: %w", key, flags.ErrInvalid)
 	}
+	if !keepable(key) {
+		return fmt.Errorf("flag %q: a key has no NUL and no broken UTF-8: %w", key, flags.ErrInvalid)
+	}
 	if err := flags.Late(ctx); err != nil {
 		return fmt.Errorf("too late to make flag %q: %w", key, err)
 	}

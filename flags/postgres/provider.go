@@ -160,9 +160,12 @@ type querier interface {
 
 func read(ctx context.Context, q querier, key, lock string) (flag, error) {
 	f := flag{key: key}
-	err := q.QueryRow(ctx, `select version, archived, is_on, (percent * 1000)::integer, context_kind, targets, salt
+	err := pgx.ErrNoRows
+	if keepable(key) {
+		err = q.QueryRow(ctx, `select version, archived, is_on, (percent * 1000)::integer, context_kind, targets, salt
 		from contraflow.flag where key = $1 `+lock, key).
-		Scan(&f.version, &f.archived, &f.On, &f.Weight, &f.ContextKind, &f.Targets, &f.Salt)
+			Scan(&f.version, &f.archived, &f.On, &f.Weight, &f.ContextKind, &f.Targets, &f.Salt)
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return flag{}, fmt.Errorf("flag %q is not in contraflow.flag: insert it, or correct its key: %w", key, flags.ErrNotFound)
 	}
@@ -185,6 +188,8 @@ const (
 	idleInTransaction     = "25P03"
 	undefinedTable        = "42P01"
 	checkViolation        = "23514"
+	unknownCharacter      = "22P05"
+	wrongBytes            = "22021"
 )
 
 func told(err error, doing, key string) error {
@@ -204,6 +209,8 @@ func told(err error, doing, key string) error {
 		return fmt.Errorf("%s flag %q: contraflow's own tables are gone from the database: start the worker anew: %w", doing, key, err)
 	case checkViolation:
 		return fmt.Errorf("%s flag %q: keys are up to 256 letters, digits, '.', '_' or '-': %w", doing, key, flags.ErrInvalid)
+	case unknownCharacter, wrongBytes: // the server's own words hold the bytes
+		return fmt.Errorf("%s flag %q: the database's encoding lacks a character of a key: %w", doing, key, flags.ErrInvalid)
 	}
 	return fmt.Errorf("%s flag %q: %w", doing, key, err)
 }

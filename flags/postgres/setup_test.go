@@ -17,7 +17,12 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-const plain = "plain"
+const (
+	plain = "plain"
+	// patience for what takes milliseconds.
+	patience = 20 * time.Second
+	tick     = time.Millisecond
+)
 
 // bundle is a database with one provider.
 type bundle struct {

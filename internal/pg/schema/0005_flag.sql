@@ -18,6 +18,13 @@ create table contraflow.flag (
     changed_by text not null default session_user
 );
 
+-- Versions of flags that were deleted. One that is made again goes on from there: what an instance says of the former must not
+-- count for it.
+create table contraflow.flag_gone (
+    key text primary key,
+    version bigint not null
+);
+
 -- What applications last asked for, if they report it.
 create table contraflow.flag_seen (
     flag text not null references contraflow.flag on delete cascade,
@@ -26,12 +33,14 @@ create table contraflow.flag_seen (
     value boolean,                                -- null: both, since the report before
     primary key (flag, instance)
 );
+create index on contraflow.flag_seen (at); -- every report looks for those that are long gone
 
 -- Fills in what nobody should have to, and refuses targets that no reader understands.
-create function contraflow.flag_fill() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+create function contraflow.flag_fill() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'INSERT' then
-        new.version := 1;
+        perform from contraflow.flag where key = new.key for key share; -- wait for whoever is deleting it
+        new.version := 1 + coalesce((select g.version from contraflow.flag_gone g where g.key = new.key), 0);
         new.created_at := now();
         new.created_by := session_user;
     elsif new.key <> old.key then
@@ -81,6 +90,9 @@ begin
         || case when tg_op = 'UPDATE' and new.targets <> old.targets then ', other targets' else '' end
         || case when tg_op = 'UPDATE' and new.salt <> old.salt then ', another salt' else '' end
         || case when note <> '' then ' (' || note || ')' else '' end);
+    if tg_op = 'DELETE' then
+        insert into contraflow.flag_gone values (f.key, f.version) on conflict (key) do update set version = excluded.version;
+    end if;
     perform pg_notify('contraflow_flag', f.key);
     return null;
 end $$;
