@@ -99,7 +99,7 @@ Exit codes: 0 completed or done, 1 error or refused, 2 wrong call or bad plan, 3
 		&cobra.Group{ID: groupDecide, Title: "Decide and steer:"},
 		&cobra.Group{ID: groupOffline, Title: "Without a server:"},
 	)
-	root.AddCommand(newRehearse(a), newStart(a), newStatus(a), newWatch(a), newList(a), newRejects(a), newRepair(a))
+	root.AddCommand(newRehearse(a), newStart(a), newStatus(a), newWatch(a), newList(a), newRejects(a), newRepair(a), newFlags(a))
 	root.AddCommand(newApprove(a), newReject(a))
 	root.AddCommand(newRequests(a)...)
 	root.AddCommand(newKill(a), newThrottle(a), newRetryRejects(a), newValidate(a), newLint(a), newVersion(a))

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/config"
+	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/internal/pg"
+	"github.com/contraflow/contraflow/internal/providers"
+	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/signals"
+)
+
+// flagLookups are made side by side: enough for a list of fifty within seconds, and few for a service that bounds requests.
+const flagLookups = 4
+
+// staleSearch is one look into all databases, which are asked side by side, and at the flags found there.
+type staleSearch struct {
+	find func(plan.FlagScope) (flags.Provider, error)
+	all  bool
+
+	mu    sync.Mutex
+	pools []*pgxpool.Pool
+	found []staleFound
+	gone  []string
+	list  staleFlags
+}
+
+// staleFound is a flag that a database lists, and where to note that it is archived.
+type staleFound struct {
+	staleFlag
+	ledger *ledger.Ledger
+}
+
+func (f staleFound) scope() ledger.Scope {
+	return ledger.Scope{Project: f.Project, Environment: f.Environment}
+}
+
+func findStale(
+	ctx context.Context, c *config.Config, unreadable map[string]error, find func(plan.FlagScope) (flags.Provider, error), all bool,
+) (staleFlags, error) {
+	s := &staleSearch{find: find, all: all, list: staleFlags{Flags: []staleFlag{}}}
+	defer s.close()
+	for _, err := range unreadable {
+		s.lacks("%v", err)
+	}
+	var asking sync.WaitGroup
+	for name, db := range c.Databases {
+		asking.Go(func() {
+			if err := s.database(ctx, name, db.ConnectionString()); err != nil {
+				s.lacks("database %s: %v", name, err)
+			}
+		})
+	}
+	asking.Wait()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return staleFlags{}, ctx.Err()
+	}
+	s.look(ctx)
+	if len(s.gone) > 0 { // by the plans' word for project and environment: a token that may no longer see them hears the same
+		slices.Sort(s.gone)
+		s.tells("gone from the flag service, and left out: %s", strings.Join(s.gone, ", "))
+	}
+	slices.SortFunc(s.list.Flags, func(a, b staleFlag) int {
+		return cmp.Or(a.Finished.Compare(b.Finished), cmp.Compare(a.Plan, b.Plan), cmp.Compare(a.Flag, b.Flag), cmp.Compare(a.Database, b.Database))
+	})
+	slices.Sort(s.list.Problems)
+	return s.list, nil
+}
+
+func (s *staleSearch) close() {
+	for _, pool := range s.pools {
+		pool.Close()
+	}
+}
+
+// tells notes a problem; lacks notes one over which flags may be missing.
+func (s *staleSearch) tells(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if problem := fmt.Sprintf(format, args...); !slices.Contains(s.list.Problems, problem) {
+		s.list.Problems = append(s.list.Problems, problem)
+	}
+}
+
+func (s *staleSearch) lacks(format string, args ...any) {
+	s.tells(format, args...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list.short = true
+}
+
+func (s *staleSearch) database(ctx context.Context, name, dsn string) error {
+	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow", StatementTimeout: listTimeout})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.pools = append(s.pools, pool)
+	s.mu.Unlock()
+	book := ledger.New(pool)
+	unretired, err := book.Unretired(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range unretired {
+		if u.Ended == nil || u.Outcome != string(signals.Completed) && !s.all {
+			continue
+		}
+		s.found = append(s.found, staleFound{ledger: book, staleFlag: staleFlag{
+			Flag: u.Key, Project: u.Scope.Project, Environment: u.Scope.Environment, Database: name, Plan: u.Plan, Owner: u.Owner,
+			Migration: u.Migration, Outcome: u.Outcome, Finished: u.Ended.UTC(),
+		}})
+	}
+	return nil
+}
+
+// look asks the flag service for each flag once, however many plans have moved it.
+func (s *staleSearch) look(ctx context.Context) {
+	type flag struct {
+		scope ledger.Scope
+		key   string
+	}
+	by := map[flag][]staleFound{}
+	for _, f := range s.found {
+		at := flag{f.scope(), f.Flag}
+		by[at] = append(by[at], f)
+	}
+	slots := make(chan struct{}, flagLookups)
+	var looking sync.WaitGroup
+	for _, same := range slices.Collect(maps.Values(by)) {
+		looking.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			s.lookAt(ctx, same)
+		})
+	}
+	looking.Wait()
+}
+
+// lookAt lists a flag, for each of the plans that moved it, unless it is archived or gone.
+func (s *staleSearch) lookAt(ctx context.Context, same []staleFound) {
+	key := same[0].Flag
+	now, status, err := s.ask(ctx, same[0])
+	switch {
+	case errors.Is(err, flags.ErrNotFound):
+		s.mu.Lock()
+		s.gone = append(s.gone, key)
+		s.mu.Unlock()
+		return
+	case errors.Is(err, providers.ErrNone):
+		s.tells("%v; what flags serve now is not known", err)
+	case err != nil:
+		s.tells("what flag %s serves now is not known: %v", key, err)
+	case now.Archived:
+		for _, f := range same {
+			if err := f.ledger.FlagRetired(ctx, f.scope(), key); err != nil {
+				s.tells("database %s: %v", f.Database, err)
+			}
+		}
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range same {
+		if err == nil {
+			f.Serves, f.Status = &now.Summary, &status
+		}
+		s.list.Flags = append(s.list.Flags, f.staleFlag)
+	}
+}
+
+func (s *staleSearch) ask(ctx context.Context, f staleFound) (now flags.State, status flags.Status, err error) {
+	provider, err := s.find(plan.FlagScope{Project: f.Project, Environment: f.Environment})
+	if err == nil {
+		now, err = provider.Get(ctx, f.Flag)
+	}
+	if err == nil && !now.Archived {
+		status, err = provider.Status(ctx, f.Flag)
+	}
+	return now, status, err
+}
