@@ -180,6 +180,9 @@ func (b *bundle) setupPlan(o options) {
 		for i := range p.Steps {
 			if p.Steps[i].Flag != nil {
 				p.Steps[i].Flag.Soak = short
+				if !o.shop {
+					p.Steps[i].Flag.Attest = nil // there is no instance
+				}
 			}
 		}
 		if o.slow {

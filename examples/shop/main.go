@@ -34,6 +34,8 @@ const (
 	stopTimeout = 10 * time.Second
 	// defaultFlush is short, because a soak in the demo lasts seconds and the flag service is to see the evaluations within it.
 	defaultFlush = time.Second
+	// defaultAttest is as short for the same reason: the first stage waits for the first report that gets through.
+	defaultAttest = time.Second
 	// progressInterval of `shop load`.
 	progressInterval = time.Second
 )
@@ -58,8 +60,9 @@ func newCommand(env func(string) string, out io.Writer, log *slog.Logger) *cobra
 }
 
 func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cobra.Command {
-	var listen, dsnFile string
+	var listen, dsnFile, instance string
 	var debug bool
+	var attestEvery time.Duration
 	source := app.FlagSource{SDKKey: env("SHOP_LD_SDK_KEY"), URL: env("SHOP_LD_URL"), File: env("SHOP_FLAG_FILE")}
 	c := &cobra.Command{Use: "serve", Short: "Serve customers over HTTP", Args: cobra.NoArgs,
 		Long: "Serve customers over HTTP.\nEnvironment: SHOP_DSN, and SHOP_LD_SDK_KEY (with SHOP_LD_URL) or SHOP_FLAG_FILE."}
@@ -68,6 +71,8 @@ func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cob
 	c.Flags().StringVar(&source.URL, "ld-url", source.URL, "flag service to use instead of LaunchDarkly (default: $SHOP_LD_URL)")
 	c.Flags().StringVar(&source.File, "flag-file", source.File, "take the flags from this file (default: $SHOP_FLAG_FILE)")
 	c.Flags().DurationVar(&source.FlushInterval, "ld-flush", defaultFlush, "how often evaluations are reported to the flag service")
+	c.Flags().StringVar(&instance, "instance", "", "what this instance attests its flags as (default: host name and process id)")
+	c.Flags().DurationVar(&attestEvery, "attest-every", defaultAttest, "how often this instance attests its flags to contraflow")
 	c.Flags().BoolVar(&debug, "debug", false, "accept POST /debug/fault")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx := c.Context()
@@ -88,9 +93,26 @@ func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cob
 		if err != nil {
 			return err
 		}
+		if instance == "" {
+			instance = defaultInstance()
+		}
+		attester, err := app.AttestFlags(ctx, pool, flags, instance, attestEvery, log)
+		if err != nil {
+			return err
+		}
+		defer attester.Stop()
 		return serve(ctx, listen, app.NewServer(store, log).Handler(debug), out)
 	}
 	return c
+}
+
+// defaultInstance tells processes apart, also on one host.
+func defaultInstance() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "shop"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
 // serve until ctx ends, then let the requests under way finish.

@@ -82,7 +82,8 @@ type Options struct {
 	Exec func(ctx context.Context, sql string, args ...any) error
 	// Every is the time between two reports. Defaults to DefaultEvery.
 	Every time.Duration
-	// OnError hears of each report that failed; the next one is tried all the same. Defaults to nobody.
+	// OnError hears why reports fail, once until one gets through or another reason comes; they are tried again all the same.
+	// Defaults to nobody.
 	OnError func(error)
 }
 
@@ -116,6 +117,7 @@ type Attester struct {
 	end     context.CancelFunc
 	ended   chan struct{}
 	running sync.WaitGroup
+	failing string // why the last report failed, as it was told
 }
 
 // Start begins to report, and returns at once; its only error is of options that can't work. ctx gives its values to Exec;
@@ -173,7 +175,7 @@ func (a *Attester) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			a.send(ctx, map[string]state{})
+			a.told(a.send(ctx, map[string]state{}))
 			return
 		case <-changed:
 			due.Reset(max(leastGap-time.Since(last), 0))
@@ -182,7 +184,7 @@ func (a *Attester) run(ctx context.Context) {
 		}
 		// A change from here on is not sure to be in this report, and makes another one due.
 		failures++
-		if a.report(ctx) {
+		if !a.told(a.report(ctx)) {
 			failures = 0
 		}
 		last = time.Now()

@@ -14,22 +14,21 @@ type state struct {
 	Value   *string `json:"value"`
 }
 
-// report tells whether the report has got through.
-func (a *Attester) report(ctx context.Context) bool {
+func (a *Attester) report(ctx context.Context) error {
 	var seen []Seen
-	if !a.guarded("look at the flags", func() error {
+	if err := guarded("look at the flags", func() error {
 		seen = a.options.Source.See(a.options.Flags)
 		return nil
-	}) {
-		return false
+	}); err != nil {
+		return err
 	}
 	return a.send(ctx, states(a.options.Flags, seen))
 }
 
 // send reports within sendTimeout. It isn't cut off by Stop: a report that is given up here might still be on its way there,
 // and come behind the goodbye.
-func (a *Attester) send(ctx context.Context, all map[string]state) bool {
-	return a.guarded("report the flags", func() error {
+func (a *Attester) send(ctx context.Context, all map[string]state) error {
+	return guarded("report the flags", func() error {
 		raw, err := json.Marshal(all)
 		if err != nil {
 			return err
@@ -40,21 +39,28 @@ func (a *Attester) send(ctx context.Context, all map[string]state) bool {
 	})
 }
 
-// guarded tells of errors, and of panics: what is reported of an application must not end it.
-func (a *Attester) guarded(doing string, do func() error) (ok bool) {
-	tell := func(err error) {
-		if a.options.OnError != nil {
-			a.options.OnError(fmt.Errorf("attest: %s: %w", doing, err))
-		}
-	}
+// guarded makes an error of a panic: what is reported of an application must not end it.
+func guarded(doing string, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			tell(fmt.Errorf("panic: %v", p))
+			err = fmt.Errorf("panic: %v", p)
+		}
+		if err != nil {
+			err = fmt.Errorf("attest: %s: %w", doing, err)
 		}
 	}()
-	if err := do(); err != nil {
-		tell(err)
+	return do()
+}
+
+// told passes errors on, each text once in a row, and tells whether err was one.
+func (a *Attester) told(err error) bool {
+	if err == nil {
+		a.failing = ""
 		return false
+	}
+	if text := err.Error(); text != a.failing && a.options.OnError != nil {
+		a.failing = text
+		a.options.OnError(err)
 	}
 	return true
 }
