@@ -1,6 +1,10 @@
 package flagserver
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // link is the place and type of a related resource.
 type link struct {
@@ -40,8 +44,15 @@ type environmentAnswer struct {
 	EnvironmentName string `json:"_environmentName"`
 }
 
-func (s *Server) flagAnswer(f Flag, environments []string) flagAnswer {
-	f = filtered(f, environments)
+// view is what of a flag somebody wants to see.
+type view struct{ environments, expand []string }
+
+// flagAnswer has the migration settings only where they are expanded.
+func (s *Server) flagAnswer(f Flag, v view) flagAnswer {
+	f = filtered(f, v.environments)
+	if !slices.Contains(strings.Split(strings.Join(v.expand, ","), ","), "migrationSettings") {
+		f.Migration = nil
+	}
 	path := "/api/v2/flags/" + s.options.Project
 	out := flagAnswer{
 		Flag: f, GoalIDs: []string{}, Experiments: experiments{Items: []any{}}, CustomProperties: map[string]any{},

@@ -117,7 +117,13 @@ func TestAnswersHaveTheDocumentedShape(t *testing.T) {
 		given              func(*testing.T, *bundle)
 		method, path, body string
 	}{
-		"flag":                     {nil, "GET", flags + "/full", ""},
+		"flag":            {nil, "GET", flags + "/full", ""},
+		"migration flag":  {migrating, "GET", flags + "/staged?expand=migrationSettings", ""},
+		"list of flags":   {nil, "GET", flags + "?env=production&summary=0", ""},
+		"dependent flags": {nil, "GET", flags + "/production/new-page/dependent-flags", ""},
+		"segment": {func(t *testing.T, b *bundle) {
+			require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna"}, "device": {"phone"}}))
+		}, "GET", "/api/v2/segments/shop/production/beta", ""},
 		"patched flag":             {nil, "PATCH", flags + "/full", turnOn},
 		"created flag":             {nil, "POST", flags, made},
 		"flag status":              {nil, "GET", "/api/v2/flag-statuses/shop/production/full", ""},
@@ -177,6 +183,20 @@ func (b *bundle) furnish(t *testing.T) {
 		{"kind": "addRule", "description": "staff", "rolloutWeights": {"YES": 25000, "NO": 75000},
 			"clauses": [{"attribute": "email", "op": "endsWith", "values": ["@example.com"]}]},
 		{"kind": "replacePrerequisites", "prerequisites": [{"key": "new-page", "variationId": "PARENT"}]}]}`))
+	require.Equal(t, http.StatusOK, status, answer)
+}
+
+// migrating makes the migration flag staged, with a cohort.
+func migrating(t *testing.T, b *bundle) {
+	t.Helper()
+	status, _, _ := b.whole(t, "POST", "/api/v2/flags/shop", `{"key": "staged", "name": "Staged", "purpose": "migration", "tags": ["a"],
+		"migrationSettings": {"stageCount": 6, "contextKind": "device"}, "maintainerId": "m"}`)
+	require.Equal(t, http.StatusCreated, status)
+	flag, _ := b.server.Snapshot("staged")
+	status, answer, _ := b.whole(t, "PATCH", "/api/v2/flags/shop/staged", strings.ReplaceAll(`{"environmentKey": "production",
+		"instructions": [{"kind": "addRule", "description": "one device", "rolloutContextKind": "device", "rolloutBucketBy": "key",
+		"rolloutWeights": {"SHADOW": 100000}, "clauses": [{"contextKind": "device", "attribute": "key", "op": "in", "values": ["phone"]}]}]}`,
+		"SHADOW", flag.Variations[2].ID))
 	require.Equal(t, http.StatusOK, status, answer)
 }
 

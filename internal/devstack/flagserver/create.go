@@ -32,7 +32,7 @@ func (b *newFlagBody) complete() error {
 	if !flagKey.MatchString(b.Key) || b.Name == "" {
 		return errors.New("a flag needs a key of letters, digits, '.', '_', '-' and a name")
 	}
-	if b.Purpose == "migration" {
+	if b.Purpose == purposeMigration {
 		if b.Migration == nil || stages[b.Migration.StageCount] == nil || len(b.Variations) > 0 {
 			return errors.New("a migration flag has 2, 4 or 6 stages and no variations of its own")
 		}
@@ -59,7 +59,7 @@ func (b *newFlagBody) flag(environment string, now time.Time) Flag {
 	}
 	flag.Tags = append(flag.Tags, b.Tags...)
 	flag.MaintainerID, flag.Purpose, flag.Migration = b.MaintainerID, b.Purpose, b.Migration
-	if flag.Purpose == "migration" { // off it serves the stage off, and so it does when it is turned on
+	if flag.Purpose == purposeMigration { // off it serves the stage off, and so it does when it is turned on
 		flag.Defaults = Defaults{}
 		for _, e := range flag.Environments {
 			off := 0

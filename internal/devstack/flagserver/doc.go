@@ -6,11 +6,15 @@
 //	GET    /api/v2/flags/{project}            feature-flags/get-feature-flags: items, totalCount
 //	POST   /api/v2/flags/{project}            feature-flags/post-feature-flag: key, name, variations, temporary, tags,
 //	                                          maintainerId, purpose migration with migrationSettings
-//	GET    /api/v2/flags/{project}/{key}      feature-flags/get-feature-flag; ?env= filters environments
+//	GET    /api/v2/flags/{project}/{key}      feature-flags/get-feature-flag; ?env= filters environments, and
+//	                                          ?expand=migrationSettings shows these
 //	PATCH  /api/v2/flags/{project}/{key}      feature-flags/patch-feature-flag, semantic patch; ?dryRun=true previews
 //	DELETE /api/v2/flags/{project}/{key}      feature-flags/delete-feature-flag: 204
 //	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
 //	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
+//	       …/flags/{project}/{env}/{key}/dependent-flags  feature-flags-beta/get-dependent-flags-by-env
+//	POST   /api/v2/segments/{project}/{env}         segments/post-segment: key, name
+//	GET    /api/v2/segments/{project}/{env}/{key}   segments/get-segment
 //	GET    /api/v2/projects/{project}         projects/get-project
 //	GET    /api/v2/projects/{project}/environments/{env}  environments/get-environment: approvalSettings
 //	       …/flags/{key}/environments/{env}/approval-requests  approvals: list, create, get, delete, apply
@@ -31,7 +35,8 @@
 //
 // Instructions: turnFlagOn, turnFlagOff, updateFallthroughVariationOrRollout, updateOffVariation, addTargets,
 // removeTargets, replaceTargets, addRule, removeRule, replaceRules, replacePrerequisites, archiveFlag. All of a patch
-// happens or nothing. Errors are {"code", "message"} (introduction "Errors"), with the code and message that the reference
+// happens or nothing. On a migration flag (docs/home/flags/target-migration) cohorts serve rollouts alone, no individual contexts
+// are targeted, and the off variation stays off; with six stages no clause matches segments, and all are of the flag's kind. Errors are {"code", "message"} (introduction "Errors"), with the code and message that the reference
 // shows for each status; a 403 names what the role lacks. Every answer carries X-Ratelimit-Global-Remaining,
 // X-Ratelimit-Route-Remaining and X-Ratelimit-Reset in epoch ms ("Rate limiting"). TestAnswersHaveTheDocumentedShape compares
 // all of it with testdata/documented.json, field by field.
@@ -42,7 +47,7 @@
 //
 // Knowingly different from LaunchDarkly: a PATCH without LD-API-Version is refused (LaunchDarkly falls back to the
 // token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON Patch and
-// merge patch are refused; a scheduled change stands in the way of every other; approval requests and scheduled changes
-// are lost with the process; whether a dry run is refused where approvals are required is not documented, here it is not;
+// merge patch are refused; a scheduled change stands in the way of every other; approval requests, scheduled changes
+// and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it is not;
 // an environment filter that names no environment gives a flag without environments.
 package flagserver

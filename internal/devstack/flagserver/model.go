@@ -169,6 +169,11 @@ type sdkFlag struct {
 	TrackEvents            bool           `json:"trackEvents"`
 	TrackEventsFallthrough bool           `json:"trackEventsFallthrough"`
 	Deleted                bool           `json:"deleted"`
+	Migration              *sdkMigration  `json:"migration,omitempty"` // of migration flags alone
+}
+
+type sdkMigration struct {
+	CheckRatio int `json:"checkRatio"`
 }
 
 type sdkRule struct {
@@ -192,6 +197,9 @@ func (f Flag) forSDK(environment string) sdkFlag {
 		Key: f.Key, Version: e.Version, On: e.On, Targets: e.Targets, ContextTargets: []Target{},
 		Rules: []sdkRule{}, Fallthrough: e.Fallthrough, OffVariation: e.OffVariation, Prerequisites: e.Prerequisites,
 		Salt: e.Salt, TrackEvents: e.TrackEvents, TrackEventsFallthrough: e.TrackEventsFallthrough,
+	}
+	if f.Purpose == purposeMigration {
+		out.Migration = &sdkMigration{CheckRatio: 1} // check each
 	}
 	// The SDK looks at targets of kind user only where contextTargets points there, once it has any.
 	for _, t := range e.Targets {

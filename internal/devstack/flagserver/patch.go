@@ -83,8 +83,7 @@ func (s *Server) apply(flag Flag, p patch) (Flag, error) {
 func (s *Server) instruct(flag *Flag, environmentKey string, in instruction) error {
 	if in.Kind == "archiveFlag" {
 		for _, other := range s.flags {
-			if slices.ContainsFunc(other.Environments[s.options.Environment].Prerequisites,
-				func(p Prerequisite) bool { return p.Key == flag.Key }) {
+			if !other.Archived && other.needs(flag.Key, s.options.Environment) {
 				return fmt.Errorf("the flag is a prerequisite of %q", other.Key)
 			}
 		}
@@ -100,6 +99,9 @@ func (s *Server) instruct(flag *Flag, environmentKey string, in instruction) err
 	}
 	if flag.Archived {
 		return fmt.Errorf("the flag is archived")
+	}
+	if err := flag.fits(in); err != nil {
+		return err
 	}
 	switch in.Kind {
 	case "turnFlagOn", "turnFlagOff":
@@ -230,6 +232,9 @@ func (f Flag) rule(in rulePatch) (Rule, error) {
 	}
 	rule := Rule{ID: uuid.NewString(), Serve: serve, Description: in.Description, TrackEvents: in.TrackEvents}
 	for _, c := range in.Clauses {
+		if c.Attribute == "" || c.Op == "" || len(c.Values) == 0 {
+			return Rule{}, fmt.Errorf("a clause needs an attribute, an operator and values")
+		}
 		c.ID, c.ContextKind = uuid.NewString(), kind(c.ContextKind)
 		rule.Clauses = append(rule.Clauses, c)
 	}

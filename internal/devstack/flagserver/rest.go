@@ -24,6 +24,9 @@ func (s *Server) routes() http.Handler {
 	rest.HandleFunc("GET /api/v2/flags/{project}/{key}", s.getFlag)
 	rest.HandleFunc("PATCH /api/v2/flags/{project}/{key}", s.patchFlag)
 	rest.HandleFunc("DELETE /api/v2/flags/{project}/{key}", s.deleteFlag)
+	rest.HandleFunc("GET /api/v2/flags/{project}/{environment}/{key}/dependent-flags", s.listDependents)
+	rest.HandleFunc("POST /api/v2/segments/{project}/{environment}", s.createSegment)
+	rest.HandleFunc("GET /api/v2/segments/{project}/{environment}/{key}", s.getSegment)
 	rest.HandleFunc("GET /api/v2/projects/{project}", s.getProject)
 	rest.HandleFunc("GET /api/v2/projects/{project}/environments/{environment}", s.getEnvironment)
 	const approvals = "/api/v2/projects/{project}/flags/{key}/environments/{environment}/approval-requests"
@@ -99,7 +102,8 @@ func (s *Server) getFlag(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if flag, ok := s.find(w, r); ok {
-		answer(w, http.StatusOK, s.flagAnswer(flag, r.URL.Query()["env"]))
+		query := r.URL.Query()
+		answer(w, http.StatusOK, s.flagAnswer(flag, view{environments: query["env"], expand: query["expand"]}))
 	}
 }
 
@@ -112,22 +116,6 @@ func filtered(flag Flag, environments []string) Flag {
 		})
 	}
 	return flag
-}
-
-func (s *Server) listFlags(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.PathValue("project") != s.options.Project {
-		refuse(w, http.StatusNotFound)
-		return
-	}
-	items := []flagAnswer{}
-	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
-		if flag := s.flags[key]; !flag.Archived {
-			items = append(items, s.flagAnswer(flag, r.URL.Query()["env"]))
-		}
-	}
-	answer(w, http.StatusOK, map[string]any{"items": items, "totalCount": len(items)})
 }
 
 func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
@@ -158,7 +146,7 @@ func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
 		explain(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	answer(w, http.StatusCreated, s.flagAnswer(flag, nil))
+	answer(w, http.StatusCreated, s.flagAnswer(flag, view{}))
 }
 
 func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
@@ -205,7 +193,7 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	answer(w, http.StatusOK, s.flagAnswer(changed, nil))
+	answer(w, http.StatusOK, s.flagAnswer(changed, view{}))
 }
 
 func (s *Server) deleteFlag(w http.ResponseWriter, r *http.Request) {

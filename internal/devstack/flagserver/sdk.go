@@ -39,7 +39,11 @@ func (s *Server) data() map[string]any {
 			flags[key] = flag.forSDK(s.options.Environment)
 		}
 	}
-	return map[string]any{"flags": flags, "segments": map[string]any{}}
+	segments := map[string]sdkSegment{}
+	for key, segment := range s.segments {
+		segments[key] = segment.forSDK()
+	}
+	return map[string]any{"flags": flags, "segments": segments}
 }
 
 // change is what streams are told of a new version of a flag.

@@ -32,6 +32,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	flags     map[string]Flag
+	segments  map[string]Segment   // lost with the process
 	requested map[string]time.Time // when an SDK last evaluated a flag
 	streams   map[chan event]struct{}
 	injected  []int // statuses the next REST requests are answered with
@@ -50,7 +51,7 @@ func New(o Options) *Server {
 	o.Project = cmp.Or(o.Project, "default")
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
-		options: o, flags: map[string]Flag{}, requested: map[string]time.Time{}, streams: map[chan event]struct{}{},
+		options: o, flags: map[string]Flag{}, segments: map[string]Segment{}, requested: map[string]time.Time{}, streams: map[chan event]struct{}{},
 		approvals: noApprovals(), requests: map[string][]*ApprovalRequest{},
 		scheduled: map[string][]scheduledChange{},
 	}
