@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +69,7 @@ func (p *Provider) asked(ctx context.Context, current snapshot, instructions []a
 	if _, ok := open(all, description); !ok {
 		return false, nil
 	}
-	if settings, err := p.environment(ctx, key); err == nil && !settings.Approval.Required {
+	if settings, err := p.environment(ctx, key); err == nil && !settings.guard(current.tags) {
 		return false, p.withdraw(ctx, key, note, all)
 	}
 	return true, nil
@@ -107,17 +106,24 @@ func (p *Provider) petition(
 	}
 	required.Who += "; approve the request " + request.ID + " there, and the migration goes on"
 	switch {
-	case request.Status == "failed":
-		return snapshot{}, fmt.Errorf("flag %q: LaunchDarkly could not apply the approved request %s, because the flag was changed meanwhile: "+
-			"look at it, then retry or roll back: %w", key, request.ID, flags.ErrInvalid)
+	case request.Status == "failed": // it would stand in the way of a retry
+		if err := p.remove(ctx, key, request.ID); err != nil {
+			return snapshot{}, err
+		}
+		return snapshot{}, fmt.Errorf("flag %q: LaunchDarkly could not apply the approved request %s, because the flag was changed meanwhile, "+
+			"so it was taken back: look at the flag, then retry to ask anew, or roll back: %w", key, request.ID, flags.ErrInvalid)
 	case request.ReviewStatus == "declined":
 		return snapshot{}, fmt.Errorf("flag %q: the approval request %s was declined in LaunchDarkly: %w", key, request.ID, flags.ErrDeclined)
 	case request.Status != "pending" || request.ReviewStatus != "approved":
 		return snapshot{}, required
 	}
 	// The request may have waited for days, and looking it up has taken a while.
-	if current, err = p.read(ctx, key); err == nil {
-		err = still.Ask(ctx, current.state)
+	now, err := p.read(ctx, key)
+	if err == nil && !now.targeting.Equal(current.targeting) {
+		err = overtaken(key)
+	}
+	if err == nil {
+		err = still.Ask(ctx, now.state)
 	}
 	if err != nil {
 		return snapshot{}, err
@@ -132,7 +138,7 @@ func (p *Provider) petition(
 	}
 	after, err := p.read(ctx, key)
 	if err == nil && !after.targeting.Equal(want) {
-		err = fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
+		err = overtaken(key)
 	}
 	return after, err
 }
@@ -207,10 +213,17 @@ func (p *Provider) withdraw(ctx context.Context, key, note string, all []approva
 		if !strings.HasPrefix(found.Description, mark(note)) || found.Status == "completed" {
 			continue
 		}
-		err := p.do(ctx, request{method: http.MethodDelete, key: key, path: p.requestsPath(key) + "/" + escape(found.ID)}, nil)
-		if err != nil && !errors.Is(err, flags.ErrNotFound) {
-			return fmt.Errorf("take the approval request %s back: %w", found.ID, err)
+		if err := p.remove(ctx, key, found.ID); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (p *Provider) remove(ctx context.Context, key, id string) error {
+	err := p.do(ctx, request{method: http.MethodDelete, key: key, path: p.requestsPath(key) + "/" + escape(id)}, nil)
+	if err != nil && !errors.Is(err, flags.ErrNotFound) {
+		return fmt.Errorf("take the approval request %s back: %w", id, err)
 	}
 	return nil
 }
@@ -253,11 +266,7 @@ func approvals(n int) string {
 // for unguarded: the change itself will tell.
 func (p *Provider) guarded(ctx context.Context, current snapshot) bool {
 	settings, err := p.environment(ctx, current.state.Key)
-	if err != nil || !settings.Approval.Required {
-		return false
-	}
-	tags := settings.Approval.RequiredApprovalTags
-	return len(tags) == 0 || slices.ContainsFunc(current.tags, func(tag string) bool { return slices.Contains(tags, tag) })
+	return err == nil && settings.guard(current.tags)
 }
 
 // moment of a date in epoch milliseconds.

@@ -252,10 +252,15 @@ func TestARequestThatCannotBeAppliedAnyMoreIsNamed(t *testing.T) {
 	b, p := petitioner(t)
 	_, err := b.apply(t, p, 50)
 	requireWaiting(t, err)
+	failed := b.server.Approvals(plain)[0].ID
 	b.server.Fail(plain)
 	_, err = b.apply(t, p, 50)
 	require.ErrorIs(t, err, flags.ErrInvalid)
-	require.ErrorContains(t, err, b.server.Approvals(plain)[0].ID)
+	require.ErrorContains(t, err, failed)
+	_, err = b.apply(t, p, 50)
+	requireWaiting(t, err) // a retry asks anew
+	require.Len(t, b.server.Approvals(plain), 1)
+	require.NotEqual(t, failed, b.server.Approvals(plain)[0].ID)
 }
 
 func TestAnApprovalThatIsNotRequiredAnyMoreIsNotWaitedFor(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/launchdarkly/go-server-sdk-evaluation/v3/ldmodel"
 
@@ -46,9 +45,6 @@ type migrationSettings struct {
 // purposeMigration is what the API calls a migration flag's purpose. LaunchDarkly gives it its variations.
 const purposeMigration = "migration"
 
-// stages of a migration flag with all six, in their order: https://launchdarkly.com/docs/home/flags/migration
-var stages = []any{"off", "dualwrite", "shadow", "live", "rampdown", "complete"}
-
 // Create makes a temporary flag that is off in every environment of the project.
 func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) error {
 	body := newFlag{
@@ -56,7 +52,7 @@ func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) erro
 	}
 	if f.Migration {
 		body.Purpose = purposeMigration
-		body.Migration = &migrationSettings{cmp.Or(f.ContextKind, flags.DefaultContextKind), len(stages)}
+		body.Migration = &migrationSettings{cmp.Or(f.ContextKind, flags.DefaultContextKind), len(flags.Stages())}
 	} else {
 		body.Variations = []variation{{true, "true"}, {false, "false"}}
 		body.Defaults = &defaults{On: 0, Off: 1}
@@ -94,14 +90,15 @@ func (f flag) alike(key string, wanted flags.NewFlag) error {
 	if f.Archived {
 		return fmt.Errorf("flag %q exists and serves nothing: restore it in LaunchDarkly, or choose another key: %w", key, flags.ErrArchived)
 	}
+	variations, err := targeting.New(key, f.values())
 	if wanted.Migration {
-		if f.Purpose != purposeMigration || !slices.Equal(f.values(), stages) {
+		if _, ok := variations.(targeting.Stages); !ok || f.Purpose != purposeMigration {
 			return fmt.Errorf("flag %q exists and is no migration flag with six stages: choose another key: %w", key, flags.ErrInvalid)
 		}
 		return nil
 	}
-	if _, err := targeting.NewBoolean(key, f.values()); err != nil {
-		return fmt.Errorf("flag %q exists and is of another kind: choose another key: %w: %w", key, err, flags.ErrInvalid)
+	if _, ok := variations.(targeting.Boolean); !ok {
+		return fmt.Errorf("flag %q exists and is no boolean flag: choose another key: %w", key, errors.Join(err, flags.ErrInvalid))
 	}
 	return nil
 }

@@ -3,13 +3,11 @@ package launchdarkly_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -251,13 +249,7 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	b.instruct(t, plain, `{"kind": "replaceTargets", "targets": []}`)
 	ours, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
-	b.wire.onPatch = func(response *http.Response) error {
-		response.Body.Close()
-		response.StatusCode = http.StatusBadRequest
-		response.Body = io.NopCloser(strings.NewReader(
-			`{"code": "invalid_request", "message": "context ` + person + ` is targeted twice"}`))
-		return nil
-	}
+	b.wire.instead = onChange(http.StatusBadRequest, `{"code": "invalid_request", "message": "context `+person+` is targeted twice"}`)
 	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
 	require.ErrorIs(t, err, flags.ErrInvalid)
 	require.ErrorContains(t, err, "invalid_request")

@@ -2,6 +2,7 @@ package launchdarkly
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -26,8 +27,17 @@ type (
 		served
 	}
 	targetsInstruction struct {
-		Kind    string   `json:"kind"`
-		Targets []target `json:"targets"`
+		Kind string `json:"kind"`
+		target
+	}
+	addRuleInstruction struct {
+		Kind string `json:"kind"`
+		rule
+		BeforeRuleID string `json:"beforeRuleId,omitempty"` // empty: at the end
+	}
+	removeRuleInstruction struct {
+		Kind   string `json:"kind"`
+		RuleID string `json:"ruleId"`
 	}
 	rulesInstruction struct {
 		Kind  string `json:"kind"`
@@ -65,7 +75,8 @@ type prerequisite struct {
 	VariationID string `json:"variationId"`
 }
 
-// instructions turn current into want and touch nothing that is alike already, so that rules keep their ids.
+// instructions turn current into want and touch nothing that is alike already: rules keep their ids, and what a stranger does
+// at the same moment to other targets and rules is not undone.
 func (p *Provider) instructions(ctx context.Context, current snapshot, want targeting.Targeting) ([]any, error) {
 	ids := variations{current.state.Key, current.variationIDs}
 	now := current.targeting
@@ -82,25 +93,25 @@ func (p *Provider) instructions(ctx context.Context, current snapshot, want targ
 		out = append(out, serveInstruction{"updateOffVariation", served{VariationID: id}})
 	}
 	if !reflect.DeepEqual(now.Prerequisites, want.Prerequisites) {
-		prerequisites, err := p.prerequisites(ctx, want.Prerequisites)
+		prerequisites, err := p.prerequisites(ctx, current.state.Key, want.Prerequisites)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, prerequisitesInstruction{"replacePrerequisites", prerequisites})
 	}
 	if !reflect.DeepEqual(now.Targets, want.Targets) || !reflect.DeepEqual(now.ContextTargets, want.ContextTargets) {
-		targets, err := ids.targets(want)
+		targets, err := ids.targets(now, want)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, targetsInstruction{"replaceTargets", targets})
+		out = append(out, targets...)
 	}
 	if !reflect.DeepEqual(now.Rules, want.Rules) {
-		rules, err := ids.rules(want.Rules)
+		rules, err := ids.rules(now.Rules, current.ruleIDs, want.Rules)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, rulesInstruction{"replaceRules", rules})
+		out = append(out, rules...)
 	}
 	if !reflect.DeepEqual(now.Fallthrough, want.Fallthrough) {
 		serve, err := ids.serve(want.Fallthrough)
@@ -140,6 +151,9 @@ func (v variations) serve(s targeting.Serve) (served, error) {
 	out := served{
 		RolloutWeights: map[string]int{}, RolloutContextKind: s.Rollout.ContextKind, RolloutBucketBy: s.Rollout.BucketBy,
 	}
+	for _, id := range v.ids { // what an unnamed variation weighs is not documented
+		out.RolloutWeights[id] = 0
+	}
 	for _, w := range s.Rollout.Variations {
 		id, err := v.id(w.Variation)
 		if err != nil {
@@ -150,39 +164,21 @@ func (v variations) serve(s targeting.Serve) (served, error) {
 	return out, nil
 }
 
-func (v variations) targets(want targeting.Targeting) ([]target, error) {
-	out := []target{}
-	for _, list := range [][]targeting.Target{want.Targets, want.ContextTargets} {
-		for _, t := range list {
-			id, err := v.id(t.Variation)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, target{t.ContextKind, id, t.Values})
-		}
-	}
-	return out, nil
-}
-
-func (v variations) rules(want []targeting.Rule) ([]rule, error) {
-	out := []rule{}
-	for _, r := range want {
-		serve, err := v.serve(r.Serve)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, rule{serve, r.Description, r.Clauses, r.TrackEvents})
-	}
-	return out, nil
-}
-
 // prerequisites asks the other flags for their variations' ids.
-func (p *Provider) prerequisites(ctx context.Context, want []targeting.Prerequisite) ([]prerequisite, error) {
+func (p *Provider) prerequisites(ctx context.Context, key string, want []targeting.Prerequisite) ([]prerequisite, error) {
 	out := []prerequisite{}
 	for _, w := range want {
 		other, err := p.flag(ctx, w.Key)
+		if errors.Is(err, flags.ErrNotFound) {
+			return nil, fmt.Errorf("flag %q had the prerequisite %q, which is no more: make that flag again, or restore this one by hand: %w",
+				key, w.Key, flags.ErrNotRestorable)
+		}
 		if err != nil {
 			return nil, err
+		}
+		if other.Archived {
+			return nil, fmt.Errorf("flag %q had the prerequisite %q, which is archived: take that flag out of the archive, or restore this "+
+				"one by hand: %w", key, w.Key, flags.ErrNotRestorable)
 		}
 		id, err := variations{w.Key, other.variationIDs()}.id(w.Variation)
 		if err != nil {

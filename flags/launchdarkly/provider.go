@@ -61,6 +61,7 @@ var (
 	_ flags.Rehearser  = (*Provider)(nil)
 	_ flags.Withdrawer = (*Provider)(nil)
 	_ flags.Creator    = (*Provider)(nil)
+	_ flags.Depender   = (*Provider)(nil)
 )
 
 // New checks the configuration. It connects to nothing: a server that is down is an error of the first use.
@@ -109,15 +110,17 @@ func (p *Provider) Get(ctx context.Context, key string) (flags.State, error) {
 
 // Preview changes nothing.
 func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (flags.State, error) {
-	current, err := retry(ctx, func() (snapshot, error) { return p.read(ctx, key) })
-	if err != nil {
-		return flags.State{}, err
-	}
-	want, err := current.want(c)
-	if err != nil {
-		return flags.State{}, err
-	}
-	return current.boolean.State(Name, key, current.state.Version, false, want)
+	return retry(ctx, func() (flags.State, error) {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return flags.State{}, err
+		}
+		want, err := p.want(ctx, current, c)
+		if err != nil {
+			return flags.State{}, err
+		}
+		return current.variations.State(Name, key, current.state.Version, false, want)
+	})
 }
 
 // Apply makes one semantic patch, or none if the flag serves c already, and waits until the stream shows it.
@@ -132,7 +135,7 @@ func (p *Provider) Apply(
 		if err != nil {
 			return snapshot{}, err
 		}
-		want, err := current.want(c)
+		want, err := p.want(ctx, current, c)
 		if err != nil || want.Equal(current.targeting) {
 			return current, err
 		}
@@ -149,7 +152,7 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 		if err != nil {
 			return snapshot{}, err
 		}
-		want, err := current.want(c)
+		want, err := p.want(ctx, current, c)
 		if err != nil || want.Equal(current.targeting) {
 			return current, err
 		}
@@ -194,11 +197,15 @@ func (p *Provider) settled(ctx context.Context, after snapshot, note string, err
 }
 
 func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags.State, error) {
-	if err == nil {
-		err = p.awaitServed(ctx, after)
-	}
 	if err != nil {
 		return flags.State{}, err
+	}
+	version, err := p.awaitServed(ctx, after)
+	if err != nil {
+		return flags.State{}, err
+	}
+	if version != after.state.Version {
+		after.state.Served = version
 	}
 	return after.state, nil
 }
@@ -213,6 +220,12 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 		after, err := p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}}, false)
 		if errors.Is(err, flags.ErrApprovalRequired) { // which nobody can ask for: approval requests are of targeting and variations
 			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current) + "; archive it there, and the migration goes on"}
+		}
+		if errors.Is(err, flags.ErrInvalid) { // a prerequisite cannot be archived
+			if needed, failed := p.dependents(ctx, key); failed == nil && len(needed) > 0 {
+				err = fmt.Errorf("flag %q is a prerequisite of %s: remove it there first: %w", key, strings.Join(needed, ", "), flags.ErrInvalid)
+			}
+			err = p.overtaken(ctx, current, err)
 		}
 		return after, err
 	})
@@ -231,19 +244,31 @@ func (p *Provider) Status(ctx context.Context, key string) (flags.Status, error)
 type snapshot struct {
 	state        flags.State
 	targeting    targeting.Targeting
-	boolean      targeting.Boolean
+	variations   targeting.Variations
 	variationIDs []string
+	ruleIDs      []string // as the rules of targeting
+	contextKind  string   // of a migration flag; empty for others
 	tags         []string
 	maintainer   string // member id; empty for none
 	page         string // path of the flag's page for people
 }
 
-func (s snapshot) want(c flags.Change) (targeting.Targeting, error) {
-	if s.state.Archived {
-		return targeting.Targeting{}, fmt.Errorf("flag %q serves nothing: restore it in LaunchDarkly first: %w",
-			s.state.Key, flags.ErrArchived)
+// want is the targeting in which c is served, if LaunchDarkly can serve it.
+func (p *Provider) want(ctx context.Context, current snapshot, c flags.Change) (targeting.Targeting, error) {
+	key := current.state.Key
+	if current.state.Archived {
+		return targeting.Targeting{}, fmt.Errorf("flag %q serves nothing: restore it in LaunchDarkly first: %w", key, flags.ErrArchived)
 	}
-	return s.boolean.Want(s.state.Key, s.targeting, c)
+	want, err := current.variations.Want(key, current.targeting, c)
+	if err != nil {
+		return targeting.Targeting{}, err
+	}
+	// https://launchdarkly.com/docs/home/flags/target-migration
+	if kind := current.contextKind; c.Exclude != nil && kind != "" && c.Exclude.Kind != kind {
+		return targeting.Targeting{}, fmt.Errorf("flag %q is a migration flag of contexts of kind %q, and can't exclude one of kind %q: %w",
+			key, kind, c.Exclude.Kind, flags.ErrInvalid)
+	}
+	return want, p.segments(ctx, key, c.Segments)
 }
 
 // retarget patches current into want.
@@ -269,8 +294,24 @@ func (p *Provider) retarget(
 	if errors.Is(err, flags.ErrApprovalRequired) {
 		return p.petition(ctx, current, want, instructions, note, still)
 	}
+	if errors.Is(err, flags.ErrInvalid) {
+		err = p.overtaken(ctx, current, err)
+	}
 	if err == nil && !after.targeting.Equal(want) {
-		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
+		err = overtaken(key)
 	}
 	return after, err
+}
+
+// overtaken turns the refusal of a change into a conflict, if it was decided on what is not so any more.
+func (p *Provider) overtaken(ctx context.Context, current snapshot, refusal error) error {
+	now, err := p.read(ctx, current.state.Key)
+	if err == nil && (now.state.Archived != current.state.Archived || !now.targeting.Equal(current.targeting)) {
+		return overtaken(current.state.Key)
+	}
+	return refusal
+}
+
+func overtaken(key string) error {
+	return fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
 }

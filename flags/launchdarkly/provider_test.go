@@ -18,12 +18,28 @@ func TestConformance(t *testing.T) {
 		b.furnish(t, "furnished")
 		b.rest(t, http.MethodPost, "/api/v2/flags/shop",
 			`{"key": "text", "name": "Text", "variations": [{"value": "a"}, {"value": "b"}]}`)
+		b.stage(t, "staged", "user")
+		require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna", "bert"}}))
 		return flagstest.Fixture{
-			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text",
+			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text", Migration: "staged",
+			Segment: "beta", Members: []string{"anna", "bert"},
 			Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(b.application(t)) },
 			Target: func(t *testing.T, key, user string) {
 				yes, _ := b.ids(t, key)
 				b.instruct(t, key, `{"kind": "addTargets", "values": ["`+user+`"], "variationId": "`+yes+`"}`)
+			},
+			Rule: func(t *testing.T, key, user string) {
+				_, no := b.ids(t, key)
+				before := ""
+				if rules := b.environment(t, key).Rules; len(rules) > 0 {
+					before = rules[0].ID
+				}
+				b.instruct(t, key, `{"kind": "addRule", "variationId": "`+no+`", "beforeRuleId": "`+before+`", "clauses":
+					[{"attribute": "key", "op": "in", "values": ["`+user+`"]}]}`)
+			},
+			Depend: func(t *testing.T, key, on string) {
+				yes, _ := b.ids(t, on)
+				b.instruct(t, key, `{"kind": "replacePrerequisites", "prerequisites": [{"key": "`+on+`", "variationId": "`+yes+`"}]}`)
 			},
 		}.LikeLaunchDarkly()
 	})
@@ -46,7 +62,7 @@ func TestOneSemanticPatchPerChangeAsDocumented(t *testing.T) {
 			{"kind": "updateFallthroughVariationOrRollout", "rolloutContextKind": "user",
 			 "rolloutWeights": {"YES": 25000, "NO": 75000}},
 			{"kind": "turnFlagOn"}]}`), patches[0].body)
-	require.Equal(t, "/api/v2/flags/shop/plain?env=production", b.wire.seen[0].target)
+	require.Equal(t, "/api/v2/flags/shop/plain?env=production&expand=migrationSettings", b.wire.seen[0].target)
 
 	require.NoError(t, b.provider.Archive(t.Context(), plain, "retire"))
 	require.JSONEq(t, `{"comment": "retire", "instructions": [{"kind": "archiveFlag"}]}`, b.wire.patches()[1].body,

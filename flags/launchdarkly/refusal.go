@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/flags"
@@ -140,6 +141,12 @@ type settings struct {
 		ServiceKind          string   `json:"serviceKind"`
 		RequiredApprovalTags []string `json:"requiredApprovalTags"`
 	} `json:"approvalSettings"`
+}
+
+// guard tells whether changes of a flag with these tags need approval.
+func (s settings) guard(tags []string) bool {
+	of := s.Approval.RequiredApprovalTags
+	return s.Approval.Required && (len(of) == 0 || slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(of, tag) }))
 }
 
 func (s settings) service() string { return cmp.Or(s.Approval.ServiceKind, Name) }

@@ -32,6 +32,7 @@ type flag struct {
 	Tags         []string                   `json:"tags"`
 	MaintainerID string                     `json:"maintainerId"`
 	Purpose      string                     `json:"_purpose"` // "migration", or empty
+	Migration    migrationSettings          `json:"migrationSettings"`
 	Environments map[string]json.RawMessage `json:"environments"`
 }
 
@@ -70,7 +71,7 @@ func (p *Provider) requestsPath(key string) string {
 
 func (p *Provider) flag(ctx context.Context, key string) (flag, error) {
 	var f flag
-	query := url.Values{"env": {p.config.Environment}}
+	query := url.Values{"env": {p.config.Environment}, "expand": {"migrationSettings"}}
 	return f, p.do(ctx, request{method: http.MethodGet, key: key, path: p.flagPath(key), query: query}, &f)
 }
 
@@ -104,7 +105,7 @@ func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch, d
 func personal(instructions []any) bool {
 	return slices.ContainsFunc(instructions, func(in any) bool {
 		switch in.(type) {
-		case targetsInstruction, rulesInstruction:
+		case targetsInstruction, addRuleInstruction, rulesInstruction:
 			return true
 		}
 		return false
@@ -123,6 +124,9 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 		Site     struct {
 			Href string `json:"href"`
 		} `json:"_site"`
+		Rules []struct {
+			ID string `json:"_id"`
+		} `json:"rules"`
 	}
 	if err := json.Unmarshal(raw, &environment); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
@@ -132,11 +136,18 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 	if out.targeting, err = targeting.Decode(raw); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q: %w", key, err)
 	}
-	if out.boolean, err = targeting.NewBoolean(key, f.values()); err != nil {
+	for _, r := range environment.Rules {
+		out.ruleIDs = append(out.ruleIDs, r.ID)
+	}
+	if out.variations, err = targeting.New(key, f.values()); err != nil {
 		return snapshot{}, err
 	}
+	if stages, ok := out.variations.(targeting.Stages); ok {
+		stages.ContextKind = f.Migration.ContextKind
+		out.variations, out.contextKind = stages, f.Migration.ContextKind
+	}
 	archived := f.Archived || environment.Archived
-	out.state, err = out.boolean.State(Name, key, environment.Version, archived, out.targeting)
+	out.state, err = out.variations.State(Name, key, environment.Version, archived, out.targeting)
 	return out, err
 }
 
@@ -196,7 +207,11 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 		return fmt.Errorf("LaunchDarkly does not answer on flag %q, check the API URL and the network: %w", r.key, err)
 	}
 	defer response.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err == nil && len(raw) > maxAnswer {
+		return fmt.Errorf("LaunchDarkly's answer on flag %q (%s %s) is larger than %d MB: move its individual targets into a segment: %w",
+			r.key, r.method, req.URL.Redacted(), maxAnswer>>20, flags.ErrInvalid)
+	}
 	if err != nil {
 		return fmt.Errorf("read LaunchDarkly's answer on flag %q (%s %s): %w", r.key, r.method, req.URL.Redacted(), err)
 	}

@@ -104,6 +104,13 @@ func (b bundle) furnish(t *testing.T, key string) {
 			[{"contextKind": "user", "attribute": "key", "op": "endsWith", "values": ["77"], "negate": false}]}`))
 }
 
+// stage creates a migration flag with six stages, for contexts of a kind.
+func (b bundle) stage(t *testing.T, key, contextKind string) {
+	t.Helper()
+	b.rest(t, http.MethodPost, "/api/v2/flags/shop", `{"key": "`+key+`", "name": "Staged", "purpose": "migration",
+		"migrationSettings": {"stageCount": 6, "contextKind": "`+contextKind+`"}}`)
+}
+
 func (b bundle) application(t *testing.T) *ld.LDClient {
 	t.Helper()
 	client, err := ld.MakeCustomClient(sdkKey, ld.Config{

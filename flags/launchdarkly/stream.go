@@ -27,17 +27,18 @@ const reconnectDelay = 200 * time.Millisecond
 // errNotSeen is the end of the wait for a change.
 var errNotSeen = errors.New("not seen on the stream")
 
-// awaitServed waits until a newly connected SDK holds the targeting that the REST API answered. The SDK evaluates from
-// nothing else, so then an application is served it.
-func (p *Provider) awaitServed(ctx context.Context, after snapshot) error {
+// awaitServed waits until a newly connected SDK holds the targeting that the REST API answered, and returns the version that it
+// holds. The SDK evaluates from nothing else, so then an application is served it.
+func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int, err error) {
 	key := after.state.Key
 	if after.state.Archived {
-		return p.awaitGone(ctx, key)
+		return after.state.Version, p.awaitGone(ctx, key)
 	}
-	err := p.await(ctx, key, func(served *ldmodel.FeatureFlag) bool {
+	err = p.await(ctx, key, func(served *ldmodel.FeatureFlag) bool {
 		if served == nil {
 			return false
 		}
+		version = served.Version
 		raw, err := json.Marshal(served)
 		if err != nil {
 			return false
@@ -46,13 +47,13 @@ func (p *Provider) awaitServed(ctx context.Context, after snapshot) error {
 		return err == nil && after.targeting.SameEffect(told)
 	})
 	if !errors.Is(err, errNotSeen) {
-		return err
+		return version, err
 	}
 	// A stranger who changed it meanwhile explains the silence better than a slow stream.
 	if now, readErr := p.read(ctx, key); readErr == nil && !now.targeting.Equal(after.targeting) {
-		return fmt.Errorf("flag %q was changed again before the change was seen: %w", key, flags.ErrConflict)
+		return 0, fmt.Errorf("flag %q was changed again before the change was seen: %w", key, flags.ErrConflict)
 	}
-	return err
+	return 0, err
 }
 
 func (p *Provider) awaitGone(ctx context.Context, key string) error {
