@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/harness"
+	"github.com/contraflow/contraflow/internal/devstack/harnessserver"
 )
 
 // always is more often than any operation tries.
@@ -129,6 +131,69 @@ func TestLostAnswerDoesNotChangeTwice(t *testing.T) {
 	b.wire.onPatch = func(*http.Response) error { return errors.New("connection reset") }
 	require.Equal(t, "on: 50 % true", apply(t, b.provider, 50).Summary)
 	require.Len(t, b.wire.changes(), 1)
+}
+
+// A gateway gives up on a request that Harness still gets, after the provider has looked again.
+func TestARequestThatGetsThroughLateDoesNotDoubleARule(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.CreateSegment("beta", nil, nil)
+	b.wire.instead = func(late *http.Request) (*http.Response, error) {
+		late = late.Clone(t.Context())
+		b.wire.instead = func(again *http.Request) (*http.Response, error) {
+			response, err := http.DefaultTransport.RoundTrip(late)
+			if err == nil {
+				err = response.Body.Close()
+			}
+			if err != nil {
+				return nil, err
+			}
+			return http.DefaultTransport.RoundTrip(again)
+		}
+		return nil, errors.New("gateway timeout")
+	}
+	state, err := b.provider.Apply(t.Context(), plain, groups(10, "beta"), "", nil)
+	require.NoError(t, err)
+	require.Equal(t, "on: 10 % true, 1 rule", state.Summary)
+	require.Len(t, b.environment(t, plain).Rules, 1)
+	require.Len(t, b.wire.changes(), 2)
+}
+
+// Go would send the key to wherever it is sent, and make a GET of a PATCH.
+func TestNoKeyIsSentAfterARedirection(t *testing.T) {
+	t.Parallel()
+	var strayed atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strayed.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	moved := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(moved.Close)
+	b := setup(t)
+	b.config.APIURL = moved.URL
+	_, err := b.open(t, b.config).Get(t.Context(), plain)
+	requireDiscreet(t, err)
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, "correct the API URL")
+
+	b = setup(t)
+	b.config.SDKURL, b.config.ReadBack = moved.URL, 200*time.Millisecond
+	_, err = b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	requireDiscreet(t, err)
+	require.ErrorContains(t, err, "answered 307")
+	require.Zero(t, strayed.Load())
+}
+
+// Its flag is served just so, which proves nothing of ours.
+func TestAnSDKKeyOfAnotherEnvironmentProvesNothing(t *testing.T) {
+	t.Parallel()
+	b, staging := setup(t), setupWith(t, harnessserver.Options{Environment: "staging"})
+	staging.config.Environment = "staging"
+	apply(t, staging.open(t, staging.config), 50)
+	b.config.SDKURL = staging.server.SDKURL()
+	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	requireDiscreet(t, err)
+	require.ErrorIs(t, err, flags.ErrUnauthorized)
+	require.ErrorContains(t, err, `"staging"`)
+	require.ErrorContains(t, err, `"production"`)
 }
 
 func TestKilledBetweenChangeAndReadBack(t *testing.T) {

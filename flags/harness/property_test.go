@@ -20,14 +20,24 @@ var strangers = []string{
 	`{"kind": "updateDefaultServe", "parameters": {"bucketBy": "identifier", "variations": [{"variation": "true", "weight": 33}, {"variation": "false", "weight": 67}]}}`,
 	`{"kind": "updateOffVariation", "parameters": {"variation": "true"}}`,
 	`{"kind": "setFeatureFlagState", "parameters": {"state": "on"}}`,
+	`{"kind": "removeRule", "parameters": {"ruleID": "theirs"}}, {"kind": "addRule", "parameters": {"uuid": "theirs", "priority": -1,
+		"serve": {"variation": "false"}, "clauses": [{"attribute": "identifier", "op": "in", "values": ["mallory"]}]}}`,
+}
+
+var changes = []flags.Change{
+	{}, {Percent: 10}, {Percent: 50}, {Percent: 100}, groups(0, "beta"), groups(20, "alpha", "beta"),
+	{Targets: map[string][]string{"user": {"ann", "user-1"}}}, {Percent: 30, Targets: map[string][]string{"user": {"bob"}}, Segments: []string{"alpha"}},
+	{Exclude: &flags.Context{Kind: "user", Key: "ann"}},
 }
 
 // Whatever changes, crashes and strangers come, the end is exactly the beginning, or the flag as the stranger left it and a
-// question.
+// question, whose answer may be to put exactly the beginning back.
 func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.furnish(t, "furnished")
+	b.server.CreateSegment("alpha", nil, nil)
+	b.server.CreateSegment("beta", nil, nil)
 	rapid.Check(t, func(r *rapid.T) {
 		key := rapid.SampledFrom([]string{plain, "furnished"}).Draw(r, "key")
 		before, err := b.provider.Get(t.Context(), key)
@@ -37,7 +47,7 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 			if now, err := b.provider.Get(t.Context(), key); err != nil || !slices.ContainsFunc(ours, now.Equal) {
 				break // a stranger was there: a migration asks before it goes on
 			}
-			change := flags.Change{Percent: rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(r, "percent")}
+			change := rapid.SampledFrom(changes).Draw(r, "change")
 			expected, err := b.provider.Preview(t.Context(), key, change)
 			require.NoError(r, err)
 			switch rapid.SampledFrom([]string{"apply", "killed", "lost answer", "stranger"}).Draw(r, "what") {
@@ -76,5 +86,10 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 		left, err := b.provider.Get(t.Context(), key)
 		require.NoError(r, err)
 		require.Equal(r, found, left)
+		if rapid.Bool().Draw(r, "force") {
+			after, err := b.provider.Restore(t.Context(), key, before, found, "")
+			require.NoError(r, err)
+			require.True(r, after.Equal(before))
+		}
 	})
 }

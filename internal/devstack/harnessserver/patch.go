@@ -129,9 +129,12 @@ func (f *Feature) instruct(kind string, p parameters) error {
 
 // reorder numbers the rules anew, and leaves them where they stand in the list: SDKs sort them.
 func (e *Environment) reorder(ids []string) error {
+	if len(ids) != len(e.Rules) {
+		return fmt.Errorf("name all rules, once each")
+	}
 	for i := range e.Rules {
 		at := slices.Index(ids, e.Rules[i].RuleID)
-		if at < 0 || len(ids) != len(e.Rules) {
+		if at < 0 {
 			return fmt.Errorf("name all rules, once each")
 		}
 		e.Rules[i].Priority = at + 1

@@ -175,6 +175,10 @@ func TestWhatIsWrongChangesNothing(t *testing.T) {
 		"an unknown state":      `{"kind": "setFeatureFlagState", "parameters": {"state": "maybe"}}`,
 		"an unknown variation":  `{"kind": "updateOffVariation", "parameters": {"variation": "none"}}`,
 		"weights that miss 100": `{"kind": "updateDefaultServe", "parameters": {"bucketBy": "identifier", "variations": [{"variation": "true", "weight": 25}]}}`,
+		"a rule of one uuid": `{"kind": "addRule", "parameters": {"uuid": "b", "serve": {"variation": "true"}, "clauses": [{"op": "in", "values": []}]}},
+			{"kind": "addRule", "parameters": {"uuid": "b", "serve": {"variation": "true"}, "clauses": [{"op": "in", "values": []}]}}`,
+		"an order of some":      `{"kind": "reorderRules", "parameters": {"rules": ["none"]}}`,
+		"no prerequisite":       `{"kind": "addPrerequisite", "parameters": {"feature": "flag", "variations": []}}`,
 		"a rule without clause": `{"kind": "addRule", "parameters": {"uuid": "a", "serve": {"variation": "true"}, "clauses": []}}`,
 		"a wrong second one":    `{"kind": "setFeatureFlagState", "parameters": {"state": "on"}}, {"kind": "enable", "parameters": {}}`,
 		"a target served two": `{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["u"]}},
@@ -234,6 +238,17 @@ func TestSDKsAreToldWhatTheirSpecificationSays(t *testing.T) {
 	require.Equal(t, "production", one.Environment)
 	_, answer = b.do(t, http.MethodGet, path+"/target-segments?cluster=1&rules=v2", "", header)
 	require.JSONEq(t, `[]`, string(answer))
+	b.server.CreateSegment("beta", []string{"anna"}, []string{"bert"})
+	_, answer = b.do(t, http.MethodGet, path+"/target-segments?cluster=1&rules=v2", "", header)
+	var groups []rest.Segment
+	strictly(t, answer, &groups)
+	require.Len(t, groups, 1)
+	_, answer = b.do(t, http.MethodGet, path+"/target-segments/beta?cluster=1&rules=v2", "", header)
+	var group rest.Segment
+	strictly(t, answer, &group)
+	require.Equal(t, groups[0], group)
+	require.Equal(t, "anna", (*group.Included)[0].Identifier)
+	require.Equal(t, "bert", (*group.Excluded)[0].Identifier)
 	status, _ := b.do(t, http.MethodGet, path+"/feature-configs/none", "", header)
 	require.Equal(t, http.StatusNotFound, status)
 }

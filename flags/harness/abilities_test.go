@@ -1,0 +1,90 @@
+package harness_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+func TestACreationIsAsDocumented(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.provider.Create(t.Context(), "made", flags.NewFlag{
+		Name: "Made", Description: "for a migration", Tags: []string{"team checkout"}}))
+	require.NoError(t, b.provider.Create(t.Context(), "move", flags.NewFlag{Migration: true}))
+	changes := b.wire.changes()
+	require.Len(t, changes, 2)
+	require.Equal(t, http.MethodPost, changes[0].method)
+	require.Equal(t, "/gateway/cf/admin/features"+scope, changes[0].target)
+	require.JSONEq(t, `{"identifier": "made", "name": "Made", "description": "for a migration", "kind": "boolean", "project": "shop", "permanent": false,
+		"defaultOnVariation": "true", "defaultOffVariation": "false", "tags": [{"identifier": "team_checkout", "name": "team checkout"}],
+		"variations": [{"identifier": "true", "name": "true", "value": "true"}, {"identifier": "false", "name": "false", "value": "false"}]}`, changes[0].body)
+	for _, part := range []string{`"kind":"string"`, `"name":"move"`, `"defaultOnVariation":"off"`, `"defaultOffVariation":"off"`, `"value":"rampdown"`} {
+		require.Contains(t, changes[1].body, part)
+	}
+}
+
+func TestACreationWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.wire.instead = func(r *http.Request) (*http.Response, error) {
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil {
+			err = errors.Join(errors.New("connection reset"), response.Body.Close())
+		}
+		return nil, err
+	}
+	require.NoError(t, b.provider.Create(t.Context(), "made", flags.NewFlag{}))
+	require.Len(t, b.wire.changes(), 1)
+}
+
+func TestAFlagThatSomebodyElseCreatesMeanwhileIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.wire.instead = func(r *http.Request) (*http.Response, error) {
+		b.server.CreateFlag("made")
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	require.NoError(t, b.provider.Create(t.Context(), "made", flags.NewFlag{}))
+	b.wire.instead = func(r *http.Request) (*http.Response, error) {
+		b.server.CreateFlag("move")
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	require.ErrorIs(t, b.provider.Create(t.Context(), "move", flags.NewFlag{Migration: true}), flags.ErrInvalid)
+}
+
+func TestNothingIsCreatedTooLateOrByAKindThatHarnessDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.ErrorIs(t, b.provider.Create(frozen{t.Context()}, "made", flags.NewFlag{}), flags.Late(frozen{t.Context()}))
+	err := b.provider.Create(t.Context(), "made", flags.NewFlag{Migration: true, ContextKind: "account"})
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, "account")
+	require.ErrorIs(t, b.provider.Create(t.Context(), "not a key", flags.NewFlag{}), flags.ErrInvalid)
+	_, err = b.provider.Get(t.Context(), "made")
+	require.ErrorIs(t, err, flags.ErrNotFound)
+}
+
+func TestDependentsAreFoundOnAllPages(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var want []string
+	for i := range 130 { // more than two pages of the stand-in's
+		key := fmt.Sprintf("flag-%03d", i)
+		b.server.CreateFlag(key)
+		if i%60 == 0 {
+			b.instruct(t, key, `{"kind": "addPrerequisite", "parameters": {"feature": "plain", "variations": ["true"]}}`)
+			want = append(want, key)
+		}
+	}
+	b.server.Inject(http.StatusServiceUnavailable, 2)
+	got, err := b.provider.Dependents(t.Context(), plain)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.Len(t, got, 3)
+}
