@@ -94,7 +94,7 @@ func (w attestWait) attests(a ledger.Attestation) bool {
 // missing says in words what is waited for; "" for nothing.
 func (w attestWait) missing(alive []ledger.Attestation) string {
 	if len(alive) == 0 {
-		return fmt.Sprintf("no instance has reported flag %s within %s: let the application attest it, as docs/flags.md says, or roll back and "+
+		return fmt.Sprintf("no instance has reported flag %s within %s: let the application attest it, as docs/guide.md says, or roll back and "+
 			"remove attest from the plan", w.key, w.within)
 	}
 	var late []ledger.Attestation
