@@ -11,6 +11,7 @@ import (
 
 	"github.com/contraflow/contraflow/backfill"
 	"github.com/contraflow/contraflow/ddl"
+	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/internal/pg"
 	"github.com/contraflow/contraflow/plan"
@@ -181,6 +182,15 @@ func (a *Activities) checkFlags(ctx context.Context, db *Database, p *plan.Plan,
 	var archived []string
 	for _, key := range p.FlagKeys() {
 		state, err := provider.Get(ctx, key)
+		if errors.Is(err, flags.ErrNotFound) {
+			made, cannot := mayMake(p, from, key, provider)
+			if cannot != nil {
+				return 0, cannot
+			}
+			if made {
+				continue
+			}
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -19,18 +19,17 @@ func (a *Activities) tryFlags(ctx context.Context, p *plan.Plan, from int) (wait
 			continue
 		}
 		for _, key := range s.Flag.All() {
-			// A later step finds the flag as an earlier one has left it, not as it is now.
-			if slices.Contains(tried, key) {
-				continue
-			}
-			tried = append(tried, key)
 			provider, err := a.provider(*p.Flags)
 			if err != nil {
 				return nil, err
 			}
-			err = tryFlag(ctx, provider, key, *s.Flag)
+			again := slices.Contains(tried, key)
+			tried = append(tried, key)
+			err = tryFlag(ctx, provider, key, *s.Flag, again)
 			if required, ok := errors.AsType[*flags.ApprovalRequired](err); ok {
-				waits = append(waits, required.Error())
+				if !again {
+					waits = append(waits, required.Error())
+				}
 			} else if err != nil {
 				return nil, fmt.Errorf("step %s: %w", s.Name, err)
 			}
@@ -39,20 +38,31 @@ func (a *Activities) tryFlags(ctx context.Context, p *plan.Plan, from int) (wait
 	return waits, nil
 }
 
-// tryFlag tries the first stage that would change the flag, and the last.
-func tryFlag(ctx context.Context, provider flags.Provider, key string, f plan.Flag) error {
+// tryFlag tries the first stage that would change the flag, and the last. A later step on the same flag finds it as an earlier
+// one has left it, and not as it is now: there only a change for everybody is tried, which goes with whatever stands.
+func tryFlag(ctx context.Context, provider flags.Provider, key string, f plan.Flag, again bool) error {
 	now, err := provider.Get(ctx, key)
-	if err != nil || now.Archived { // which checkFlags has judged
+	if errors.Is(err, flags.ErrNotFound) || err == nil && now.Archived { // which checkFlags has judged
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	moves := slices.DeleteFunc(f.Moves(), func(m plan.Move) bool { return m.Stage == "" && now.On && now.Percent > float64(m.Percent) })
-	if len(moves) > 2 {
-		moves = []plan.Move{moves[0], moves[len(moves)-1]}
-	}
-	for _, move := range moves {
-		change := flags.Change{
-			Percent: move.Percent, Stage: flags.Stage(move.Stage), ContextKind: f.ContextKind, Targets: f.Targets, Segments: f.Segments,
+	var changes []flags.Change
+	for _, move := range f.Moves() {
+		in := FlagInput{Key: key, Percent: move.Percent, Stage: move.Stage, ContextKind: f.ContextKind, Targets: f.Targets, Segments: f.Segments}
+		if again {
+			changes = []flags.Change{in.full()}
+			break
 		}
+		if change, needed := in.wanted(now); needed {
+			changes = append(changes, change)
+		}
+	}
+	if len(changes) > 2 {
+		changes = []flags.Change{changes[0], changes[len(changes)-1]}
+	}
+	for _, change := range changes {
 		if service, ok := provider.(flags.Rehearser); ok {
 			err = service.Rehearse(ctx, key, change)
 		} else {
@@ -63,4 +73,19 @@ func tryFlag(ctx context.Context, provider flags.Provider, key string, f plan.Fl
 		}
 	}
 	return nil
+}
+
+// mayMake tells whether a step from there on makes a flag that is missing: the first that names it. A service that can't is an
+// error.
+func mayMake(p *plan.Plan, from int, key string, provider flags.Provider) (bool, error) {
+	first := slices.IndexFunc(p.Steps, func(s plan.Step) bool {
+		return s.Flag != nil && slices.Contains(s.Flag.All(), key) || s.Retire != nil && slices.Contains(s.Retire.Flags, key)
+	})
+	if first < from || p.Steps[first].Flag == nil || p.Steps[first].Flag.Create == nil {
+		return false, nil
+	}
+	if _, ok := provider.(flags.Creator); !ok {
+		return false, noCreator(key)
+	}
+	return true, nil
 }

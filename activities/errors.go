@@ -69,6 +69,7 @@ func permanentKind(err error) string {
 	var stray *ddl.StrayError
 	var stranger *ddl.StrangerError
 	var statement *ddl.StatementError
+	var killed *killedError
 	switch {
 	case errors.As(err, &problems):
 		return "BadPlan"
@@ -87,6 +88,12 @@ func permanentKind(err error) string {
 			return ""
 		}
 		return "Statement"
+	case errors.As(err, &killed):
+		return "Killed"
+	case errors.Is(err, errMeanwhile):
+		return ""
+	case errors.Is(err, flags.ErrStranger):
+		return "Stranger"
 	case flags.Permanent(err):
 		return "Flag"
 	case is(err, backfill.ErrConnection, backfill.ErrContended, backfill.ErrStopped, backfill.ErrFenced):

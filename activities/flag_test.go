@@ -132,14 +132,21 @@ func TestAStrangersChangeIsNeitherBuiltOnNorOverwritten(t *testing.T) {
 	require.NoError(t, err)
 	b.serve(t, writeNew, 33)
 	_, err = b.apply(t, begun.flag("write-new", writeNew, 50))
-	requirePermanent(t, err, "Flag", writeNew, "33 %", "10 %", "changed by someone else")
-	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
-	requirePermanent(t, err, "Flag", "changed by someone else", "skip or retry")
+	requirePermanent(t, err, "Stranger", writeNew, "changed by someone else (the default rule serves something else)",
+		`this migration left it "on: 10 % true"`, `it is "on: 33 % true" now`)
 	require.Equal(t, 33, b.percent(t, writeNew))
-
-	b.serve(t, writeNew, 10) // the person puts it back, as the error says
+	b.serve(t, writeNew, 10) // a person puts it back
 	_, err = b.apply(t, begun.flag("write-new", writeNew, 50))
 	require.NoError(t, err)
+
+	b.serve(t, writeNew, 33)
+	for range 2 {
+		_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
+		requirePermanent(t, err, "Stranger", writeNew, "changed by someone else (the default rule serves something else)",
+			`this migration left it "on: 50 % true"`, `it is "on: 33 % true" now`)
+		require.Equal(t, 33, b.percent(t, writeNew))
+	}
+	b.serve(t, writeNew, 10) // which this migration had left it at, too
 	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
 	require.NoError(t, err)
 	require.Equal(t, -1, b.percent(t, writeNew))
@@ -181,7 +188,7 @@ func TestAFlagThatWasArchivedMeanwhileIsNotRestored(t *testing.T) {
 	b.patch(t, writeNew, `{"instructions": [{"kind": "archiveFlag"}]}`)
 	for range 2 {
 		_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
-		requirePermanent(t, err, "Flag", writeNew, "it was archived", "skip or retry")
+		requirePermanent(t, err, "Stranger", writeNew, "changed by someone else (it was archived)", `this migration left it "on: 10 % true"; it is "archived" now`)
 	}
 	flag, _ := b.flagd.Snapshot(writeNew)
 	require.True(t, flag.Archived)
@@ -229,12 +236,11 @@ func TestAFlagThatWasNeverReachedNeedsNoRestoring(t *testing.T) {
 	t.Parallel()
 	b, begun := begunShop(t)
 	b.serve(t, readNew, 20)
-	_, err := b.restore(t, begun.flag("read-new", readNew, 0))
+	_, err := b.apply(t, begun.flag("read-new", "deleted-meanwhile", 10))
+	requirePermanent(t, err, "Flag", "deleted-meanwhile")
+	_, err = b.restore(t, begun.flag("read-new", readNew, 0))
 	require.NoError(t, err)
 	require.Equal(t, 20, b.percent(t, readNew))
-
-	_, err = b.apply(t, begun.flag("read-new", "deleted-meanwhile", 10))
-	requirePermanent(t, err, "Flag", "deleted-meanwhile")
 	_, err = b.restore(t, begun.flag("read-new", "deleted-meanwhile", 0))
 	require.NoError(t, err, "its step failed before it could change it")
 }

@@ -110,7 +110,7 @@ func TestAStrangersChangeDuringTheWaitIsSeen(t *testing.T) {
 	})
 	require.Eventually(t, func() bool { return len(b.flagd.Approvals(writeNew)) == 1 }, patience, look)
 	b.instruct(t, writeNew, `{"kind": "turnFlagOn"}`)
-	requirePermanent(t, wait(), "Flag", "changed by someone else")
+	requirePermanent(t, wait(), "Stranger", "changed by someone else (the default rule serves something else)")
 	require.Equal(t, 100, b.percent(t, writeNew))
 }
 

@@ -58,7 +58,7 @@ func TestAnAttemptThatWasFrozenLeavesTheFlagToItsCompensation(t *testing.T) {
 						require.Equal(t, crash, err != nil)
 					})
 					_, err := b.apply(t, begun.flag("write-new", writeNew, stage))
-					requirePermanent(t, err, "Flag", writeNew)
+					requirePermanent(t, err, "Superseded", "comes too late and changed nothing")
 					if crash {
 						require.Equal(t, found, b.configuration(t, writeNew))
 						_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
@@ -80,6 +80,6 @@ func TestAStrangerBetweenOurReadingAndOurChangeIsNotOverwritten(t *testing.T) {
 	late.beforeRead = func() { b.instruct(t, writeNew, `{"kind": "turnFlagOn"}`) }
 	m.Provider = late
 	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
-	requirePermanent(t, err, "Flag", writeNew, "100 %", "changed by someone else")
+	requirePermanent(t, err, "Stranger", writeNew, "100 %", "changed by someone else (the default rule serves something else)")
 	require.Equal(t, 100, b.percent(t, writeNew))
 }

@@ -63,7 +63,7 @@ func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Fil
 			return nil, permanent("BadPlan", "an earlier run of plan %s has changed a flag in its step %s, and the plan has no such step any more: put the step back, so that it can be undone", p.Name, f.Step)
 		}
 		if !slices.Contains(p.Steps[i].Flag.All(), f.Key) {
-			return nil, permanent("BadPlan", "an earlier run of plan %s has changed flag %s in its step %s, which now names %s: put the key back, so that the flag can be undone", p.Name, f.Key, f.Step, strings.Join(p.Steps[i].Flag.All(), " and "))
+			return nil, permanent("BadPlan", "an earlier run of plan %s has changed flag %s in its step %s, which now names %s: put the key back, so that the flag can be undone", p.Name, f.Key, f.Step, named(p.Steps[i].Flag.All()))
 		}
 		steps = append(steps, i)
 	}
@@ -88,6 +88,13 @@ func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Fil
 	}
 	slices.Sort(steps)
 	return slices.Compact(steps), nil
+}
+
+func named(keys []string) string {
+	if len(keys) == 1 {
+		return "flag " + keys[0]
+	}
+	return "flags " + strings.Join(keys, " and ")
 }
 
 // ours are the versions that the plan has applied, and those whose statement it has begun outside a transaction.

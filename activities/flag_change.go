@@ -1,0 +1,103 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"strings"
+
+	"github.com/contraflow/contraflow/flags"
+)
+
+// wanted is the change that a stage makes of a flag; none where the flag serves more than that already: a stage never lowers a
+// flag, so that a plan that is started again goes on where it stopped.
+func (in FlagInput) wanted(now flags.State) (c flags.Change, needed bool) {
+	if in.Stage != "" {
+		c.Stage = flags.Stage(in.Stage)
+		return c, now.Stage.Order() <= c.Stage.Order()
+	}
+	c = flags.Change{Percent: in.Percent, ContextKind: in.ContextKind, Targets: in.Targets, Segments: in.Segments}
+	if !now.On || now.Percent <= float64(in.Percent) {
+		return c, true
+	}
+	c.Percent = int(math.Ceil(now.Percent)) // the named are served true, and nobody loses it
+	return c, len(in.Targets)+len(in.Segments) > 0
+}
+
+// full is the change that reaches everybody.
+func (in FlagInput) full() flags.Change {
+	if in.Stage != "" {
+		return flags.Change{Stage: flags.StageComplete}
+	}
+	return flags.Change{Percent: 100, Targets: in.Targets, Segments: in.Segments}
+}
+
+func (in FlagInput) isFull() bool {
+	return in.Percent == 100 || flags.Stage(in.Stage) == flags.StageComplete
+}
+
+// reachesEverybody refuses a flag that even at its last stage could serve something else to somebody: the plan would go on under
+// an application that still lives in the old shape. It is asked at every stage, so that the first one finds it and nothing is
+// half done. A context that the kill switch has taken out is in the way of the last stage alone.
+func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provider, in FlagInput, now flags.State, r flagRecord) error {
+	full, err := provider.Preview(ctx, in.Key, in.full())
+	if err != nil {
+		return err
+	}
+	if in.Stage != "" && now.On && now.Stage == "" && !in.Force {
+		return permanent("Flag", "flag %s is %q, and a stage for everybody could take a later one from some: let its default rule serve one stage, then retry; or roll back",
+			in.Key, now.Summary)
+	}
+	if len(full.Exceptions) == 0 {
+		return nil
+	}
+	least, most := "false", "at 100 %"
+	if in.Stage != "" {
+		least, most = "another stage", "at stage complete"
+	}
+	const wayOut = "flag %s could serve %s even %s (%s): take that out of its targeting, or let it serve what the default rule does, then "
+	what := strings.Join(full.Exceptions, ", ")
+	switch {
+	case r.presses.excluded(in.Key) && !in.isFull():
+		return nil
+	case r.presses.excluded(in.Key):
+		return permanent("Killed", wayOut+"resume; or roll back. Contexts that the kill switch has turned it off for are among them", in.Key, least, most, what)
+	case r.begun(): // its first stage has found nothing
+		return permanent("Stranger", wayOut+"retry; or roll back", in.Key, least, most, what)
+	}
+	return permanent("Flag", wayOut+"start the plan again", in.Key, least, most, what)
+}
+
+// found is the flag as it is; one that is missing is made first, if the plan says so.
+func (a *Activities) found(ctx context.Context, db *Database, provider flags.Provider, in FlagInput, r flagRecord) (flags.State, error) {
+	now, err := provider.Get(ctx, in.Key)
+	if !errors.Is(err, flags.ErrNotFound) {
+		return now, err
+	}
+	if r.begun() {
+		return flags.State{}, r.missing(in.Key, err)
+	}
+	if in.Create == nil {
+		return flags.State{}, err
+	}
+	maker, ok := provider.(flags.Creator)
+	if !ok {
+		return flags.State{}, noCreator(in.Key)
+	}
+	// First the intent: nobody shall have to guess where a flag comes from.
+	if err := audit(ctx, db, in.Origin, "making flag", in.Key); err != nil {
+		return flags.State{}, err
+	}
+	if err := maker.Create(ctx, in.Key, flags.NewFlag{
+		Name: in.Create.Name, Description: cmp.Or(in.Create.Description, "Made by contraflow for the plan "+in.Origin.Plan+"."),
+		Tags: in.Create.Tags, Migration: in.Stage != "", ContextKind: in.ContextKind,
+	}); err != nil {
+		return flags.State{}, err
+	}
+	return provider.Get(ctx, in.Key)
+}
+
+func noCreator(key string) error {
+	return permanent("Flag", "flag %s is missing, and this flag service has no way to make flags that contraflow knows: make it there, and remove create from the plan", key)
+}

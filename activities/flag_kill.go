@@ -1,0 +1,144 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/ledger"
+)
+
+// killedError refuses a change because of the kill switch.
+type killedError struct{ text string }
+
+func (e *killedError) Error() string { return e.text }
+
+// Is makes it permanent for providers, which would try the change again.
+func (e *killedError) Is(target error) bool { return target == flags.ErrSuperseded }
+
+// presses of the kill switch since the plan last ended, on any of its flags and by whichever run, in their order.
+type presses []ledger.Kill
+
+func pressed(ctx context.Context, db *Database, plan string) (presses, error) {
+	return db.ledger.Pressed(ctx, plan)
+}
+
+// forbid refuses to move any flag while one of this run is off for everybody and nobody has resumed from that: the guard pauses
+// the migration, but an attempt can be faster than its next look.
+func (ps presses) forbid(in FlagInput) error {
+	unseen := slices.DeleteFunc(slices.Clone(ps), func(k ledger.Kill) bool {
+		return k.FirstRun != in.Origin.FirstRun || k.ID <= in.Kills || !k.Everybody()
+	})
+	if len(unseen) == 0 {
+		return nil
+	}
+	return &killedError{fmt.Sprintf("flag %s is left alone: %s", in.Key, killed(unseen).Reading)}
+}
+
+// left tells whether one of them has left the flag like this.
+func (ps presses) left(s flags.State) bool {
+	return slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == s.Key && leaves(k, s) })
+}
+
+func leaves(k ledger.Kill, s flags.State) bool {
+	var state flags.State
+	return k.State != nil && json.Unmarshal(k.State, &state) == nil && state.Equal(s)
+}
+
+// earlier is the press by which the flag is off for everybody since an earlier run, "" for none. Who starts a plan again need not
+// know of it, so the run asks before it turns the flag on.
+func (ps presses) earlier(in FlagInput, now flags.State) string {
+	last := -1
+	for i, k := range ps {
+		if k.Key == in.Key && k.Everybody() {
+			last = i
+		}
+	}
+	if last < 0 || ps[last].FirstRun == in.Origin.FirstRun || lit(now) || ps[last].State != nil && !leaves(ps[last], now) {
+		return ""
+	}
+	return killed(ps[last : last+1]).Reading
+}
+
+// lit tells whether the flag serves anybody anything but off.
+func lit(s flags.State) bool { return s.On && s.Stage != flags.StageOff }
+
+// excluded tells whether the flag is off for one context by name.
+func (ps presses) excluded(key string) bool {
+	return slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == key && !k.Everybody() })
+}
+
+// busy tells whether somebody is pressing the switch for the flag right now: what it is going to leave is not known yet.
+func (ps presses) busy(key string) bool {
+	return slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == key && k.Done == nil && k.Age < killSettles })
+}
+
+// staysKilled looks again behind a change: services that know no compare-and-set may have got it just behind a press, and would
+// serve it though somebody has turned the flag off.
+func (a *Activities) staysKilled(ctx context.Context, db *Database, provider flags.Provider, in FlagInput, kept flagRecord) error {
+	all, err := pressed(ctx, db, in.Origin.Plan)
+	if err != nil {
+		return err
+	}
+	refusal := all.forbid(in)
+	hit := slices.ContainsFunc(all, func(k ledger.Kill) bool {
+		return k.Key == in.Key && k.Everybody() && k.FirstRun == in.Origin.FirstRun && k.ID > in.Kills
+	})
+	if refusal == nil || !hit {
+		return refusal
+	}
+	off := flags.Change{}
+	if in.Stage != "" {
+		off.Stage = flags.StageOff
+	}
+	want, err := provider.Preview(ctx, in.Key, off)
+	if err != nil {
+		return err
+	}
+	again := kept
+	again.ours = append(slices.Clone(kept.ours), want)
+	if err := a.replace(ctx, db, in, kept, again); err != nil {
+		return err
+	}
+	if _, err := provider.Apply(ctx, in.Key, off, note(in.Origin)+", kill switch", a.current(db, in, again)); err != nil {
+		return err
+	}
+	return refusal
+}
+
+// attested waits for the application's instances, and no longer once somebody turns the flag off: then they never come.
+func attested(ctx context.Context, db *Database, in FlagInput, now flags.State) error {
+	if in.Attest == nil {
+		return nil
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stop(nil)
+	watching.Go(func() {
+		ticker := time.NewTicker(killLook)
+		defer ticker.Stop()
+		for {
+			if all, err := pressed(ctx, db, in.Origin.Plan); err == nil {
+				if refusal := all.forbid(in); refusal != nil {
+					stop(refusal)
+					return
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	})
+	err := awaitAttested(ctx, db, in, now)
+	if refusal, ok := context.Cause(ctx).(*killedError); ok && err != nil {
+		return refusal
+	}
+	return err
+}
