@@ -1,6 +1,7 @@
 package kill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,8 @@ type answer struct {
 	err error
 }
 
-// find asks all databases at once. Where none knows the migration and one is silent, the plan's file says which flags it is about.
+// find asks all databases at once; a migration that has no flag to turn off is found, and an ErrNothingMoved. Where none knows the
+// migration and one is silent, the plan's file says which flags it is about.
 func find(ctx context.Context, o Order) (*found, error) {
 	answers := make(chan answer, len(o.Databases))
 	asking, stop := context.WithTimeout(ctx, findTimeout)
@@ -98,16 +100,18 @@ func inDatabase(a answer, o Order) (*found, error) {
 	f := &found{Switch: a.Switch, database: a.Name, ledger: ledger.New(a.pool), close: a.close}
 	f.flags = slices.DeleteFunc(slices.Clone(a.Used), func(u ledger.Used) bool { return u.Retired })
 	slices.Reverse(f.flags)
-	o.Tell("found in database %s: plan %s, %d flags", a.Name, a.Plan, len(f.flags))
+	var keys []string
+	for _, used := range f.flags {
+		keys = append(keys, used.Key)
+	}
+	o.Tell("found in database %s: plan %s, flags to turn off: %s", a.Name, a.Plan, cmp.Or(strings.Join(keys, ", "), "none"))
 	switch {
 	case len(f.flags) > 0:
 		return f, nil
 	case len(a.Used) > 0:
-		f.close()
-		return nil, fmt.Errorf("%w: migration %s has retired all its flags; applications are served the fallback in their own code", ErrNothingMoved, o.Migration)
+		return f, fmt.Errorf("%w: migration %s has retired all its flags; applications are served the fallback in their own code", ErrNothingMoved, o.Migration)
 	}
-	f.close()
-	return nil, fmt.Errorf("%w: migration %s has not moved any flag yet", ErrNothingMoved, o.Migration)
+	return f, fmt.Errorf("%w: migration %s has not moved any flag yet", ErrNothingMoved, o.Migration)
 }
 
 // inPlan takes the flags of the plan's steps.

@@ -124,14 +124,15 @@ func Press(ctx context.Context, o Order) (Report, error) {
 	if o.Context != nil {
 		report.ContextKind = o.Context.Kind
 	}
-	defer func() { report.Milliseconds = time.Since(began).Milliseconds() }()
 	found, err := find(ctx, o)
+	if found != nil {
+		defer found.close()
+		report.Plan, report.Database, report.Running = found.Plan, found.database, found.Running
+	}
 	if err != nil {
 		return report, err
 	}
-	defer found.close()
 	p := &press{order: o, found: found, report: &report}
-	report.Plan, report.Database, report.Running = found.Plan, found.database, found.Running
 	if err := p.record(ctx); err != nil {
 		return report, err
 	}
