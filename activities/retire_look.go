@@ -58,7 +58,7 @@ func (a *Activities) mayRetire(ctx context.Context, in RetireInput, tell func(st
 		if in.Retire.Otherwise != plan.OtherwiseWait || found.hopeless {
 			return Retirable{}, permanent("InUse", "%s", strings.Join(found.obstacles, "\n"))
 		}
-		waits := "until its flags can be retired: " + strings.Join(found.obstacles, "; ")
+		waits := "waits until its flags can be retired: " + strings.Join(found.obstacles, "; ")
 		tell(waits)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < retireMargin {
 			return Retirable{}, temporal.NewApplicationErrorWithOptions(waits, "Waiting", temporal.ApplicationErrorOptions{NextRetryDelay: retireSoon})

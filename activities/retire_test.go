@@ -66,7 +66,7 @@ func begunRetiring(t *testing.T, keys string) (*bundle, *reader, RetireInput) {
 	b.write(t, "shop/app/main.go", "package main\n")
 	for _, key := range []string{writeNew, readNew} {
 		b.serve(t, key, 100)
-		r.says(key, flags.Launched, time.Hour)
+		r.says(key, flags.Launched, 5*time.Hour)
 	}
 	begun, err := b.begin(t, "p", "run-1")
 	require.NoError(t, err)
@@ -84,8 +84,8 @@ func TestFlagsThatNobodyNeedsMayBeRetired(t *testing.T) {
 	may, err := b.mayRetire(t, in, call{})
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"flag " + writeNew + " is launched, asked for 60 min ago: who still asks is served the fallback in its own code from then on",
-		"flag " + readNew + " is launched, asked for 60 min ago: who still asks is served the fallback in its own code from then on",
+		"flag " + writeNew + " is launched, asked for 5 h ago: who still asks is served the fallback in its own code from then on",
+		"flag " + readNew + " is launched, asked for 5 h ago: who still asks is served the fallback in its own code from then on",
 	}, may.Notes)
 
 	r.says(writeNew, flags.Inactive, 8*24*time.Hour)
@@ -103,7 +103,7 @@ func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 	b, r, in := begunRetiring(t, ", code: [app]")
 	b.write(t, "shop/app/store.go", "package main\n\nconst flag = \""+writeNew+"\" // "+rowMarker+"\n")
 	b.serve(t, writeNew, 50)
-	r.says(writeNew, flags.Active, 3*time.Minute, "checkout", "search")
+	r.says(writeNew, flags.Active, 3*time.Hour, "checkout", "search")
 	r.says(readNew, flags.New, 0)
 	_, err := b.mayRetire(t, in, call{})
 	requirePermanent(t, err, "InUse")
@@ -111,7 +111,7 @@ func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 	require.ErrorAs(t, err, &failure)
 	require.Equal(t, strings.Join([]string{
 		`flag customers-write-new is "on: 50 % true": it still serves both values, and archiving it would switch some users over; finish its rollout first`,
-		"flag customers-write-new is active, asked for 3 min ago: take it out of the application, or wait until the flag service calls it launched or inactive",
+		"flag customers-write-new is active, asked for 3 h ago: take it out of the application, or wait until the flag service calls it launched or inactive",
 		"flag customers-write-new is a prerequisite of checkout, search: take it out of their prerequisites, or retire them first",
 		"flag customers-read-new is new, never asked for: see that the application evaluates it in this environment, or wait until the flag service calls it inactive",
 		"flag customers-write-new stands in the code (shop/app/store.go:3): take it out there, and deploy that",
@@ -131,14 +131,14 @@ func TestRetiringWaitsUntilNothingIsInTheWay(t *testing.T) {
 	t.Parallel()
 	b, r, in := begunRetiring(t, ", code: [app], otherwise: wait")
 	b.write(t, "shop/app/store.go", writeNew)
-	r.says(readNew, flags.Active, 40*time.Second)
+	r.says(readNew, flags.Active, 4*time.Hour)
 	var heard story
 	wait := background(func() error {
 		_, err := b.mayRetire(t, in, call{onAir: heard.hear(t)})
 		return err
 	})
 	require.Eventually(t, func() bool { return strings.Contains(heard.told(), "until its flags can be retired: ") }, patience, look)
-	require.Contains(t, heard.told(), "is active, asked for 40 s ago")
+	require.Contains(t, heard.told(), "is active, asked for 4 h ago")
 	require.Contains(t, heard.told(), "; flag "+writeNew+" stands in the code (shop/app/store.go:1)")
 	b.write(t, "shop/app/store.go", "")
 	r.says(readNew, flags.Inactive, 8*24*time.Hour)
