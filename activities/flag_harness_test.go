@@ -1,6 +1,8 @@
 package activities
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,6 +30,20 @@ func begunOnHarness(t *testing.T) (*bundle, Begun, *harnessserver.Server) {
 	begun, err := b.begin(t, shopPlan, "run-1")
 	require.NoError(t, err)
 	return b, begun, server
+}
+
+// patchHarness is somebody else at work.
+func patchHarness(t *testing.T, server *harnessserver.Server, key, instruction string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, server.AdminURL()+"/cf/admin/features/"+key+
+		"?accountIdentifier=account&orgIdentifier=default&projectIdentifier=shop&environmentIdentifier=production",
+		strings.NewReader(`{"instructions": [`+instruction+`]}`))
+	require.NoError(t, err)
+	request.Header.Set("x-api-key", apiToken)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
 }
 
 func onHarness(t *testing.T, server *harnessserver.Server, key string) harnessserver.Feature {
@@ -74,10 +90,83 @@ func TestRetiredFlagsAreArchivedOnHarness(t *testing.T) {
 	}
 }
 
+func TestWhatIsInTheWayOfRetiringIsSaidOnHarness(t *testing.T) {
+	t.Parallel()
+	b, _, server := begunOnHarness(t)
+	b.only(t, "  - {name: retire, retire: {flags: ["+writeNew+"]}}\n")
+	begun, err := b.begin(t, "p", "run-1")
+	require.NoError(t, err)
+	in := RetireInput{Origin: begun.origin("retire"), Scope: scope, Retire: *begun.Plan.Steps[0].Retire}
+	provider, err := b.acts.Flags(scope)
+	require.NoError(t, err)
+	_, err = provider.Apply(t.Context(), writeNew, flags.Change{Percent: 50}, "", nil)
+	require.NoError(t, err)
+	depend := func(kind string) {
+		patchHarness(t, server, readNew, `{"kind": "`+kind+`", "parameters": {"feature": "`+writeNew+`", "variations": ["true"]}}`)
+	}
+	depend("addPrerequisite")
+	_, err = b.mayRetire(t, in, call{})
+	requirePermanent(t, err, "InUse", "never asked for", "finish its rollout first", "is a prerequisite of "+readNew)
+
+	server.Evaluated(writeNew)
+	_, err = b.mayRetire(t, in, call{})
+	requirePermanent(t, err, "InUse", "is active, asked for")
+	_, err = provider.Apply(t.Context(), writeNew, flags.Change{Percent: 100}, "", nil)
+	require.NoError(t, err)
+	depend("removePrerequisite")
+	may, err := b.mayRetire(t, in, call{})
+	require.NoError(t, err)
+	require.Len(t, may.Notes, 1)
+	require.Contains(t, may.Notes[0], "is launched")
+}
+
 func TestAFlagThatAPipelineChangesFailsThePlanAtItsStart(t *testing.T) {
 	t.Parallel()
 	b, _, server := begunOnHarness(t)
 	server.RunPipeline("execution-7")
 	_, err := b.begin(t, shopPlan, "run-2")
 	require.ErrorContains(t, err, "take the pipeline off the flag")
+}
+
+func TestGroupsThatHarnessDoesNotHaveFailThePlanAtItsStart(t *testing.T) {
+	t.Parallel()
+	b, _, server := begunOnHarness(t)
+	b.only(t, "  - {name: write-new, flag: {key: "+writeNew+", rollout: [0, 100], segments: [beta], targets: {user: [anna]}}}\n")
+	_, err := b.begin(t, "p", "run-2")
+	requirePermanent(t, err, "Flag")
+	require.ErrorContains(t, err, `no target group "beta"`)
+	server.CreateSegment("beta", nil, nil)
+	begun, err := b.begin(t, "p", "run-2")
+	require.NoError(t, err)
+	in := begun.flag("write-new", writeNew, 0)
+	in.Origin.FirstRun, in.Segments, in.Targets = "run-2", []string{"beta"}, map[string][]string{"user": {"anna"}}
+	now, err := b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, "on: 0 % true, 1 target, 1 rule", now.Summary)
+	in.Percent = 100
+	now, err = b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, "on: 100 % true, 1 target, 1 rule", now.Summary)
+}
+
+func TestAMigrationFlagIsMadeMovedAndTurnedOffOnHarness(t *testing.T) {
+	t.Parallel()
+	b, _, server := begunOnHarness(t)
+	b.only(t, "  - {name: move, flag: {key: move, stages: [dualwrite, complete], create: {name: Move}}}\n")
+	begun, err := b.begin(t, "p", "run-2")
+	require.NoError(t, err)
+	in := begun.flag("move", "move", 0)
+	in.Origin.FirstRun, in.Create = "run-2", begun.Plan.Steps[0].Flag.Create
+	for _, stage := range []string{"dualwrite", "complete"} {
+		in.Stage = stage
+		now, err := b.apply(t, in)
+		require.NoError(t, err)
+		require.Equal(t, "on: stage "+stage, now.Summary)
+	}
+	_, err = b.restore(t, in)
+	require.NoError(t, err)
+	made := onHarness(t, server, "move")
+	require.Equal(t, "Move", made.Name)
+	require.Equal(t, "off", made.EnvProperties.State)
+	require.Len(t, made.Variations, 6)
 }

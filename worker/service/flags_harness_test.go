@@ -70,6 +70,7 @@ flags: {harness: {apiKey: "env:HARNESS_API_KEY", sdkKey: "env:HARNESS_SDK_KEY", 
 
 	_, err = conn.Exec(t.Context(), `truncate wrong`)
 	require.NoError(t, err)
+	server.Evaluated("write-new") // else nobody knows whether the application ever asked for it, and retiring asks
 	require.NoError(t, migrate())
 	require.True(t, flag().Archived)
 	require.Equal(t, "on", flag().EnvProperties.State)

@@ -143,6 +143,13 @@ func (s *Server) Snapshot(identifier string) (Feature, bool) {
 	return copied, err == nil
 }
 
+// Evaluated makes a flag one that an SDK has evaluated just now, and sent metrics of.
+func (s *Server) Evaluated(identifier string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accessed[identifier] = time.Now()
+}
+
 // Comments of the patches of a flag, oldest first: what Harness's audit trail shows.
 func (s *Server) Comments(identifier string) []string {
 	s.mu.Lock()
