@@ -33,6 +33,7 @@ type staleSearch struct {
 	pools []*pgxpool.Pool
 	found []staleFound
 	gone  []string
+	dark  map[string]error // flags that could not be asked for, and why
 	list  staleFlags
 }
 
@@ -49,7 +50,7 @@ func (f staleFound) scope() ledger.Scope {
 func findStale(
 	ctx context.Context, c *config.Config, unreadable map[string]error, find func(plan.FlagScope) (flags.Provider, error), all bool,
 ) (staleFlags, error) {
-	s := &staleSearch{find: find, all: all, list: staleFlags{Flags: []staleFlag{}}}
+	s := &staleSearch{find: find, all: all, dark: map[string]error{}, list: staleFlags{Flags: []staleFlag{}}}
 	defer s.close()
 	for _, err := range unreadable {
 		s.lacks("%v", err)
@@ -63,13 +64,16 @@ func findStale(
 		})
 	}
 	asking.Wait()
+	s.look(ctx)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return staleFlags{}, ctx.Err()
 	}
-	s.look(ctx)
 	if len(s.gone) > 0 { // by the plans' word for project and environment: a token that may no longer see them hears the same
 		slices.Sort(s.gone)
 		s.tells("gone from the flag service, and left out: %s", strings.Join(s.gone, ", "))
+	}
+	if keys := slices.Sorted(maps.Keys(s.dark)); len(keys) > 0 { // mostly for one reason
+		s.tells("not known what these serve now: %s; of %s: %v", strings.Join(keys, ", "), keys[0], s.dark[keys[0]])
 	}
 	slices.SortFunc(s.list.Flags, func(a, b staleFlag) int {
 		return cmp.Or(a.Finished.Compare(b.Finished), cmp.Compare(a.Plan, b.Plan), cmp.Compare(a.Flag, b.Flag), cmp.Compare(a.Database, b.Database))
@@ -163,7 +167,9 @@ func (s *staleSearch) lookAt(ctx context.Context, same []staleFound) {
 	case errors.Is(err, providers.ErrNone):
 		s.tells("%v; what flags serve now is not known", err)
 	case err != nil:
-		s.tells("what flag %s serves now is not known: %v", key, err)
+		s.mu.Lock()
+		s.dark[key] = err
+		s.mu.Unlock()
 	case now.Archived:
 		for _, f := range same {
 			if err := f.ledger.FlagRetired(ctx, f.scope(), key); err != nil {

@@ -185,12 +185,12 @@ func TestADatabaseThatDoesNotAnswerHidesNoOther(t *testing.T) {
 func TestWithoutAFlagServiceTheDatabasesAreToldOf(t *testing.T) {
 	t.Parallel()
 	s := setupStale(t)
-	require.NoError(t, s.flagd.CreateFlag("write-new"))
-	s.ran(t, s.shop, "split-address", "", "completed", "write-new")
+	s.ran(t, s.shop, "split-address", "", "completed", "write-new", "read-new")
 	require.NoError(t, s.flagd.Close())
 	a := s.call(t)
 	require.Equal(t, exitOK, a.code)
-	require.Contains(t, a.stderr, "what flag write-new serves now is not known: ")
+	require.Contains(t, a.stderr, "not known what these serve now: read-new, write-new; of read-new: ")
+	require.Equal(t, 1, strings.Count(a.stderr, "\n"))
 	require.Contains(t, a.stdout, "not known   not known")
 
 	s.configure(t, "")
