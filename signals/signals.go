@@ -17,8 +17,9 @@ const (
 	Pause    = "pause"    // payload Request
 	Resume   = "resume"   // payload Request
 	Rollback = "rollback" // payload Request
-	Retry    = "retry"    // payload Request: try the stuck compensation, or the failed step behind the point of no return, again
-	Skip     = "skip"     // payload Request: give the stuck compensation, or that step, up
+	Retry    = "retry"    // payload Request: try again what the migration is stuck at
+	Force    = "force"    // payload Request: do it all the same, where that is offered: over a stranger's change, or though a flag is in use
+	Skip     = "skip"     // payload Request: give it up and go on without it
 	Throttle = "throttle" // payload ThrottleRequest
 )
 
@@ -64,7 +65,7 @@ type Receipt struct {
 	Decided   bool `json:"decided"`
 }
 
-// Request is what a person says with pause, resume, rollback, retry and skip.
+// Request is what a person says with pause, resume, rollback, retry, force and skip.
 type Request struct {
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`

@@ -11,7 +11,7 @@ const (
 	Waiting     State = "waiting" // for people
 	Paused      State = "paused"
 	RollingBack State = "rolling_back"
-	Stuck       State = "stuck" // needs retry or skip
+	Stuck       State = "stuck" // needs one of Status.Answers
 	Completed   State = "completed"
 	RolledBack  State = "rolled_back"
 	Failed      State = "failed" // ended without having changed anything, or behind the point of no return
@@ -32,7 +32,7 @@ const (
 	StepFailed       StepState = "failed"
 	StepCompensating StepState = "compensating"
 	StepCompensated  StepState = "compensated"
-	StepSkipped      StepState = "skipped" // its compensation was given up by a person
+	StepSkipped      StepState = "skipped" // given up by a person: the step itself or its compensation
 )
 
 // Status is everything the migration tells about itself.
@@ -43,6 +43,10 @@ type Status struct {
 	State    State  `json:"state"`
 	// Needs says in words what the migration waits for; "" when it works.
 	Needs string `json:"needs,omitempty"`
+	// Answers are the names of the signals that answer what a stuck migration asks; none while it asks nothing.
+	Answers []string `json:"answers,omitempty"`
+	// Killed are the flags that the kill switch has turned off for everybody. A resume puts them back first.
+	Killed []string `json:"killed,omitempty"`
 	// Cause of a rollback or failure.
 	Cause     string       `json:"cause,omitempty"`
 	StartedBy string       `json:"startedBy,omitempty"`
@@ -66,8 +70,9 @@ type StepStatus struct {
 	Detail  string    `json:"detail,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
-	// Percent a flag step has reached.
-	Percent int `json:"percent,omitempty"`
+	// Percent a flag step has reached, or Stage for migration flags.
+	Percent int    `json:"percent,omitempty"`
+	Stage   string `json:"stage,omitempty"`
 	// Rows changed by a finished backfill.
 	Rows int64 `json:"rows,omitempty"`
 }

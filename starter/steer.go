@@ -30,14 +30,18 @@ func newRequests(a *app) []*cobra.Command {
 		newRequest(a, signals.Pause, "Pause a migration",
 			`Pause a migration: no further step or stage begins, a running backfill stops within one chunk, and the guard watches on.`),
 		newRequest(a, signals.Resume, "Let a paused migration go on",
-			`Let a paused migration go on where it stopped.`),
+			`Let a paused migration go on where it stopped. Behind a press of the kill switch the flags that it has turned off for
+everybody are first put back to where the migration had come.`),
 		newRequest(a, signals.Rollback, "Undo a migration, newest step first",
 			`Undo a migration: what runs is stopped, and every step that acted is compensated, newest first.
 
 Behind the point of no return (an irreversible step has run) nothing is undone by itself; the migration says so and asks.`),
 		newRequest(a, signals.Retry, "Try again what a stuck migration could not do",
-			`Try again what a stuck migration could not do: the compensation that fails, or the failed step behind the point of no
-return. Look at what it needs first: contraflow status ID.`),
+			`Try again what a stuck migration could not do: the step or the compensation that it asks about. Look at what it needs
+first: contraflow status ID.`),
+		newRequest(a, signals.Force, "Let a stuck migration do it all the same",
+			`Let a stuck migration do what it asks about all the same, where it offers that: change a flag, or put it back, over what
+somebody else has made of it; archive flags that are in use. It holds for what was asked and for nothing later.`),
 		newRequest(a, signals.Skip, "Give up what a stuck migration could not do, and go on",
 			`Give up what a stuck migration could not do, and go on with the next. What was given up stays as it is and is a person's
 to clean up; the report names it.`),

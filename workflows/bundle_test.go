@@ -139,6 +139,7 @@ func (b *bundle) environment(start time.Time) {
 	})
 	played(b, a.RestoreFlag, func(activities.FlagInput) activities.FlagNow { return activities.FlagNow{Summary: "off"} })
 	done(b, a.RetireFlag, activities.FlagInput{})
+	played(b, a.MayRetire, func(activities.RetireInput) activities.Retirable { return activities.Retirable{} })
 	played(b, a.PrepareBackfill, func(activities.BackfillInput) activities.BackfillPrepared {
 		return activities.BackfillPrepared{Lanes: []int{0, 1}, Total: 1000}
 	})
@@ -258,6 +259,9 @@ func keyOf(name string, in any) string {
 	switch in := in.(type) {
 	case activities.FlagInput:
 		if name == "ApplyFlag" {
+			if in.Stage != "" {
+				return fmt.Sprintf("%s %s %s %s", name, in.Origin.Step, in.Stage, in.Key)
+			}
 			return fmt.Sprintf("%s %s %d", name, in.Origin.Step, in.Percent)
 		}
 		return fmt.Sprintf("%s %s %s", name, in.Origin.Step, in.Key)
@@ -265,6 +269,8 @@ func keyOf(name string, in any) string {
 		if name == "BackfillLane" {
 			return fmt.Sprintf("%s %s %d", name, in.Origin.Step, in.Lane)
 		}
+		return name + " " + in.Origin.Step
+	case activities.RetireInput:
 		return name + " " + in.Origin.Step
 	case activities.MigrateInput:
 		return name + " " + in.Origin.Step

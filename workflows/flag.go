@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,28 +15,26 @@ import (
 // first all of them reach a stage, then it soaks.
 func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 	m.push()
-	keys, moves := step.Flag.All(), step.Flag.Moves()
+	moves := step.Flag.Moves()
 	for m.Stage < len(moves) {
 		if err := m.whilePaused(ctx); err != nil {
 			return err
 		}
 		if m.Until.IsZero() {
-			for _, key := range keys {
-				if err := m.move(ctx, step, key, moves[m.Stage]); err != nil {
-					return err
-				}
+			if err := m.together(ctx, step, moves[m.Stage]); err != nil {
+				return err
 			}
 			wait := step.Flag.Soak.Std()
 			if m.Stage == len(moves)-1 {
 				wait = max(wait, m.drain()) // whoever saw the flag as it was before is done when the next step begins
 			}
-			m.Until = workflow.Now(ctx).Add(wait)
+			m.Key, m.Until = 0, workflow.Now(ctx).Add(wait)
 			status := m.current()
-			status.Percent = moves[m.Stage].Percent
-			status.Detail = fmt.Sprintf("%s at %s", strings.Join(keys, " and "), moves[m.Stage])
+			status.Percent, status.Stage = moves[m.Stage].Percent, moves[m.Stage].Stage
+			status.Detail = serving(step.Flag, moves[m.Stage])
 			m.show()
 		}
-		if err := sleepUntil(ctx, m.Until); err != nil {
+		if err := m.soaked(ctx); err != nil {
 			return err
 		}
 		m.Stage++
@@ -47,34 +44,86 @@ func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 			return ctx.Err()
 		}
 	}
-	m.addEvidence(step.Name, "%s at %s", strings.Join(keys, " and "), moves[len(moves)-1])
+	m.addEvidence(step.Name, "%s", serving(step.Flag, moves[len(moves)-1]))
 	return nil
 }
 
-// move brings one flag to a stage.
-func (m *migration) move(ctx workflow.Context, step plan.Step, key string, to plan.Move) error {
-	in := m.flagInput(step, key)
-	in.Percent, in.Stage = to.Percent, to.Stage
-	in.ContextKind, in.Targets, in.Segments = step.Flag.ContextKind, step.Flag.Targets, step.Flag.Segments
-	in.Attest, in.Create = step.Flag.Attest, step.Flag.Create
-	return workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, nil)
+// together brings all flags of the step to a stage. A pause lets those that are left follow, a kill does not.
+func (m *migration) together(ctx workflow.Context, step plan.Step, to plan.Move) error {
+	keys := step.Flag.All()
+	for m.Key < len(keys) {
+		if m.Off != nil {
+			if err := m.whilePaused(ctx); err != nil {
+				return err
+			}
+		}
+		err := m.unlessKilled(ctx, func() error {
+			in := m.moveInput(step, keys[m.Key], to)
+			in.Force, in.Kills = m.Forced, m.Kills
+			return workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, nil)
+		})
+		if err != nil {
+			return err
+		}
+		m.Key++
+		m.Forced = false // it was about that flag and that stage alone
+	}
+	return nil
 }
 
 // unflag puts the step's flags back to exactly what they were before it, the last one first.
 func (m *migration) unflag(ctx workflow.Context, index int) (string, error) {
 	step := m.Plan.Steps[index]
-	var back []string
-	for _, key := range slices.Backward(step.Flag.All()) {
+	keys := step.Flag.All()
+	for len(m.Back) < len(keys) {
+		in := m.flagInput(step, keys[len(keys)-1-len(m.Back)])
+		in.Force, in.Attest = m.Forced, step.Flag.Attest
 		var now activities.FlagNow
-		if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.RestoreFlag, m.flagInput(step, key)).Get(ctx, &now); err != nil {
+		if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.RestoreFlag, in).Get(ctx, &now); err != nil {
 			return "", err
 		}
-		back = append(back, fmt.Sprintf("%s is %s again", key, now.Summary))
+		m.Back = append(m.Back, fmt.Sprintf("%s is %s again", in.Key, now.Summary))
+		m.Forced = false
 	}
-	m.Steps[index].Percent = 0
-	return strings.Join(back, ", "), nil
+	m.Steps[index].Percent, m.Steps[index].Stage = 0, ""
+	return strings.Join(m.Back, ", "), nil
 }
 
 func (m *migration) flagInput(step plan.Step, key string) activities.FlagInput {
 	return activities.FlagInput{Origin: m.at(step), Scope: *m.Plan.Flags, Key: key}
+}
+
+// moveInput is what brings one flag of the step to a stage.
+func (m *migration) moveInput(step plan.Step, key string, to plan.Move) activities.FlagInput {
+	in := m.flagInput(step, key)
+	in.Percent, in.Stage = to.Percent, to.Stage
+	in.ContextKind, in.Targets, in.Segments = step.Flag.ContextKind, step.Flag.Targets, step.Flag.Segments
+	in.Attest, in.Create = step.Flag.Attest, step.Flag.Create
+	return in
+}
+
+// serving says what the flags serve at a stage, and to whom by name as a number alone: keys of contexts are not for everybody.
+func serving(f *plan.Flag, at plan.Move) string {
+	var to []string
+	if at.Percent > 0 || at.Stage != "" {
+		to = append(to, "at "+at.String())
+	}
+	named := 0
+	for _, keys := range f.Targets {
+		named += len(keys)
+	}
+	var whom []string
+	switch {
+	case named == 1:
+		whom = append(whom, "1 named context")
+	case named > 1:
+		whom = append(whom, fmt.Sprintf("%d named contexts", named))
+	}
+	for _, segment := range f.Segments {
+		whom = append(whom, "segment "+segment)
+	}
+	if len(whom) > 0 {
+		to = append(to, "for "+strings.Join(whom, ", "))
+	}
+	return list(f.All()) + " " + strings.Join(to, " and ")
 }

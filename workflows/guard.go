@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -11,26 +12,32 @@ import (
 	"github.com/contraflow/contraflow/signals"
 )
 
-// guard watches the plan's health checks beside the steps. One activity watches for as long as the list of checks stays the
-// same, so history does not grow with time. A failed check rolls back; one that cannot be measured pauses and asks.
+// guard watches the plan's health checks and the kill switch of its flags beside the steps. One activity watches for as long as
+// the list stays the same, so history does not grow with time. A failed check rolls back; one that cannot be measured, and a
+// press of the kill switch, pause and ask. Beside a rollback only the kill switch is watched, to tell of it.
 func (m *migration) guard(ctx workflow.Context) {
-	if m.Plan.Guard == nil {
+	if m.Plan.Guard == nil && m.Plan.Flags == nil {
 		return
 	}
 	for ctx.Err() == nil {
-		checks := m.checks()
-		if len(checks) == 0 {
-			if workflow.Await(ctx, func() bool { return len(m.checks()) > 0 }) != nil {
+		list := m.watchlist()
+		if list.empty() {
+			if workflow.Await(ctx, func() bool { return !m.watchlist().empty() }) != nil {
 				return
 			}
 			continue
 		}
-		verdict, err := m.watch(ctx, checks)
+		verdict, err := m.watch(ctx, list)
 		if ctx.Err() != nil {
 			return
 		}
+		if err != nil && m.RollingBack {
+			m.notice("the kill switch is not watched: %s", reason(err))
+			return
+		}
 		if err != nil {
-			m.hold(fmt.Sprintf("the guard can't watch: %s; `resume` tries again, `rollback` undoes", reason(err)), names(checks)...)
+			m.Blind = list.kills
+			m.hold(fmt.Sprintf("the guard can't watch: %s; `resume` tries again, `rollback` undoes", reason(err)), names(list.checks)...)
 			continue
 		}
 		m.judge(verdict)
@@ -38,8 +45,30 @@ func (m *migration) guard(ctx workflow.Context) {
 	}
 }
 
+// watchlist is what one activity watches.
+type watchlist struct {
+	checks []plan.Check
+	kills  bool // the kill switch as well, which nobody can press for a plan without flags
+}
+
+func (l watchlist) empty() bool { return len(l.checks) == 0 && !l.kills }
+
+func (l watchlist) same(other watchlist) bool {
+	return l.kills == other.kills && slices.Equal(names(l.checks), names(other.checks))
+}
+
+func (m *migration) watchlist() watchlist {
+	if m.RollingBack {
+		return watchlist{kills: m.flagsToUndo()}
+	}
+	return watchlist{checks: m.checks(), kills: m.Plan.Flags != nil && !m.Blind}
+}
+
 // checks lists those whose step has begun, without those that are set aside until a person resumes.
 func (m *migration) checks() []plan.Check {
+	if m.Plan.Guard == nil {
+		return nil
+	}
 	var now []plan.Check
 	for _, c := range m.Plan.Guard.Checks {
 		begun := c.From == "" || m.Plan.StepIndex(c.From) <= m.Step
@@ -59,16 +88,16 @@ func names(checks []plan.Check) []string {
 }
 
 // watch runs until a verdict, the end of the activity's slice, or a change of the list.
-func (m *migration) watch(ctx workflow.Context, checks []plan.Check) (activities.GuardVerdict, error) {
+func (m *migration) watch(ctx workflow.Context, list watchlist) (activities.GuardVerdict, error) {
 	ctx, cancel := workflow.WithCancel(ctx)
 	defer cancel()
-	m.Guard = &signals.GuardStatus{Verdict: activities.Healthy, Watching: names(checks)}
-	interval := m.Plan.Guard.Interval
-	if interval == 0 {
-		interval = plan.Duration(plan.DefaultGuardInterval)
+	in := activities.WatchInput{Origin: m.origin(), Interval: plan.Duration(plan.DefaultGuardInterval), Checks: list.checks, Kills: m.Kills}
+	if len(list.checks) > 0 {
+		m.Guard = &signals.GuardStatus{Verdict: activities.Healthy, Watching: names(list.checks)}
+		in.Interval = cmp.Or(m.Plan.Guard.Interval, in.Interval)
 	}
-	watching := workflow.ExecuteActivity(long(ctx, 0), acts.WatchHealth, activities.WatchInput{Origin: m.origin(), Interval: interval, Checks: checks})
-	changed := func() bool { return !slices.Equal(names(m.checks()), names(checks)) }
+	watching := workflow.ExecuteActivity(long(ctx, 0), acts.WatchHealth, in)
+	changed := func() bool { return !m.watchlist().same(list) }
 	if err := workflow.Await(ctx, func() bool { return watching.IsReady() || changed() }); err != nil {
 		return activities.GuardVerdict{}, err
 	}
@@ -81,7 +110,13 @@ func (m *migration) watch(ctx workflow.Context, checks []plan.Check) (activities
 }
 
 func (m *migration) judge(v activities.GuardVerdict) {
-	m.Guard.Verdict, m.Guard.Reading = v.Outcome, v.Reading
+	if v.Outcome == activities.Killed {
+		m.killed(v)
+		return
+	}
+	if m.Guard != nil && v.Check != "" {
+		m.Guard.Verdict, m.Guard.Reading = v.Outcome, v.Reading
+	}
 	switch v.Outcome {
 	case activities.Unhealthy:
 		cause := fmt.Sprintf("health check %q failed: %s", v.Check, v.Reading)

@@ -26,6 +26,7 @@ func (m *migration) vocabulary() []heard {
 		{signals.Resume, taking(m.resume)},
 		{signals.Rollback, taking(m.rollbackBySignal)},
 		{signals.Retry, taking(func(r signals.Request) error { return m.give(retryIt, r) })},
+		{signals.Force, taking(func(r signals.Request) error { return m.give(forceIt, r) })},
 		{signals.Skip, taking(func(r signals.Request) error { return m.give(skipIt, r) })},
 		{signals.Throttle, taking(m.throttle)},
 	}
@@ -108,6 +109,11 @@ func (m *migration) pauseBySignal(r signals.Request) error {
 	switch {
 	case m.RollingBack:
 		return fmt.Errorf("the migration is rolling back, and that is not paused")
+	case m.Off != nil && m.Off.Resuming != nil:
+		m.Off.Resuming = nil // it stays paused, with what is put back by now
+		m.Pausing.By, m.Pausing.Reason = r.By, r.Reason
+		m.record("paused", "", r.By, r.Reason)
+		return nil
 	case m.Pausing != nil:
 		return fmt.Errorf("it is paused already")
 	}
@@ -122,12 +128,25 @@ func (m *migration) pause(r signals.Request) {
 	m.show()
 }
 
-// resume lets everything go on: clocks that ran into a rollback stood still meanwhile, and every check is watched again.
+// resume lets everything go on, behind a kill once the flags are put back.
 func (m *migration) resume(r signals.Request) error {
+	switch {
+	case m.Off == nil:
+		m.goOn(r)
+	case m.Off.Resuming != nil:
+		return fmt.Errorf("the killed flags are being put back already, and then it goes on")
+	default:
+		m.Off.Resuming = &r
+	}
+	return nil
+}
+
+// goOn ends a pause: clocks that ran into a rollback stood still meanwhile, and every check is watched again.
+func (m *migration) goOn(r signals.Request) {
 	m.steer() // also when the control row was set by hand
-	m.Aside = nil
+	m.Aside, m.Blind = nil, false
 	if m.Pausing == nil {
-		return nil
+		return
 	}
 	held := workflow.Now(m.ctx).Sub(m.Pausing.Since)
 	if m.Approval != nil {
@@ -138,7 +157,6 @@ func (m *migration) resume(r signals.Request) error {
 	}
 	m.Pausing = nil
 	m.record("resumed", "", r.By, r.Reason)
-	return nil
 }
 
 func (m *migration) rollbackBySignal(r signals.Request) error {
@@ -150,15 +168,6 @@ func (m *migration) rollbackBySignal(r signals.Request) error {
 	}
 	m.record("rollback requested", "", r.By, r.Reason)
 	m.interrupt(toRollBack, "rollback requested"+by(r))
-	return nil
-}
-
-func (m *migration) give(a answer, r signals.Request) error {
-	if m.asking == "" {
-		return fmt.Errorf("nothing is stuck")
-	}
-	m.record(string(a), "", r.By, r.Reason)
-	m.answer = a
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (m *migration) migrateInput(index int) activities.MigrateInput {
 	step := m.Plan.Steps[index]
 	idle, _ := step.Migrate.KillIdleAfter() // the plan is valid since it began
 	in := activities.MigrateInput{Origin: m.at(step), Schema: m.Schema, To: step.Migrate.To,
-		LockTimeout: step.Migrate.LockTimeout, KillIdleAfter: plan.Duration(idle), Irreversible: step.Irreversible()}
+		LockTimeout: step.Migrate.LockTimeout, KillIdleAfter: plan.Duration(idle), Irreversible: step.Irreversible(), Kills: m.Kills}
 	for _, earlier := range m.Plan.Steps[:index] {
 		if earlier.Migrate != nil {
 			in.Floor = earlier.Migrate.To

@@ -28,6 +28,8 @@ type migration struct {
 	interrupted interruption
 	answer      answer            // to what the migration asks while it is stuck
 	asking      string            // what it asks, "" when nothing
+	offers      []answer          // that it takes
+	puttingBack bool              // killed flags, before the steps go on
 	closing     bool              // the end is being written down: nothing that is said now could act any more
 	controls    int               // rises when pause, resume or throttle must reach a running backfill
 	posting     int               // cards and notices on their way
@@ -120,15 +122,22 @@ func (m *migration) begin() error {
 	return nil
 }
 
-// forward runs the steps that are left, under guard.
+// forward runs the steps that are left, under guard. When it returns nothing acts any more.
 func (m *migration) forward() error {
 	ctx, cancel := workflow.WithCancel(m.ctx)
 	m.halt = cancel
-	defer cancel()
 	if m.interrupted != notInterrupted { // a signal came in before the first step
 		cancel()
 	}
 	workflow.Go(ctx, m.guard)
+	workflow.Go(ctx, m.putBackOnResume)
+	err := m.stepByStep(ctx)
+	cancel()
+	_ = workflow.Await(m.disconnected(), func() bool { return !m.puttingBack }) // nothing cancels this context
+	return err
+}
+
+func (m *migration) stepByStep(ctx workflow.Context) error {
 	for m.Step < len(m.Plan.Steps) {
 		m.considerContinuing()
 		if err := m.whilePaused(ctx); err != nil {
@@ -150,7 +159,8 @@ func (m *migration) forward() error {
 	return m.whilePaused(ctx)
 }
 
-// runStep runs the current step to its end. Behind the point of no return a failure is asked about instead of returned.
+// runStep runs the current step to its end. Behind the point of no return a failure is asked about instead of returned, and
+// before it what a person has to see first.
 func (m *migration) runStep(ctx workflow.Context) error {
 	step := m.Plan.Steps[m.Step]
 	for {
@@ -172,19 +182,27 @@ func (m *migration) runStep(ctx workflow.Context) error {
 		}
 		status.State, status.Detail = signals.StepFailed, reason(err)
 		m.closeApproval("expired") // open still if the step's own timeout ended it
-		err = fmt.Errorf("step %s: %s", step.Name, reason(err))
-		if !m.PointOfNoReturn {
-			return err
+		meaning, offers := m.choices(step, err)
+		problem := fmt.Sprintf("step %s: %s", step.Name, reason(err))
+		if len(offers) == 0 {
+			return errors.New(problem)
 		}
-		given, askErr := m.ask(ctx, fmt.Sprintf("%v; the point of no return has passed, so nothing is undone: `retry` tries the step again, `skip` goes on without it", err))
+		given, askErr := m.ask(ctx, problem+"; "+meaning, offers...)
 		if askErr != nil {
 			return askErr
 		}
-		if given == skipIt {
+		switch given {
+		case skipIt:
 			status.State, status.Ended = signals.StepSkipped, workflow.Now(ctx)
+			m.addEvidence(step.Name, "skipped: %s", status.Detail)
 			return nil
+		case forceIt:
+			m.addEvidence(step.Name, "forced: %s", status.Detail)
 		}
-		m.stepState = stepState{}
+		m.Forced, m.Until, m.Deadline = given == forceIt, time.Time{}, time.Time{} // it is timed afresh
+		if err := m.whilePaused(ctx); err != nil {
+			return err
+		}
 	}
 }
 

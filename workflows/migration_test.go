@@ -30,7 +30,7 @@ func TestExampleCompletesWithTwoApprovals(t *testing.T) {
 		"PostCard cutover waiting", "Audit", "ApplyFlag read-new 1", "UpdateCard cutover approved",
 		"ApplyFlag read-new 25", "ApplyFlag read-new 100",
 		"PostCard contract waiting", "Audit", "Migrate drop-old", "UpdateCard contract approved",
-		"RetireFlag retire customers-write-new", "RetireFlag retire customers-read-new",
+		"MayRetire retire", "RetireFlag retire customers-write-new", "RetireFlag retire customers-read-new",
 		"Finish completed", "PostNotice completed",
 	}, b.keys("WatchHealth"), "cards are updated beside the next step")
 

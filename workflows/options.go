@@ -78,6 +78,21 @@ func (m *migration) reach(ctx workflow.Context, at func() time.Time) error {
 	}
 }
 
+// soaked returns nil at the end of the soak. Time in which flags were off by the kill switch does not count.
+func (m *migration) soaked(ctx workflow.Context) error {
+	for {
+		if err := sleepUntil(ctx, m.Until); err != nil {
+			return err
+		}
+		if m.Off == nil && !workflow.Now(ctx).Before(m.Until) {
+			return nil
+		}
+		if err := workflow.Await(ctx, func() bool { return m.Off == nil }); err != nil {
+			return err
+		}
+	}
+}
+
 // sleepUntil returns nil at that time, or the context's error.
 func sleepUntil(ctx workflow.Context, at time.Time) error {
 	left := at.Sub(workflow.Now(ctx))

@@ -24,7 +24,10 @@ func (m *migration) push() {
 // rollBack compensates newest step first, on a context that no cancellation reaches, and ends with the RolledBack error.
 func (m *migration) rollBack() error {
 	ctx := m.disconnected()
-	m.Pausing, m.Aside = nil, nil
+	m.Pausing, m.Aside, m.Off = nil, nil, nil
+	watching, stop := workflow.WithCancel(ctx)
+	defer stop()
+	workflow.Go(watching, m.guard)
 	m.closeApproval("cancelled")
 	if len(m.Log) == 0 {
 		m.news("rolling_back", fmt.Sprintf("%s rolls back: %s", m.Plan.Name, m.Cause))
@@ -54,6 +57,7 @@ func (m *migration) rollBack() error {
 // compensate undoes one step; when that keeps failing it asks a person and never gives up silently.
 func (m *migration) compensate(ctx workflow.Context, index int) (signals.Compensated, error) {
 	step, status := m.Plan.Steps[index], &m.Steps[index]
+	m.stepState = stepState{}
 	for {
 		status.State = signals.StepCompensating
 		m.show()
@@ -63,7 +67,11 @@ func (m *migration) compensate(ctx workflow.Context, index int) (signals.Compens
 			return signals.Compensated{Step: step.Name, Outcome: signals.StepCompensated, Detail: detail}, nil
 		}
 		problem := fmt.Sprintf("undoing step %s fails: %s", step.Name, reason(err))
-		given, err := m.ask(ctx, problem+"; `retry` tries it again, `skip` leaves it as it is and goes on")
+		meaning, offers := "`retry` tries it again, `skip` leaves it as it is and goes on", []answer{retryIt, skipIt}
+		if step.Flag != nil && kind(err) == strangerType {
+			meaning, offers = "`retry` looks again, `force` puts what was there before over it, `skip` leaves it as it is and goes on", anyAnswer
+		}
+		given, err := m.ask(ctx, problem+"; "+meaning, offers...)
 		if err != nil {
 			return signals.Compensated{}, err
 		}
@@ -71,7 +79,13 @@ func (m *migration) compensate(ctx workflow.Context, index int) (signals.Compens
 			status.State, status.Detail, status.Ended = signals.StepSkipped, problem, workflow.Now(ctx)
 			return signals.Compensated{Step: step.Name, Outcome: signals.StepSkipped, Detail: problem}, nil
 		}
+		m.Forced = given == forceIt
 	}
+}
+
+// flagsToUndo tells whether flags are still where this migration has brought them.
+func (m *migration) flagsToUndo() bool {
+	return slices.ContainsFunc(m.Compensations, func(index int) bool { return m.Plan.Steps[index].Flag != nil })
 }
 
 func (m *migration) undo(ctx workflow.Context, index int) (string, error) {
@@ -107,30 +121,4 @@ func (m *migration) drain() time.Duration {
 		return m.Plan.Flags.Drain.Std()
 	}
 	return plan.DefaultDrain
-}
-
-// answer of a person to what the migration asks.
-type answer string
-
-const (
-	noAnswer answer = ""
-	retryIt  answer = "retry"
-	skipIt   answer = "skip"
-)
-
-// ask waits for retry or skip, in the state stuck.
-func (m *migration) ask(ctx workflow.Context, question string) (answer, error) {
-	m.asking, m.answer = question, noAnswer
-	m.show()
-	m.news("stuck", question)
-	asked := workflow.Now(ctx)
-	err := workflow.Await(ctx, func() bool { return m.answer != noAnswer })
-	given := m.answer
-	m.asking, m.answer = "", noAnswer
-	if err != nil {
-		return noAnswer, err
-	}
-	m.notice("%s after %s: %s", given, workflow.Now(ctx).Sub(asked).Round(time.Second), question)
-	m.show()
-	return given, nil
 }

@@ -73,6 +73,9 @@ func (w *target) serve(t *testing.T, c client.Client, queue string) {
 			return activities.FlagNow{Summary: "off"}, nil
 		})
 	}
+	real(run, "MayRetire", w, func(context.Context, activities.RetireInput) (activities.Retirable, error) {
+		return activities.Retirable{}, nil
+	})
 	real(run, "PrepareBackfill", w, func(context.Context, activities.BackfillInput) (activities.BackfillPrepared, error) {
 		return activities.BackfillPrepared{Lanes: []int{0, 1}, Total: 1000}, nil
 	})

@@ -15,7 +15,7 @@ func (m *migration) soak(ctx workflow.Context, step plan.Step) error {
 	m.current().State = signals.StepWaiting
 	m.current().Detail = "soaking for " + step.Soak.String()
 	m.show()
-	if err := sleepUntil(ctx, m.Until); err != nil {
+	if err := m.soaked(ctx); err != nil {
 		return err
 	}
 	m.current().Detail = "soaked for " + step.Soak.String()

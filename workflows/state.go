@@ -39,6 +39,9 @@ type state struct {
 
 	Pausing       *pausing                `json:"pausing,omitempty"`
 	Aside         []string                `json:"aside,omitempty"`   // checks that are not watched until a person resumes
+	Blind         bool                    `json:"blind,omitempty"`   // whether the kill switch isn't, either
+	Kills         int64                   `json:"kills,omitempty"`   // the latest press of the kill switch that is known
+	Off           *killing                `json:"off,omitempty"`     // what it has turned off for everybody, until that is put back
 	Steered       bool                    `json:"steered,omitempty"` // whether anybody has paused, resumed or throttled
 	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
 	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
@@ -56,6 +59,9 @@ type state struct {
 // stepState belongs to the current step alone.
 type stepState struct {
 	Stage    int       `json:"stage,omitempty"`   // of a flag's rollout
+	Key      int       `json:"key,omitempty"`     // how many of the flags that move together have reached it
+	Forced   bool      `json:"forced,omitempty"`  // whether a person wants the next change made all the same
+	Back     []string  `json:"back,omitempty"`    // flags that the compensation has put back, in words
 	Until    time.Time `json:"until,omitzero"`    // end of a soak that has begun
 	Deadline time.Time `json:"deadline,omitzero"` // of the step's timeout
 }

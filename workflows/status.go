@@ -37,11 +37,14 @@ func (m *migration) serve() error {
 func (m *migration) status() signals.Status {
 	s := signals.Status{
 		Plan: m.Input.Name, PlanHash: m.PlanHash, State: m.derived(), Needs: m.needs(), Cause: m.Cause,
-		StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
+		Answers: words(m.offers), StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
 		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Rehearsal: m.Rehearsal, Notices: m.Notices,
 	}
 	if m.Plan != nil {
 		s.Database = m.Plan.Database
+	}
+	if m.Off != nil {
+		s.Killed = m.Off.Flags
 	}
 	return s
 }
@@ -87,7 +90,7 @@ func (m *migration) needs() string {
 	case m.asking != "":
 		return m.asking
 	case m.Pausing != nil:
-		return "paused" + by(signals.Request{By: m.Pausing.By, Reason: m.Pausing.Reason})
+		return m.heldBy()
 	case m.Approval != nil:
 		return fmt.Sprintf("approval of step %s by %d of %s", m.Approval.Step, m.Approval.Quorum, strings.Join(m.Approval.By, ", "))
 	case m.atPeople():
@@ -95,6 +98,24 @@ func (m *migration) needs() string {
 	}
 	return ""
 }
+
+// heldBy says who has paused, and what stands in the way of going on.
+func (m *migration) heldBy() string {
+	text := "paused" + by(signals.Request{By: m.Pausing.By, Reason: m.Pausing.Reason})
+	if m.Pausing.By == killSwitch { // the reason says so itself
+		text = "paused: " + m.Pausing.Reason
+	}
+	switch {
+	case m.Off != nil && m.Off.Resuming != nil:
+		return fmt.Sprintf("%s; resumed%s: %s must be put back first", text, by(*m.Off.Resuming), list(m.Off.Flags))
+	case m.Off != nil || m.Pausing.By == killSwitch:
+		return text + "; " + m.afterKill()
+	}
+	return text
+}
+
+// cell keeps a text inside one cell of a Markdown table.
+var cell = strings.NewReplacer("|", "\\|", "\n", "; ")
 
 // show writes the current details that the Temporal UI shows.
 func (m *migration) show() {
@@ -112,7 +133,7 @@ func (m *migration) show() {
 	}
 	b.WriteString("| step | verb | state | |\n|---|---|---|---|\n")
 	for _, step := range s.Steps {
-		detail := strings.ReplaceAll(step.Detail, "|", "\\|")
+		detail := cell.Replace(step.Detail)
 		if step.Rows > 0 {
 			detail = fmt.Sprintf("%d rows, %s", step.Rows, detail)
 		}

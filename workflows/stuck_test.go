@@ -162,8 +162,9 @@ func TestWhatHappensBehindThePointOfNoReturn(t *testing.T) {
 		b.whenAsked("again", func() { b.approve("again", "alice") })
 		b.completes()
 		require.Empty(t, b.compensations())
-		require.Len(t, b.made("WatchHealth"), 2)
-		require.Equal(t, 20*time.Hour, b.made("WatchHealth")[1].at)
+		lists, at := b.watched()
+		require.Equal(t, [][]string{{"up"}, nil, {"up"}}, lists, "the kill switch is watched on")
+		require.Equal(t, []time.Duration{0, 5 * time.Hour, 20 * time.Hour}, at)
 		require.Len(t, b.made("PostNotice stuck"), 1)
 	})
 	t.Run("a cancellation stops it there", func(t *testing.T) {
