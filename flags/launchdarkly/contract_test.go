@@ -35,10 +35,17 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 		examples[one.Name] = example{one.Status, one.Answer}
 	}
 	const inside = "/api/v2/projects/my-project/flags/flag-key-123abc/environments/my-environment"
+	const dependents = "/api/v2/flags/my-project/my-environment/flag-key-123abc/dependent-flags"
 	routes := map[string]string{
 		"GET /api/v2/flags/my-project/flag-key-123abc":                        "flag",
 		"PATCH /api/v2/flags/my-project/flag-key-123abc":                      "error 405",
 		"GET /api/v2/flag-statuses/my-project/my-environment/flag-key-123abc": "flag status",
+		"GET /api/v2/flags/my-project/migration-flag-key-123abc":              "migration flag",
+		"GET /api/v2/flags/my-project/dependent-flag-key-123abc":              "flag",
+		"GET /api/v2/flags/my-project/other-flag":                             "flag",
+		"GET /api/v2/flags/my-project":                                        "list of flags",
+		"GET " + dependents:                                                   "dependent flags",
+		"GET /api/v2/segments/my-project/my-environment/beta":                 "segment",
 		"GET /api/v2/projects/my-project":                                     "project",
 		"GET /api/v2/projects/my-project/environments/my-environment":         "environment",
 		"GET " + inside + "/approval-requests":                                "approval requests",
@@ -99,6 +106,26 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 	require.Contains(t, required.Who, "1 approval (service launchdarkly)")
 	require.Contains(t, required.Who, "/default/my-environment/features/client-side-flag")
 	require.Contains(t, required.Who, "approve the request 12ab3c45de678910abc12345")
+
+	preview, err := p.Preview(t.Context(), key, flags.Change{Percent: 100, Segments: []string{"beta"}})
+	require.NoError(t, err)
+	require.Equal(t, "on: 100 % true, 2 targets, 2 rules, 1 prerequisite", preview.Summary)
+	needed, err := p.Dependents(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, []string{"dependent-flag-key-123abc"}, needed)
+	needed, err = p.Dependents(t.Context(), "other-flag") // not told here, and so found in the list
+	require.NoError(t, err)
+	require.Equal(t, []string{key}, needed)
+
+	state, err = p.Get(t.Context(), "migration-flag-key-123abc")
+	require.NoError(t, err)
+	require.Equal(t, flags.StageOff, state.Stage)
+	preview, err = p.Preview(t.Context(), "migration-flag-key-123abc", flags.Change{Stage: flags.StageLive})
+	require.NoError(t, err)
+	require.Equal(t, "on: stage live, 1 rule", preview.Summary)
+	_, err = p.Preview(t.Context(), "migration-flag-key-123abc", flags.Change{Exclude: &flags.Context{Kind: "user", Key: "anna"}})
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, `of kind "device"`)
 
 	for name, want := range map[string]struct {
 		is   error

@@ -27,15 +27,15 @@ func New(key string, values []any) (Variations, error) {
 	if s, ok := newStages(values); ok {
 		return s, nil
 	}
-	b, err := NewBoolean(key, values)
+	b, err := newBoolean(key, values)
 	if err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// NewBoolean finds the two variations.
-func NewBoolean(key string, values []any) (Boolean, error) {
+// newBoolean finds the two variations.
+func newBoolean(key string, values []any) (Boolean, error) {
 	b := Boolean{True: slices.Index(values, any(true)), False: slices.Index(values, any(false))}
 	if len(values) != 2 || b.True < 0 || b.False < 0 {
 		return Boolean{}, fmt.Errorf("flag %q has %d variations, and they are neither exactly true and false nor the six stages %v of a "+
