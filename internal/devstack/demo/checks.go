@@ -85,6 +85,10 @@ func (s *Stack) CheckMigrated(ctx context.Context) []Check {
 			checks = append(checks, s.number(ctx, "the audit names who approved "+step.Name, int64(max(step.Approve.Quorum, 1)),
 				`select count(distinct actor) from contraflow.audit where event = 'approve' and step = $1 and actor <> ''`, step.Name))
 		}
+		if f := step.Flag; f != nil && f.Attest != nil {
+			checks = append(checks, s.number(ctx, "the shop has attested each stage of "+step.Name, int64(len(f.All())*len(f.Moves())),
+				`select count(*) from contraflow.audit where event = 'flag attested' and step = $1`, step.Name))
+		}
 	}
 	return checks
 }
