@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/ledger"
 )
 
@@ -73,4 +74,22 @@ func TestThePlansOwnerIsKeptWithItsClaim(t *testing.T) {
 	b, begun := begunShop(t)
 	require.Equal(t, "customers-team", begun.Plan.Owner)
 	require.Equal(t, "customers-team", one[string](t, b, "select owner from contraflow.migration"))
+}
+
+func TestAMigrationFlagBetweenStagesIsKept(t *testing.T) {
+	t.Parallel()
+	const key = "customers-store"
+	b, begun := begunShop(t)
+	provider, err := b.acts.Flags(scope)
+	require.NoError(t, err)
+	require.NoError(t, provider.(flags.Creator).Create(t.Context(), key, flags.NewFlag{Migration: true}))
+	_, err = provider.Apply(t.Context(), key, flags.Change{Stage: flags.StageLive}, "a person", nil)
+	require.NoError(t, err)
+	b.instruct(t, key, `{"kind": "updateFallthroughVariationOrRollout", "rolloutWeights": {"`+b.variation(t, key, 3)+`": 50000, "`+b.variation(t, key, 5)+`": 50000}}`)
+	in := begun.flag("retire", key, 0)
+	requirePermanent(t, b.retire(t, in), "Flag", key, "it still serves several stages", "finish its rollout")
+
+	_, err = provider.Apply(t.Context(), key, flags.Change{Stage: flags.StageComplete}, "a person", nil)
+	require.NoError(t, err)
+	require.NoError(t, b.retire(t, in))
 }
