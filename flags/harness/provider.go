@@ -12,7 +12,8 @@
 //	instructions and their parameters           Harness's own console (harness-core-ui,
 //	                                            src/modules/75-cf/utils/instructions.ts) and harness-core's
 //	                                            io.harness.cf.CFApi, which both send them
-//	one rule with one clause for each group     how that console adds target groups; targetSegments of variationMap are older
+//	one rule with one clause for each group     how that console's page of a flag adds target groups; its page of a group sets
+//	                                            targetSegments of variationMap
 //	DELETE …?forceDelete=false                  how that console archives (FlagArchiving/useArchiveFlagDialog.tsx)
 //	errors {code, message, details}, 4xx, 5xx   the same API pages
 //	429                                         https://developer.harness.io/docs/platform/rate-limits: no Retry-After is promised

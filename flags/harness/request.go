@@ -121,8 +121,8 @@ func (p *Provider) refusal(r request, response *http.Response, raw []byte) error
 	case response.StatusCode/100 == 3:
 		return fmt.Errorf("%s, a redirection, which no API key is sent after: correct the API URL: %w", at, flags.ErrInvalid)
 	case response.StatusCode/100 == 4:
-		return fmt.Errorf("%s: resolve what it names (a policy or the Git repository of the project, or another flag that depends on this "+
-			"one, counts): %w", at, flags.ErrInvalid)
+		return fmt.Errorf("%s: resolve what it names (a policy or the Git repository of the project, a prerequisite that is not met, or a "+
+			"flag that depends on this one, counts): %w", at, flags.ErrInvalid)
 	}
 	return fmt.Errorf("%s: Harness has a problem, try again later", at)
 }

@@ -88,7 +88,7 @@ func (v values) refuse(key string, current configuration, c flags.Change) error 
 		if len(kinds) > 0 && (current.On || c.Exclude == nil) && m.Variation != to && len(m.Segments) > 0 {
 			// SDKs take the variations one after the other, targets and groups of each: who is named under a later one is not seen.
 			return fmt.Errorf("flag %q serves the target group %q without a rule, which may go before targets that are named: let a rule "+
-				"serve that group first (Harness's console makes one when the group is taken out and put in again): %w",
+				"serve that group instead (in Harness, take the flag off the group, and add the group on the flag's own page): %w",
 				key, m.Segments[0], flags.ErrInvalid)
 		}
 	}
