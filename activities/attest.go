@@ -34,11 +34,35 @@ func awaitAttested(ctx context.Context, db *Database, in FlagInput, now flags.St
 	if in.Attest == nil {
 		return nil
 	}
-	w := attestWait{
-		key: in.Key, version: int64(now.SeenAs()), value: servedToEverybody(now),
-		within:    cmp.Or(in.Attest.Within.Std(), plan.DefaultAttestWithin),
-		instances: cmp.Or(in.Attest.Instances, plan.DefaultAttestInstances),
+	return attestsOf(in, now, cmp.Or(in.Attest.Instances, plan.DefaultAttestInstances)).await(ctx, db, in.Origin)
+}
+
+// awaitAttestedBack is awaitAttested for a flag that was put back, however many are alive: the application may be down, which
+// may be why it was put back, or may never have reported at all.
+func awaitAttestedBack(ctx context.Context, db *Database, in FlagInput, now flags.State) error {
+	if in.Attest == nil {
+		return nil
 	}
+	return attestsOf(in, now, 0).await(ctx, db, in.Origin)
+}
+
+// attestWait is what instances must report.
+type attestWait struct {
+	key       string
+	version   int64
+	value     string // "" for any
+	within    time.Duration
+	instances int // how many must be alive at least
+}
+
+func attestsOf(in FlagInput, now flags.State, instances int) attestWait {
+	return attestWait{
+		key: in.Key, version: int64(now.SeenAs()), value: servedToEverybody(now), instances: instances,
+		within: cmp.Or(in.Attest.Within.Std(), plan.DefaultAttestWithin),
+	}
+}
+
+func (w attestWait) await(ctx context.Context, db *Database, o Origin) error {
 	ticker := time.NewTicker(attestPoll)
 	defer ticker.Stop()
 	for {
@@ -49,7 +73,7 @@ func awaitAttested(ctx context.Context, db *Database, in FlagInput, now flags.St
 		missing := w.missing(alive)
 		flags.Tell(ctx, missing)
 		if missing == "" {
-			return audit(ctx, db, in.Origin, "flag attested", fmt.Sprintf("%s version %d by %s", w.key, w.version, someOf(alive, w.name)))
+			return audit(ctx, db, o, "flag attested", fmt.Sprintf("%s version %d by %s", w.key, w.version, cmp.Or(someOf(alive, w.name), "nobody")))
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < attestMargin {
 			return temporal.NewApplicationErrorWithOptions(missing, "Attest", temporal.ApplicationErrorOptions{NextRetryDelay: attestPoll})
@@ -78,22 +102,13 @@ func servedToEverybody(s flags.State) string {
 	return ""
 }
 
-// attestWait is what instances must report.
-type attestWait struct {
-	key       string
-	version   int64
-	value     string // "" for any
-	within    time.Duration
-	instances int
-}
-
 func (w attestWait) attests(a ledger.Attestation) bool {
 	return a.Version >= w.version && (w.value == "" || a.Value == "" || a.Value == w.value)
 }
 
 // missing says in words what is waited for; "" for nothing.
 func (w attestWait) missing(alive []ledger.Attestation) string {
-	if len(alive) == 0 {
+	if len(alive) == 0 && w.instances > 0 {
 		return fmt.Sprintf("no instance has reported flag %s within %s: let the application attest it, as docs/guide.md says, or roll back and "+
 			"remove attest from the plan", w.key, w.within)
 	}

@@ -156,6 +156,20 @@ func TestAFlagThatIsPutBackIsAttestedToo(t *testing.T) {
 	require.NoError(t, wait())
 }
 
+func TestARollbackDoesNotWaitForAnApplicationThatIsDown(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.reports(t, "shop-1", 1, "false")
+	in := begun.flag("write-new", writeNew, 10)
+	_, err := b.apply(t, in)
+	require.NoError(t, err)
+	b.falls(t, "shop-1")
+	in.Attest = &plan.Attest{Within: longAlive, Instances: 3}
+	_, err = b.restore(t, in)
+	require.NoError(t, err)
+	require.Equal(t, -1, b.percent(t, writeNew))
+}
+
 func TestOnlySoManyInstancesAreNamed(t *testing.T) {
 	t.Parallel()
 	var alive []ledger.Attestation

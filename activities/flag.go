@@ -163,7 +163,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err := audit(ctx, db, in.Origin, "flag restored", in.Key+" "+now.Summary); err != nil {
 		return FlagNow{}, err
 	}
-	if err := awaitAttested(ctx, db, in, now); err != nil {
+	if err := awaitAttestedBack(ctx, db, in, now); err != nil {
 		return FlagNow{}, err
 	}
 	return FlagNow{now.Summary, now.Version}, db.ledger.ForgetFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
