@@ -140,6 +140,7 @@ func (b *bundle) setupServers(o options) {
 	t := b.t
 	b.flags = flagserver.New(flagserver.Options{
 		Project: "shop", Environment: "production", APIToken: b.secrets.flagToken, SDKKey: b.secrets.sdkKey,
+		Quiet: time.Millisecond, // nobody evaluates the flags where no shop runs, and they may be retired all the same
 	})
 	t.Cleanup(func() { _ = b.flags.Close() })
 	for _, key := range flagKeys {

@@ -1,6 +1,7 @@
 package flagserver
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
@@ -210,11 +211,12 @@ func (s *Server) deleteFlag(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// quiet is after how long without requests LaunchDarkly calls a flag inactive.
+// quiet is LaunchDarkly's own.
 const quiet = 7 * 24 * time.Hour
 
 // status follows LaunchDarkly's "Flag statuses". The caller holds mu.
 func (s *Server) status(flag Flag) map[string]any {
+	quiet := cmp.Or(s.options.Quiet, quiet)
 	last, asked := s.requested[flag.Key]
 	environment := flag.Environments[s.options.Environment]
 	name := "active"

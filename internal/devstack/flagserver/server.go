@@ -22,7 +22,9 @@ type Options struct {
 	APIToken    string // what REST requests must carry in Authorization
 	BypassToken string // another token, whose role bypasses required approvals. Empty: none
 	SDKKey      string // what SDKs must carry in Authorization
-	File        string // where Start reads flags from and changes are saved to. Empty: memory only
+	// Quiet is after how long without requests a flag is "inactive". Defaults to LaunchDarkly's seven days.
+	Quiet time.Duration
+	File  string // where Start reads flags from and changes are saved to. Empty: memory only
 }
 
 // Server is safe for concurrent use.
