@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +18,9 @@ import (
 	"github.com/contraflow/contraflow/internal/devstack/demo"
 )
 
-// TestMain is also the child that section kill runs.
+// TestMain is also the child that sections kill and switch run.
 func TestMain(m *testing.M) {
-	if dsn := os.Getenv(childDSN); dsn != "" {
+	if os.Getenv(childDSN) != "" || os.Getenv(childPatch) != "" {
 		os.Exit(run(nil))
 	}
 	os.Exit(m.Run())
@@ -211,5 +213,24 @@ func TestWrongCallsAreRefused(t *testing.T) {
 	for _, args := range [][]string{{"-rows", "10"}, {"-rounds", "0"}, {"-only", "speed,flight"}, {"more"}} {
 		_, err := parse(args)
 		require.Error(t, err, args)
+	}
+}
+
+func TestTheKillSwitchIsFelt(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	binaries, err := demo.Build(t.Context(), folder)
+	require.NoError(t, err)
+	o := options{rows: minRows, rounds: 1, shop: binaries.Shop, cli: filepath.Join(folder, "contraflow")}
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", o.cli, "../../starter")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	b, err := start(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(b.stop)
+	require.NoError(t, b.killSwitch(t.Context()))
+	object, _ := report(t, b.results, o)
+	for _, name := range []string{"switch_first_old_ms", "switch_last_new_ms", "switch_ended_ms", "patch_first_old_ms", "switch_ratio"} {
+		require.Greater(t, object[name], 0.0, name)
 	}
 }

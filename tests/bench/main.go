@@ -1,5 +1,5 @@
-// Command bench measures the backfill engine and the one for DDL against what people do without them, on a Postgres cluster of its own: see
-// docs/benchmarks.md. Progress goes to stderr, the table to stdout; the last line of stdout is one JSON object.
+// Command bench measures the backfill engine, the one for DDL and the kill switch against what people do without them, on a Postgres
+// cluster of its own: see docs/benchmarks.md. Progress goes to stderr, the table to stdout; the last line of stdout is one JSON object.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -32,7 +33,8 @@ type options struct {
 	rounds int
 	only   []string // names of sections; empty for all
 	big    bool     // history also at 10⁷ rows, whatever rows is
-	worker string   // path of contraflow-worker
+	// paths of contraflow-worker, contraflow and the example's shop
+	worker, cli, shop string
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -42,6 +44,9 @@ func run(args []string) int {
 	defer stop()
 	if dsn := os.Getenv(childDSN); dsn != "" {
 		return complain(increment(ctx, dsn))
+	}
+	if url := os.Getenv(childPatch); url != "" {
+		return complain(patchOff(ctx, url))
 	}
 	o, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -83,7 +88,7 @@ func parse(args []string) (o options, err error) {
 		}
 	}
 	binaries, err := demo.Built()
-	o.worker = binaries.Worker
+	o.worker, o.shop, o.cli = binaries.Worker, binaries.Shop, filepath.Join(filepath.Dir(binaries.Worker), "contraflow")
 	return o, err
 }
 
@@ -97,7 +102,7 @@ func sections() []section {
 	return []section{
 		{"speed", (*bench).speed}, {"keys", (*bench).keys}, {"foreground", (*bench).foreground},
 		{"pause", (*bench).pause}, {"kill", (*bench).kill}, {"history", (*bench).history},
-		{"ddl", (*bench).ddl},
+		{"ddl", (*bench).ddl}, {"switch", (*bench).killSwitch},
 	}
 }
 

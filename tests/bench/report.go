@@ -89,6 +89,13 @@ func lines() []line {
 		{"ddl_migrate_seconds", "the same, by golang-migrate", "s", nil, nil},
 		{"ddl_psql_seconds", "the same, by psql", "s", nil, nil},
 		{"ddl_failed", "transactions that failed meanwhile", "", sample.sum, most(0)},
+		{"switch_first_old_ms", "from the start of `contraflow kill` to the first answer in the old way", "ms", nil, nil},
+		{"switch_last_new_ms", "to the last answer in the new way", "ms", nil, nil},
+		{"switch_longest_ms", "the longest of both", "ms", sample.max, most(1000)},
+		{"switch_ended_ms", "to its end: both flags off, proven and recorded", "ms", nil, nil},
+		{"patch_first_old_ms", "a bare request by a process of its own, to the first answer in the old way", "ms", nil, nil},
+		{"patch_last_new_ms", "the same, to the last answer in the new way", "ms", nil, nil},
+		{"switch_ratio", "first answer in the old way, `contraflow kill` to the bare request", "×", nil, nil},
 	}
 }
 
