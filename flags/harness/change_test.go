@@ -49,9 +49,9 @@ func TestInstructionsOfAllChangesAreAsTheConsoleSendsThem(t *testing.T) {
 		{"kind": "removeTargetsToVariationTargetMap", "parameters": {"variation": "false", "targets": ["anna"]}},
 		{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["anna", "bert"]}},
 		{"kind": "addRule", "parameters": {"uuid": "alpha", "priority": 101, "serve": {"variation": "true"},
-			"clauses": [{"attribute": "", "op": "segmentMatch", "values": ["alpha"], "negate": false}]}},
+			"clauses": [{"op": "segmentMatch", "values": ["alpha"]}]}},
 		{"kind": "addRule", "parameters": {"uuid": "beta", "priority": 102, "serve": {"variation": "true"},
-			"clauses": [{"attribute": "", "op": "segmentMatch", "values": ["beta"], "negate": false}]}},
+			"clauses": [{"op": "segmentMatch", "values": ["beta"]}]}},
 		{"kind": "reorderRules", "parameters": {"rules": ["alpha", "beta", "theirs"]}},
 		{"kind": "updateDefaultServe", "parameters": {"variation": "false"}},
 		{"kind": "setFeatureFlagState", "parameters": {"state": "on"}}]}`, lastPatch(t, b))

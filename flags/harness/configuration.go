@@ -60,12 +60,12 @@ type rule struct {
 	Serve   serve    `json:"serve"`
 }
 
-// clause is one test of a rule.
+// clause is one test of a rule. Those that look at target groups have no attribute, and Harness's console sends none.
 type clause struct {
-	Attribute string   `json:"attribute"`
+	Attribute string   `json:"attribute,omitempty"`
 	Op        string   `json:"op"`
 	Values    []string `json:"values"`
-	Negate    bool     `json:"negate"`
+	Negate    bool     `json:"negate,omitempty"`
 }
 
 // prerequisite is another flag that must serve one of some variations.

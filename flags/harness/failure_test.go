@@ -281,6 +281,18 @@ func TestWrongSDKKeyIsNamedAtOnce(t *testing.T) {
 	require.True(t, flags.Permanent(err))
 }
 
+func TestAnSDKKeyThatIsNowhereIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	nowhere := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(nowhere.Close)
+	b := setup(t)
+	b.config.SDKURL = nowhere.URL
+	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	requireDiscreet(t, err)
+	require.ErrorIs(t, err, flags.ErrUnauthorized)
+	require.ErrorContains(t, err, "correct the SDK URL")
+}
+
 func TestCancelledWhileWaitingForSDKs(t *testing.T) {
 	t.Parallel()
 	b, elsewhere := setup(t), setup(t)

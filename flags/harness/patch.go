@@ -144,9 +144,13 @@ func targetInstructions(now, want []mapping) []instruction {
 }
 
 func without(all, these []string) []string {
+	gone := map[string]bool{}
+	for _, one := range these {
+		gone[one] = true
+	}
 	var out []string
 	for _, one := range all {
-		if !slices.Contains(these, one) {
+		if !gone[one] {
 			out = append(out, one)
 		}
 	}

@@ -81,7 +81,7 @@ func TestARecordedFeatureIsUnderstood(t *testing.T) {
 		"defaultServe": {"distribution": {"bucketBy": "identifier", "variations": [{"variation": "true", "weight": 25}, {"variation": "false", "weight": 75}]}},
 		"targets": [{"variation": "false", "targets": ["user-1"], "segments": ["testers"]}],
 		"rules": [{"serve": {"variation": "true"},
-			"clauses": [{"attribute": "identifier", "op": "ends_with", "values": ["77"], "negate": false}]}],
+			"clauses": [{"attribute": "identifier", "op": "ends_with", "values": ["77"]}]}],
 		"prerequisites": []}`, string(state.Config))
 }
 

@@ -136,7 +136,11 @@ func (r *reader) authenticate(ctx context.Context) (token string, claims tokenCl
 	if err != nil {
 		return "", claims, err
 	}
-	if answer.JSON200 == nil {
+	switch {
+	case answer.JSON200 != nil:
+	case answer.StatusCode() == http.StatusNotFound: // no such key: SDKs don't try again either
+		return "", claims, fmt.Errorf("answered %d: %w", answer.StatusCode(), flags.ErrUnauthorized)
+	default:
 		return "", claims, refused(answer.StatusCode())
 	}
 	token = answer.JSON200.AuthToken

@@ -90,7 +90,7 @@ func (p *Provider) await(ctx context.Context, key string, seen func(*rest.Featur
 		case errors.Is(err, errElsewhere):
 			return fmt.Errorf("flag %q: %w: give the server SDK key of environment %q: %w", key, err, p.config.Environment, flags.ErrUnauthorized)
 		case errors.Is(err, flags.ErrUnauthorized):
-			return fmt.Errorf("flag %q: %s refuses the SDK key: give the server SDK key of environment %q: %w",
+			return fmt.Errorf("flag %q: %s refuses the SDK key: give the server SDK key of environment %q, or correct the SDK URL: %w",
 				key, p.sdk.Redacted(), p.config.Environment, err)
 		case err == nil && seen(told):
 			return nil
