@@ -83,10 +83,31 @@ func (d *database) set(change func(*database)) {
 	change(d)
 }
 
-func (d *database) last() string {
+// seen copies what has reached the database so far, and what the application has heard.
+func (d *database) seen() (reports []string, at []time.Duration, errs []error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.reports[len(d.reports)-1]
+	return slices.Clone(d.reports), slices.Clone(d.at), slices.Clone(d.errs)
+}
+
+func (d *database) said() []string {
+	reports, _, _ := d.seen()
+	return reports
+}
+
+func (d *database) last() string {
+	said := d.said()
+	return said[len(said)-1]
+}
+
+func (d *database) tries() []time.Duration {
+	_, at, _ := d.seen()
+	return at
+}
+
+func (d *database) told() []error {
+	_, _, errs := d.seen()
+	return errs
 }
 
 // bubble runs a test on a clock of its own.
@@ -119,7 +140,7 @@ func TestEveryReportHasAllFlagsAndNoOthers(t *testing.T) {
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
 		require.Equal(t, `shop-1 {"a":{"version":0,"value":null},"b":{"version":2,"value":null}}`, d.last(), "what would be refused is left out")
-		require.Equal(t, []time.Duration{0, 10 * time.Second, 20 * time.Second}, d.at)
+		require.Equal(t, []time.Duration{0, 10 * time.Second, 20 * time.Second}, d.tries())
 	})
 }
 
@@ -131,7 +152,7 @@ func TestAChangeIsReportedAtOnceAndASwarmOfThemInFewReports(t *testing.T) {
 		s.set(attest.Seen{Key: "a", Version: 8})
 		a.Changed()
 		synctest.Wait()
-		require.Equal(t, []time.Duration{0, time.Second}, d.at)
+		require.Equal(t, []time.Duration{0, time.Second}, d.tries())
 		require.Contains(t, d.last(), `"version":8`)
 		for i := range 500 {
 			s.set(attest.Seen{Key: "a", Version: 9 + i})
@@ -140,9 +161,9 @@ func TestAChangeIsReportedAtOnceAndASwarmOfThemInFewReports(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		require.Contains(t, d.last(), `"version":508`)
-		require.LessOrEqual(t, len(d.reports), 2+6)
+		require.LessOrEqual(t, len(d.said()), 2+6)
 		time.Sleep(attest.DefaultEvery)
-		require.Empty(t, d.errs)
+		require.Empty(t, d.told())
 	})
 }
 
@@ -156,24 +177,24 @@ func TestADatabaseThatIsAwayIsAskedNowAndThen(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		require.Equal(t, []time.Duration{0, 10 * time.Second, 30 * time.Second, time.Minute, 90 * time.Second}, d.at)
-		require.Len(t, d.errs, 1, "nobody wants to read it five times")
-		require.EqualError(t, d.errs[0], "attest: report the flags: the database is away")
+		require.Equal(t, []time.Duration{0, 10 * time.Second, 30 * time.Second, time.Minute, 90 * time.Second}, d.tries())
+		require.Len(t, d.told(), 1, "nobody wants to read it five times")
+		require.EqualError(t, d.told()[0], "attest: report the flags: the database is away")
 
 		d.set(func(d *database) { d.away, d.at = false, nil })
 		s.set(attest.Seen{Key: "a", Version: 3})
 		time.Sleep(31*time.Second + attest.DefaultEvery)
 		synctest.Wait()
 		require.Contains(t, d.last(), `"version":3`)
-		require.Contains(t, d.at, 2*time.Minute)
-		require.Contains(t, d.at, 2*time.Minute+100*time.Millisecond+attest.DefaultEvery, "a change was still due; then at the old pace")
-		require.Len(t, d.errs, 1)
+		require.Contains(t, d.tries(), 2*time.Minute)
+		require.Contains(t, d.tries(), 2*time.Minute+100*time.Millisecond+attest.DefaultEvery, "a change was still due; then at the old pace")
+		require.Len(t, d.told(), 1)
 		d.set(func(d *database) { d.away = true })
 		time.Sleep(attest.DefaultEvery)
 		s.breaks(true)
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
-		require.Len(t, d.errs, 3, "again, and then for another reason")
+		require.Len(t, d.told(), 3, "again, and then for another reason")
 	})
 }
 
@@ -185,7 +206,7 @@ func TestStopSaysGoodbyeLast(t *testing.T) {
 		shutdown()
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
-		require.Len(t, d.reports, 2, "an application that shuts down still serves")
+		require.Len(t, d.said(), 2, "an application that shuts down still serves")
 		hanging := make(chan struct{})
 		d.set(func(d *database) { d.stuck = hanging })
 		a.Changed()
@@ -194,12 +215,12 @@ func TestStopSaysGoodbyeLast(t *testing.T) {
 		synctest.Wait()
 		close(hanging)
 		a.Stop()
-		require.Len(t, d.reports, 4)
+		require.Len(t, d.said(), 4)
 		require.Equal(t, "shop-1 {}", d.last(), "behind the report under way")
 		a.Stop()
 		a.Changed()
 		time.Sleep(time.Minute)
-		require.Len(t, d.reports, 4)
+		require.Len(t, d.said(), 4)
 	})
 }
 
@@ -233,12 +254,12 @@ func TestABrokenSourceBreaksNothing(t *testing.T) {
 		s.breaks(true)
 		a := start(t, o)
 		defer a.Stop()
-		require.Empty(t, d.reports)
-		require.EqualError(t, d.errs[0], "attest: look at the flags: panic: the SDK is broken")
+		require.Empty(t, d.said())
+		require.EqualError(t, d.told()[0], "attest: look at the flags: panic: the SDK is broken")
 		s.breaks(false)
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
-		require.Len(t, d.reports, 1)
+		require.Len(t, d.said(), 1)
 	})
 }
 
