@@ -116,7 +116,7 @@ func (p *Provider) alike(key string, f flags.NewFlag, current snapshot, err erro
 
 func (p *Provider) newFeature(key string, f flags.NewFlag) newFeature {
 	out := newFeature{
-		Identifier: key, Name: f.Name, Description: f.Description, Kind: "boolean", Project: p.config.Project,
+		Identifier: key, Name: f.Name, Description: f.Description, Kind: kindBoolean, Project: p.config.Project,
 		DefaultOnVariation: "true", DefaultOffVariation: "false",
 	}
 	if out.Name == "" {
@@ -128,7 +128,7 @@ func (p *Provider) newFeature(key string, f flags.NewFlag) newFeature {
 		for _, stage := range flags.Stages() {
 			values = append(values, string(stage))
 		}
-		out.Kind, out.DefaultOnVariation, out.DefaultOffVariation = "string", string(flags.StageOff), string(flags.StageOff)
+		out.Kind, out.DefaultOnVariation, out.DefaultOffVariation = kindString, string(flags.StageOff), string(flags.StageOff)
 	}
 	for _, value := range values {
 		out.Variations = append(out.Variations, newVariation{value, value, value})

@@ -142,6 +142,22 @@ func TestAVariationInTwoMappingsIsOne(t *testing.T) {
 	require.Equal(t, "on: 100 % true, 2 targets, 1 target group", twice.Summary)
 }
 
+// Values alone don't make a flag boolean: SDKs of some languages look at its kind.
+func TestAFlagIsOfItsKind(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	feature, _ := b.server.Snapshot(plain)
+	feature.Kind = "string"
+	_, err := answering(t, b, feature).Get(t.Context(), plain)
+	require.ErrorIs(t, err, flags.ErrNotBoolean)
+	require.ErrorContains(t, err, "is a string flag with 2 variations")
+	require.NoError(t, b.provider.Create(t.Context(), "move", flags.NewFlag{Migration: true}))
+	feature, _ = b.server.Snapshot("move")
+	feature.Kind = "json"
+	_, err = answering(t, b, feature).Get(t.Context(), "move")
+	require.ErrorIs(t, err, flags.ErrNotBoolean)
+}
+
 // Priorities are Harness's own business, the order is not.
 func TestRulesAreTheSameInTheSameOrder(t *testing.T) {
 	t.Parallel()

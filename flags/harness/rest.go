@@ -26,6 +26,7 @@ func stateOf(on bool) featureState {
 // feature is the part of the admin API's representation that matters here.
 type feature struct {
 	Identifier    string         `json:"identifier"`
+	Kind          string         `json:"kind"`
 	Archived      bool           `json:"archived"`
 	Variations    []variation    `json:"variations"`
 	Prerequisites []prerequisite `json:"prerequisites"`
@@ -142,7 +143,7 @@ func (p *Provider) snapshot(key string, f feature) (snapshot, error) {
 		piped: f.EnvProperties.Piped,
 	}
 	var err error
-	if out.values, err = newValues(key, f.Variations); err != nil {
+	if out.values, err = newValues(key, f.Kind, f.Variations); err != nil {
 		return snapshot{}, err
 	}
 	out.state, err = out.values.state(key, f.EnvProperties.Version, f.Archived, out.configuration)

@@ -7,6 +7,12 @@ import (
 	"github.com/contraflow/contraflow/flags"
 )
 
+// The kinds of flags that a migration can use.
+const (
+	kindBoolean = "boolean"
+	kindString  = "string"
+)
+
 // values are a flag's variations, by their identifiers and what they mean: true and false, or the stages of a migration flag,
 // which Harness has no kind of its own for: it is a string flag with six variations, and applications ask for the text.
 type values struct {
@@ -14,8 +20,9 @@ type values struct {
 	stages  map[flags.Stage]string // nil for a boolean flag
 }
 
-// newValues finds out which. Anything but exactly true and false, or exactly the six stages, is flags.ErrNotBoolean.
-func newValues(key string, variations []variation) (values, error) {
+// newValues finds out which. Anything but a boolean flag of exactly true and false, or a string flag of exactly the six stages, is
+// flags.ErrNotBoolean: SDKs of some languages serve nothing where an application asks for another kind.
+func newValues(key, kind string, variations []variation) (values, error) {
 	ids := map[string]string{}
 	for _, v := range variations {
 		ids[fmt.Sprint(v.Value)] = v.Identifier // Harness writes values as texts, whatever their kind
@@ -23,17 +30,17 @@ func newValues(key string, variations []variation) (values, error) {
 	has := func(value string) bool { return ids[value] != "" }
 	stages := flags.Stages()
 	switch {
-	case len(variations) == 2 && has("true") && has("false"):
+	case kind == kindBoolean && len(variations) == 2 && has("true") && has("false"):
 		return values{yes: ids["true"], no: ids["false"]}, nil
-	case len(variations) == len(stages) && !slices.ContainsFunc(stages, func(s flags.Stage) bool { return !has(string(s)) }):
+	case kind == kindString && len(variations) == len(stages) && !slices.ContainsFunc(stages, func(s flags.Stage) bool { return !has(string(s)) }):
 		v := values{stages: map[flags.Stage]string{}}
 		for _, stage := range stages {
 			v.stages[stage] = ids[string(stage)]
 		}
 		return v, nil
 	}
-	return values{}, fmt.Errorf("flag %q has %d variations, and they are neither exactly true and false nor the six stages %v of a "+
-		"migration flag: give a migration one of both: %w", key, len(variations), stages, flags.ErrNotBoolean)
+	return values{}, fmt.Errorf("flag %q is a %s flag with %d variations, neither a boolean one with exactly true and false nor a string one "+
+		"with the six stages %v: give a migration one of both: %w", key, kind, len(variations), stages, flags.ErrNotBoolean)
 }
 
 // off is what a flag serves that is to do nothing.
