@@ -5,7 +5,7 @@
 //	attester, err := attest.Start(ctx, attest.Options{
 //		Instance: hostname,
 //		Flags:    []string{"customers-write-new"},
-//		Source:   ldattest.Source(client), // package ldattest for LaunchDarkly's SDK, pgattest for flags/pgflags
+//		Source:   ldattest.Source(client), // LaunchDarkly's SDK; pgattest and harnessattest are for others
 //		Exec: func(ctx context.Context, sql string, args ...any) error {
 //			_, err := pool.Exec(ctx, sql, args...)
 //			return err
