@@ -16,7 +16,7 @@ import (
 
 // Source of a client's flags, which stays the caller's to close, behind the Attester. It asks for the state of all flags of one
 // anonymous context, of which LaunchDarkly hears nothing: it is no evaluation, and whether a flag is in use stays what the
-// application makes it. The work is the SDK's evaluation of each flag of the environment, microseconds each.
+// application makes it. The work is the SDK's evaluation of each flag of the environment: some 30 µs for a hundred (BenchmarkSee).
 func Source(client *ldclient.LDClient) attest.Watcher { return source{client} }
 
 type source struct{ client *ldclient.LDClient }
