@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/contraflow/contraflow/ddl"
-	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -38,19 +37,6 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 		return versions, nil
 	})
 	return done, failed(ctx, err)
-}
-
-// pastReturn marks that the old shape is about to go: from here on the kill switch is not pressed lightly.
-func (a *Activities) pastReturn(ctx context.Context, in MigrateInput) error {
-	db, err := a.database(ctx, in.Origin)
-	if err != nil {
-		return err
-	}
-	err = db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
-	if errors.Is(err, ledger.ErrKilled) {
-		return permanent("Killed", "%v: the old shape stays as long as the application may need it; resume puts the flags back and goes on", err)
-	}
-	return err
 }
 
 // MigrateDown takes back what this plan has done to the versions in (in.Floor, in.To], newest first: statements that it has

@@ -43,3 +43,21 @@ func TestARollbackTakesTheMarkAway(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, b.marked(t), "the step that was about to begin never did")
 }
+
+func TestWhatWasWrittenWhileFlagsWereOffIsProvedBeforeAnythingIsDropped(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	b.exec(t, "insert into customers (name, email, address) values ('Ada', 'ada@example.com', '1 Street')")
+	drop := MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 3, Irreversible: true,
+		Kills: 1, Proofs: []Proof{{Step: "prove", Verify: *begun.Plan.Steps[begun.Plan.StepIndex("prove")].Verify}}}
+	migrate := func() error { _, err := run[Migrated](t, b, b.acts.Migrate, drop, call{}); return err }
+	requirePermanent(t, migrate(), "NotProven", "what step prove has proved does not hold any more: its query returned 1, may be at most 0")
+	require.False(t, b.marked(t))
+	require.Equal(t, 2, one[int](t, b, "select version::int from schema_migrations"))
+
+	b.exec(t, "update customers set street_number = '1', street = 'Street'")
+	require.NoError(t, migrate())
+	require.True(t, b.marked(t))
+}

@@ -65,6 +65,14 @@ type MigrateInput struct {
 	// Kills is the id of the latest press of the kill switch that people have seen and resumed from: later ones forbid what is
 	// irreversible.
 	Kills int64 `json:"kills,omitempty"`
+	// Proofs are the verifications behind which the step stands. They are asked again if flags were off meanwhile.
+	Proofs []Proof `json:"proofs,omitempty"`
+}
+
+// Proof is the verification of an earlier step.
+type Proof struct {
+	Step   string      `json:"step"`
+	Verify plan.Verify `json:"verify"`
 }
 
 // Migrated tells what one call did.

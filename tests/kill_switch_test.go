@@ -166,3 +166,33 @@ func TestBehindThePointOfNoReturnTheKillSwitchIsRefused(t *testing.T) {
 	b.contraflow(0, "resume", b.plan.Name)
 	b.eventually("both are on again", func() bool { return b.percent(app.ReadNewFlag)+b.percent(app.WriteNewFlag) == 200 })
 }
+
+func TestWhatWasWrittenWhileFlagsWereOffIsNotDropped(t *testing.T) {
+	t.Parallel()
+	for title, filled := range map[string]bool{"and rolls back": false, "unless it was filled": true} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, options{})
+			b.migrate()
+			b.approve("cutover")
+			b.asks("contract")
+			b.presses(0)
+			b.pausedByKill()
+			const moves = `update customers set address = '7 Late Road' where id = 1`
+			b.exec(moves) // as the application does with its flags off
+			b.contraflow(0, "resume", b.plan.Name)
+			b.reaches("it goes on", func(s signals.Status) bool { return s.State == signals.Waiting })
+			if filled {
+				b.exec(`update customers set street_number = '7', street = 'Late Road' where id = 1`)
+			}
+			b.approve("contract")
+			if filled {
+				require.NoError(t, b.ended(nil))
+				require.Equal(t, int64(1), b.count(`select count(*) from customers where id = 1 and street = 'Late Road'`))
+				return
+			}
+			require.Contains(t, b.rollsBack().Cause, "what step prove has proved does not hold any more")
+			require.Equal(t, int64(1), b.count(`select count(*) from customers where id = 1 and address = '7 Late Road'`))
+		})
+	}
+}

@@ -68,6 +68,9 @@ func (m *migration) migrateInput(index int) activities.MigrateInput {
 		if earlier.Migrate != nil {
 			in.Floor = earlier.Migrate.To
 		}
+		if earlier.Verify != nil && in.Irreversible && m.Kills > 0 {
+			in.Proofs = append(in.Proofs, activities.Proof{Step: earlier.Name, Verify: *earlier.Verify})
+		}
 	}
 	return in
 }
