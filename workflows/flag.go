@@ -109,8 +109,8 @@ func serving(f *plan.Flag, at plan.Move) string {
 		to = append(to, "at "+at.String())
 	}
 	named := 0
-	for _, keys := range f.Targets {
-		named += len(keys)
+	for _, kind := range workflow.DeterministicKeys(f.Targets) {
+		named += len(f.Targets[kind])
 	}
 	var whom []string
 	switch {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -108,29 +109,27 @@ func (m *migration) putBackOnResume(ctx workflow.Context) {
 	}
 }
 
-// putBack brings the killed flags back to where the steps had brought them, for as long as that is wanted.
+// putBack brings the killed flags back to where the steps had brought them, for as long as that is wanted. A flag that can't be
+// put back is asked about.
 func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
-	for _, in := range m.reached() {
-		for slices.Contains(m.Off.Flags, in.Key) {
-			in.Kills = m.Kills
+	for _, at := range m.reached() {
+		force := false
+		for slices.Contains(m.Off.Flags, at.key) {
+			in := m.moveInput(at.step, at.key, at.move)
+			in.Force, in.Kills = force, m.Kills
 			err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ApplyFlag, in).Get(ctx, nil)
-			if !wanted() {
-				return nil
+			if !wanted() || kind(err) == killedType {
+				return err
 			}
 			given := skipIt
-			if kind(err) == strangerType {
-				given, err = m.ask(ctx, fmt.Sprintf("putting back the killed flag %s: %s; `retry` looks again, `force` goes on from what stands there now, "+
-					"`skip` leaves it as it is", in.Key, reason(err)), anyAnswer...)
+			if err != nil {
+				if given, err = m.askAboutPuttingBack(ctx, at.key, err); err != nil || !wanted() {
+					return err
+				}
 			}
-			switch {
-			case err != nil:
-				return err
-			case !wanted():
-				return nil
-			case given == skipIt: // or put back
-				m.Off.Flags = slices.DeleteFunc(m.Off.Flags, func(key string) bool { return key == in.Key })
+			if force = given == forceIt; given == skipIt { // or put back
+				m.Off.Flags = slices.DeleteFunc(m.Off.Flags, func(key string) bool { return key == at.key })
 			}
-			in.Force = given == forceIt
 		}
 	}
 	if len(m.Off.Flags) > 0 {
@@ -139,26 +138,52 @@ func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
 	return nil
 }
 
-// reached lists the flags that the steps have moved, each as the latest of them has left it, in the order in which they moved.
-func (m *migration) reached() []activities.FlagInput {
-	var all []activities.FlagInput
+func (m *migration) askAboutPuttingBack(ctx workflow.Context, key string, failure error) (answer, error) {
+	question := fmt.Sprintf("putting back the killed flag %s fails: %s; ", key, reason(failure))
+	if kind(failure) == strangerType {
+		return m.ask(ctx, question+"`retry` looks again, `force` goes on from what stands there now, `skip` leaves it as it is and goes on", anyAnswer...)
+	}
+	return m.ask(ctx, question+"`retry` tries it again, `skip` leaves it as it is and goes on", retryIt, skipIt)
+}
+
+// place is where a step has brought one of its flags.
+type place struct {
+	step plan.Step
+	key  string
+	move plan.Move
+}
+
+// reached lists the flags that the steps have moved and not archived, each where the latest of them has left it, in the order
+// in which they moved.
+func (m *migration) reached() []place {
+	var all []place
 	for i, step := range m.Plan.Steps[:min(m.Step+1, len(m.Plan.Steps))] {
-		if step.Flag == nil || m.Steps[i].State == signals.StepSkipped {
-			continue
-		}
-		moves := step.Flag.Moves()
-		for k, key := range step.Flag.All() {
-			at := len(moves) - 1
+		switch {
+		case m.Steps[i].State == signals.StepSkipped:
+		case step.Flag != nil:
+			moves := step.Flag.Moves()
+			for k, key := range step.Flag.All() {
+				at := len(moves) - 1
+				if i == m.Step {
+					at = m.stageOf(k)
+				}
+				if at >= 0 {
+					all = append(without(all, key), place{step, key, moves[at]})
+				}
+			}
+		case step.Retire != nil:
+			archived := step.Retire.Flags
 			if i == m.Step {
-				at = m.stageOf(k)
+				archived = archived[:m.Stage]
 			}
-			if at >= 0 {
-				all = slices.DeleteFunc(all, func(in activities.FlagInput) bool { return in.Key == key })
-				all = append(all, m.moveInput(step, key, moves[at]))
-			}
+			all = without(all, archived...)
 		}
 	}
 	return all
+}
+
+func without(all []place, keys ...string) []place {
+	return slices.DeleteFunc(all, func(p place) bool { return slices.Contains(keys, p.key) })
 }
 
 // stageOf is the stage that this flag of the current step has reached; -1 for none.

@@ -16,6 +16,9 @@ func (r *renderer) below() {
 		r.approval(st.Approval)
 		r.labelled("cause", red, clean(st.Cause))
 		r.labelled("needs", yellow, clean(st.Needs))
+		for _, answer := range st.Answers {
+			r.item("", plain, span{fmt.Sprintf("contraflow %s %s", clean(answer), clean(r.ID)), dim})
+		}
 	}
 	r.heldUp()
 	if r.Status != nil {
@@ -216,11 +219,13 @@ func activityWords(activity string) string {
 		return "the schema change"
 	case "MigrateDown":
 		return "undoing the schema change"
-	case "ApplyFlag":
+	case activityFlag:
 		return "the flag"
-	case "RestoreFlag":
+	case activityUnflag:
 		return "undoing the flag"
-	case "RetireFlag":
+	case activityMayRetire:
+		return "the look whether the flags may go"
+	case activityRetire:
 		return "retiring the flag"
 	case "PrepareBackfill", "ControlBackfill", activityLane:
 		return "the backfill"

@@ -82,10 +82,10 @@ func (c *changes) step(old, now signals.StepStatus) {
 	if now.State == signals.StepPending {
 		return
 	}
-	if old.State != now.State || old.Percent != now.Percent {
+	if old.State != now.State || old.Percent != now.Percent || old.Stage != now.Stage {
 		text := fmt.Sprintf("%s %s: %s", now.Verb, now.Name, now.State)
-		if now.Percent > 0 {
-			text += fmt.Sprintf(", %d %%", now.Percent)
+		if _, reached := rollout(now); reached != "" {
+			text += ", " + reached
 		}
 		if now.Rows > 0 {
 			text += ", " + number(now.Rows) + " rows"

@@ -145,7 +145,7 @@ func (s *Snapshot) readActivities(pending []*workflowpb.PendingActivityInfo) {
 			if decode(a.GetHeartbeatDetails(), &readings) {
 				s.Readings = append(s.Readings, readings...)
 			}
-		case activityMigrate, "MigrateDown", activitySync, activityUnsync:
+		case activityMigrate, "MigrateDown", activitySync, activityUnsync, activityFlag, activityUnflag, activityMayRetire, activityRetire:
 			var b signals.Blocked
 			if decode(a.GetHeartbeatDetails(), &b) && (b.Text != "" || b.Progress != "") {
 				s.Blocked = &b

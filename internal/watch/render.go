@@ -2,8 +2,10 @@ package watch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -165,9 +167,9 @@ func (r *renderer) steps(st *signals.Status) {
 		left := line{
 			{"  " + glyph + " ", c}, {pad(cut(clean(step.Name), maxName+1), name+2), text}, {pad(step.Verb, verb+2), dim},
 		}
-		if step.Percent > 0 && step.State != signals.StepPending {
-			left = append(left, bar(flagBar, float64(step.Percent)/100, c)...)
-			left = append(left, span{fmt.Sprintf(" %3d %%  ", step.Percent), text})
+		if share, reached := rollout(step); reached != "" {
+			left = append(left, bar(flagBar, share, c)...)
+			left = append(left, span{fmt.Sprintf(" %5s  ", reached), text})
 		}
 		detail := clean(step.Detail)
 		if step.Rows > 0 && step.State == signals.StepDone {
@@ -176,6 +178,20 @@ func (r *renderer) steps(st *signals.Status) {
 		r.apart(append(left, span{detail, text}), span{padLeft(r.took(step), took), dim})
 		r.backfillBar(step)
 	}
+}
+
+// rollout is how far a flag step has come, 0 to 1, and in words; "" for any other.
+func rollout(step signals.StepStatus) (share float64, reached string) {
+	switch {
+	case step.State == signals.StepPending:
+		return 0, ""
+	case step.Stage != "":
+		stages := plan.MigrationStages
+		return float64(max(slices.Index(stages, step.Stage), 0)) / float64(len(stages)-1), clean(step.Stage)
+	case step.Percent > 0:
+		return float64(step.Percent) / 100, fmt.Sprintf("%d %%", step.Percent)
+	}
+	return 0, ""
 }
 
 // took is how long the step took, or has taken so far. Of a step that was undone nobody knows: it ended with its compensation,

@@ -28,9 +28,14 @@ const (
 	activityProof   = "ProveBackfill" // signals.Progress
 	activityManual  = "AwaitManual"   // signals.Manual
 	activityGuard   = "WatchHealth"   // []signals.Reading, and more that is not for people
-	activityMigrate = "Migrate"       // signals.Blocked, as of the two below
+	activityMigrate = "Migrate"       // signals.Blocked, as of all below
 	activitySync    = "InstallSync"
 	activityUnsync  = "RemoveSync"
+
+	activityFlag      = "ApplyFlag"
+	activityUnflag    = "RestoreFlag"
+	activityMayRetire = "MayRetire"
+	activityRetire    = "RetireFlag"
 )
 
 // ErrUnknown says that Temporal has no such migration.
