@@ -210,3 +210,27 @@ func TestOpenFeatureIsToldOfEveryState(t *testing.T) {
 	require.Equal(t, []string{"plain"}, <-changed)
 	require.False(t, c.Boolean(t.Context(), "plain", true, openfeature.EvaluationContext{}))
 }
+
+// https://openfeature.dev/specification/sections/providers/#requirement-252
+func TestAProviderThatIsShutDownIsNotReadyUntilItIsInitializedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `update contraflow.flag set is_on = true where key = 'plain'`)
+	provider := pgopenfeature.New(pgflags.Pool(b.pool), pgflags.Options{Poll: never})
+	served := func(code openfeature.ErrorCode, value bool) {
+		t.Helper()
+		detail := provider.BooleanEvaluation(t.Context(), "plain", false, openfeature.FlattenedContext{})
+		require.Equal(t, value, detail.Value)
+		require.Equal(t, code, detail.ResolutionDetail().ErrorCode)
+	}
+	served(openfeature.ProviderNotReadyCode, false)
+	for range 2 {
+		require.NoError(t, provider.InitWithContext(t.Context(), openfeature.EvaluationContext{}))
+		served("", true)
+		provider.Shutdown()
+		provider.Shutdown()
+		served(openfeature.ProviderNotReadyCode, false)
+		require.Equal(t, openfeature.ProviderNotReadyCode,
+			provider.StringEvaluation(t.Context(), "plain", "", openfeature.FlattenedContext{}).ResolutionDetail().ErrorCode)
+	}
+}

@@ -139,18 +139,11 @@ func TestALostListenerIsConnectedAgainAndMissesNothing(t *testing.T) {
 	b := setup(t)
 	b.exec(t, `insert into contraflow.flag (key) values ('f')`)
 	r := open(t, pgflags.Pool(b.pool), pgflags.Options{Poll: slow})
-	const listening = `select count(*) from pg_stat_activity where datname = current_database() and query like 'listen %'`
-	is := func(want int) func() bool {
-		return func() bool {
-			var n int
-			return b.pool.QueryRow(t.Context(), listening).Scan(&n) == nil && n == want
-		}
-	}
-	require.Eventually(t, is(1), patience, tick)
+	require.Eventually(t, b.listening(t, 1), patience, tick)
 	b.exec(t, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like 'listen %'`)
 	b.exec(t, `update contraflow.flag set is_on = true`)
 	require.Eventually(t, func() bool { return r.Bool("f", "user", "a", false) }, patience, tick)
-	require.Eventually(t, is(1), patience, tick)
+	require.Eventually(t, b.listening(t, 1), patience, tick)
 }
 
 func TestThePollCatchesUpWhereNotificationsAreLost(t *testing.T) {

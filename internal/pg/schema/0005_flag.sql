@@ -121,9 +121,9 @@ language sql stable parallel safe security definer set search_path = pg_catalog,
 $$;
 
 -- All flags that serve anything, for a reader that evaluates by itself exactly as flag_is_on does.
-create function contraflow.flag_list() returns jsonb
+create function contraflow.flag_list() returns json
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select coalesce(jsonb_agg(jsonb_build_object('key', key, 'version', version, 'on', is_on, 'weight', (percent * 1000)::integer,
+    select coalesce(json_agg(json_build_object('key', key, 'version', version, 'on', is_on, 'weight', (percent * 1000)::integer,
         'contextKind', context_kind, 'targets', targets, 'salt', salt)), '[]')
     from contraflow.flag where not archived
 $$;
