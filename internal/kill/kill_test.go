@@ -12,6 +12,7 @@ import (
 	"github.com/contraflow/contraflow/internal/devstack/pgproxy"
 	"github.com/contraflow/contraflow/internal/kill"
 	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/plan"
 )
 
 func TestFlagsGoOffTheLatestFirst(t *testing.T) {
@@ -217,4 +218,25 @@ func TestAFlagServiceThatIsDownIsAnError(t *testing.T) {
 	require.ErrorContains(t, err, "connection refused")
 	require.Equal(t, []string{"read-new failed", "write-new left"}, outcomes(report))
 	require.True(t, report.Recorded, "and the migration pauses")
+}
+
+func TestAMigrationFlagGoesToItsStageOff(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const key = "address-stage"
+	p, err := b.provider(plan.FlagScope{Project: "shop", Environment: "production"})
+	require.NoError(t, err)
+	require.NoError(t, p.(flags.Creator).Create(t.Context(), key, flags.NewFlag{Migration: true}))
+	b.moves(key, flags.Change{Stage: flags.StageLive})
+	require.NoError(t, b.ledger.UseFlag(t.Context(), "p", shop, ledger.Scope{Project: "shop", Environment: "production"}, key))
+
+	report, err := b.press(func(o *kill.Order) { o.Context = &flags.Context{Kind: "user", Key: acme} })
+	require.NoError(t, err)
+	require.Equal(t, []string{"address-stage off", "read-new off", "write-new off"}, outcomes(report))
+	require.Contains(t, b.now(key)[0], "stage live", "for the others")
+
+	report, err = b.press()
+	require.NoError(t, err)
+	require.Equal(t, []string{"address-stage off", "read-new off", "write-new off"}, outcomes(report))
+	require.Equal(t, []string{"off"}, b.now(key))
 }
