@@ -12,7 +12,7 @@ import (
 	"github.com/contraflow/contraflow/flags"
 )
 
-// pageSize is the most that one request lists: https://launchdarkly.com/docs/guides/api/api-migration-guide
+// pageSize is what one request asks for, instead of the default of 20; where fewer come, the next goes on behind them.
 const pageSize = 100
 
 // Dependents asks LaunchDarkly. Where it does not say, because prerequisites are a matter of the account's plan or of the token's
@@ -59,7 +59,8 @@ func (p *Provider) told(ctx context.Context, key string) ([]string, error) {
 }
 
 // found looks at all flags that are not archived: https://launchdarkly.com/docs/api/feature-flags/get-feature-flags. Their
-// prerequisites come with summary=0 and an environment only.
+// prerequisites come with summary=0, and for an environment that the reference wants named by env, the changelog of versions
+// (https://launchdarkly.com/docs/api#versioning) by filterEnv.
 func (p *Provider) found(ctx context.Context, key string) ([]string, error) {
 	if _, err := p.flag(ctx, key); err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (p *Provider) found(ctx context.Context, key string) ([]string, error) {
 			TotalCount int `json:"totalCount"`
 		}
 		query := url.Values{
-			"env": {p.config.Environment}, "summary": {"0"}, "sort": {"key"},
+			"env": {p.config.Environment}, "filter": {"filterEnv:" + p.config.Environment}, "summary": {"0"}, "sort": {"key"},
 			"limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(offset)},
 		}
 		if err := p.do(ctx, request{method: http.MethodGet, key: key, path: p.flagsPath(), query: query}, &answer); err != nil {
@@ -98,7 +99,7 @@ func (p *Provider) found(ctx context.Context, key string) ([]string, error) {
 			}
 		}
 		offset += len(answer.Items)
-		if len(answer.Items) == 0 || offset >= answer.TotalCount {
+		if len(answer.Items) == 0 || answer.TotalCount > 0 && offset >= answer.TotalCount {
 			return out, nil
 		}
 	}

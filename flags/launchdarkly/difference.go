@@ -62,7 +62,7 @@ func except(values, without []string) []string {
 
 // rules takes out and puts in single rules. Of addRule no trackEvents are documented, of replaceRules they are, so that is what
 // brings such a rule back. https://launchdarkly.com/docs/api/feature-flags/patch-feature-flag; a description in addRule is in
-// LaunchDarkly's own examples: https://github.com/launchdarkly/agent-skills, create-approval-request.
+// LaunchDarkly's own examples: https://github.com/launchdarkly/agent-skills, "Approval Workflows".
 func (v variations) rules(now []targeting.Rule, ids []string, want []targeting.Rule) ([]any, error) {
 	keep, err := common(now, want)
 	if err != nil {

@@ -143,6 +143,31 @@ func TestDependentsAreFoundWhereTheServiceDoesNotTell(t *testing.T) {
 	require.Len(t, b.wire.all(http.MethodGet, "offset=100&sort=key&summary=0"), 2)
 }
 
+func TestAListIsReadToItsEndWhereNobodyCountsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const item = `{"items": [{"key": "KEY", "environments": {"production": {"prerequisites": [{"key": "plain", "variation": 0}]}}}]}`
+	pages := map[string]string{
+		"0": strings.ReplaceAll(item, "KEY", "one"), "1": strings.ReplaceAll(item, "KEY", "two"), "2": `{"items": []}`,
+	}
+	b.wire.instead = func(r *http.Request) *http.Response {
+		if strings.HasSuffix(r.URL.Path, "/dependent-flags") {
+			return answered(http.StatusForbidden, "")
+		}
+		if page, ok := pages[r.URL.Query().Get("offset")]; ok {
+			return answered(http.StatusOK, page)
+		}
+		return nil
+	}
+	got, err := b.provider.Dependents(t.Context(), plain)
+	require.NoError(t, err)
+	require.Equal(t, []string{"one", "two"}, got)
+
+	pages["1"] = `{"items": [{"key": "two"}]}` // of no environment
+	_, err = b.provider.Dependents(t.Context(), plain)
+	require.ErrorContains(t, err, `lists flag "two" without environment "production"`)
+}
+
 func TestAPrerequisiteIsNotArchivedAndNamed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -9,7 +9,8 @@ import (
 	"github.com/contraflow/contraflow/flags"
 )
 
-// segments checks that all of them exist: LaunchDarkly would take a rule for one that does not, and nobody would match it.
+// segments checks that all of them exist: nobody matches one that does not, and whether LaunchDarkly refuses a rule for it is not
+// documented.
 // https://launchdarkly.com/docs/api/segments/get-segment
 func (p *Provider) segments(ctx context.Context, key string, segments []string) error {
 	for _, segment := range segments {

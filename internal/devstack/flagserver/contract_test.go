@@ -119,7 +119,7 @@ func TestAnswersHaveTheDocumentedShape(t *testing.T) {
 	}{
 		"flag":            {nil, "GET", flags + "/full", ""},
 		"migration flag":  {migrating, "GET", flags + "/staged?expand=migrationSettings", ""},
-		"list of flags":   {nil, "GET", flags + "?env=production&summary=0", ""},
+		"list of flags":   {nil, "GET", flags + "?env=production&filter=filterEnv:production&summary=0", ""},
 		"dependent flags": {nil, "GET", flags + "/production/new-page/dependent-flags", ""},
 		"segment": {func(t *testing.T, b *bundle) {
 			require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna"}, "device": {"phone"}}))

@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	// pageSize is how many flags a list has where nobody says, mostFlags how many it has at most:
-	// https://launchdarkly.com/docs/guides/api/api-migration-guide
+	// pageSize is how many flags a list has where nobody says: https://launchdarkly.com/docs/api/feature-flags/get-feature-flags
+	// mostFlags is how many it has at most here; LaunchDarkly documents no number.
 	pageSize  = 20
 	mostFlags = 100
 )
 
-// listFlags shows environments only where env names one, and of these only a summary unless summary=0.
+// listFlags shows environments only where both env, which the reference wants, and filterEnv, which the changelog of versions
+// wants, name one; and of these only a summary unless summary=0.
 func (s *Server) listFlags(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +40,7 @@ func (s *Server) listFlags(w http.ResponseWriter, r *http.Request) {
 	items := []any{}
 	for _, key := range keys[min(offset, len(keys)):min(offset+min(limit, mostFlags), len(keys))] {
 		flag := s.flagAnswer(s.flags[key], view{environments: query["env"], expand: query["expand"]})
-		if len(query["env"]) == 0 {
+		if env := query.Get("env"); env == "" || query.Get("filter") != "filterEnv:"+env {
 			flag.Environments = nil
 		}
 		item, err := listed(flag, query.Get("summary") == "0")
