@@ -131,7 +131,7 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 		return nil, err
 	}
 	failed := ""
-	for _, name := range []string{signals.Pause, signals.Resume, signals.Retry, signals.Rollback, signals.Skip} {
+	for _, name := range []string{signals.Pause, signals.Resume, signals.Retry, signals.Force, signals.Rollback, signals.Skip} {
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			for {
 				var r signals.Request

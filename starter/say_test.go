@@ -122,6 +122,7 @@ func TestWhatIsSaidArrives(t *testing.T) {
 		{"pause", id, "--by", "alice", "--reason", "lunch"},
 		{"resume", id, "--by", "bob"},
 		{"retry", id, "--by", "bob", "--reason", "fixed"},
+		{"force", id, "--by", "bob", "--reason", "seen"},
 		{"throttle", id, "--rows-per-second", "5000", "--by", "dave"},
 	} {
 		require.Zero(t, call(t, args...).code)
@@ -130,13 +131,13 @@ func TestWhatIsSaidArrives(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s = watch.Snapshot{} // decoding would keep what is there
 		call(t, "status", id, "--json").decode(t, &s)
-		return s.Status != nil && len(s.Status.Notices) == 4
+		return s.Status != nil && len(s.Status.Notices) == 5
 	}, waitFor, every)
 	var told []string
 	for _, n := range s.Status.Notices {
 		told = append(told, n.Text)
 	}
-	require.ElementsMatch(t, []string{"pause by alice: lunch", "resume by bob: ", "retry by bob: fixed", "throttle 5000 by dave"}, told)
+	require.ElementsMatch(t, []string{"pause by alice: lunch", "resume by bob: ", "retry by bob: fixed", "force by bob: seen", "throttle 5000 by dave"}, told)
 	require.Equal(t, "carol", s.Status.StartedBy)
 
 	shown := call(t, "status", id).stdout
