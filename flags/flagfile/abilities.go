@@ -63,6 +63,9 @@ func (d document) alike(key string, wanted flags.NewFlag) error {
 	return nil
 }
 
+// fullWeight is 100 % in the SDK's model.
+const fullWeight = 100_000
+
 // fresh is a flag that is off. SDKs read neither name nor description nor tags; they are for people.
 func fresh(key string, f flags.NewFlag) (json.RawMessage, error) {
 	flag := map[string]any{
@@ -74,7 +77,7 @@ func fresh(key string, f flags.NewFlag) (json.RawMessage, error) {
 		flag["variations"], flag["offVariation"], flag["migration"] = flags.Stages(), 0, map[string]any{}
 		flag["fallthrough"] = map[string]any{"rollout": map[string]any{
 			"contextKind": cmp.Or(f.ContextKind, flags.DefaultContextKind),
-			"variations":  []map[string]int{{"variation": 0, "weight": 100_000}},
+			"variations":  []map[string]int{{"variation": 0, "weight": fullWeight}},
 		}}
 	} else {
 		flag["variations"], flag["offVariation"] = []bool{true, false}, 1

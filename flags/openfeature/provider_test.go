@@ -85,6 +85,12 @@ func (a application) Bool(key, kind, contextKey string) (value, ok bool) {
 	return value, err == nil
 }
 
+func (a application) Version(key string) (version int, ok bool) {
+	details, err := a.client.BooleanValueDetails(a.t.Context(), key, false, openfeature.NewEvaluationContext("anybody", nil))
+	served, metadataErr := details.FlagMetadata.GetInt("version")
+	return int(served), err == nil && metadataErr == nil
+}
+
 func TestConformanceOverOpenFeature(t *testing.T) {
 	t.Parallel()
 	flagstest.Run(t, func(t *testing.T) flagstest.Fixture {
