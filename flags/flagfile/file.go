@@ -185,23 +185,18 @@ func (p *Provider) locked(ctx context.Context, change func() error) error {
 	}
 }
 
-// tryLock returns nil while another has the lock.
+// tryLock returns nil while another has the lock. It opens the file anew each time: somebody may have tidied it away, and others
+// lock the next one.
 func tryLock(path string) (*os.File, error) {
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		mine, mineErr := lock.Stat()
-		theirs, theirsErr := os.Stat(path)
-		if mineErr == nil && theirsErr == nil && os.SameFile(mine, theirs) {
-			return lock, nil
-		}
-		// Somebody has tidied the file away meanwhile: others lock the next one.
+	if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		return lock, nil
 	}
 	_ = lock.Close()
-	if err == nil || errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
 		return nil, nil
 	}
 	return nil, err
