@@ -50,9 +50,10 @@ func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdi
 	defer beat(ctx, func() []any { b := beating.get(); return []any{b.readings, b.standings} })()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
+	kills := killWatch{db.ledger, in.Origin.FirstRun, in.Kills}
 	pressed := make(chan GuardVerdict, 1)
 	go func() {
-		verdict := killWatch{db.ledger, in.Origin.FirstRun, in.Kills}.watch(watching, guardSlice)
+		verdict := kills.watch(watching, guardSlice)
 		if verdict.Outcome == Killed {
 			stop()
 		}
@@ -65,8 +66,12 @@ func (a *Activities) WatchHealth(ctx context.Context, in WatchInput) (GuardVerdi
 		verdict = GuardVerdict{Outcome: string(found.Outcome), Check: found.Check, Reading: found.Reading}
 		stop()
 	}
-	// Somebody who turned the flags off meant it, whatever a check says at the same moment.
-	if kill := <-pressed; kill.Outcome == Killed {
+	// Somebody who turned the flags off meant it, whatever a check says at the same moment: it may fail just because they are off.
+	kill := <-pressed
+	if kill.Outcome != Killed && err == nil && verdict.Outcome != Healthy {
+		kill = kills.last(ctx)
+	}
+	if kill.Outcome == Killed {
 		return kill, nil
 	}
 	if ctx.Err() != nil {

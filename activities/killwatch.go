@@ -48,6 +48,18 @@ func (w killWatch) watch(ctx context.Context, slice time.Duration) GuardVerdict 
 	}
 }
 
+// last looks once more, and waits for a press that it finds under way.
+func (w killWatch) last(ctx context.Context) GuardVerdict {
+	kills, err := w.look(ctx)
+	if err != nil || len(kills) == 0 {
+		return GuardVerdict{Outcome: Healthy}
+	}
+	if verdict := w.watch(ctx, killSettles); verdict.Outcome == Killed {
+		return verdict
+	}
+	return killed(kills)
+}
+
 func (w killWatch) look(ctx context.Context) ([]ledger.Kill, error) {
 	ctx, cancel := context.WithTimeout(ctx, killLookTimeout)
 	defer cancel()

@@ -118,6 +118,20 @@ func TestAPressThatWasCutOffIsToldAllTheSame(t *testing.T) {
 	require.True(t, one[bool](t, b, "select clock_timestamp() - min(at) > $1 from contraflow.flag_kill", killSettles), "not before it had its time")
 }
 
+func TestACheckThatFailsBecauseFlagsAreOffIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, pg.EnsureSchema(t.Context(), b.acts.Databases["shop"].pool))
+	// The check fails in the moment at which the press is recorded, long before the next look for one.
+	b.exec(t, "create view off as select count(*) n from contraflow.flag_kill")
+	verdicts := b.guards(t, 0, call{}, plan.Check{Name: "flags are on", SQL: &plan.SQLProbe{Query: "select n from off", Max: ptr(0.0)}})
+	ids := b.pressed(t, "r", "", readNew)
+	b.made(t, ids...)
+	verdict := soon(t, verdicts)
+	require.Equal(t, Killed, verdict.Outcome, verdict.Reading)
+	require.Equal(t, []string{readNew}, verdict.KilledFlags)
+}
+
 func TestADatabaseThatDoesNotAnswerIsNoPressOfTheSwitch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

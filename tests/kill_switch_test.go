@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,9 @@ func (b *bundle) reads(customers ...int) (shapes []string) {
 	return shapes
 }
 
+// oldShape is a row as the application writes it with its flags off.
+const oldShape = `insert into customers (name, email, address) values ('Ada', 'ada@example.com', '1 Late Road')`
+
 // midway is a migration whose shop reads in the new shape, by stages that never end by themselves.
 func midway(t *testing.T, o options, rollout ...int) *bundle {
 	t.Helper()
@@ -93,12 +97,22 @@ func TestTheKillSwitchWorksWhileTemporalIsDownAndTheMigrationPausesThen(t *testi
 	require.True(t, report.Recorded && report.Running)
 	require.Zero(t, b.percent(app.ReadNewFlag)+b.percent(app.WriteNewFlag))
 	b.eventually("the shop serves the old shape", func() bool { return strings.Join(b.reads(1, 2), " ") == "old old" })
+	b.exec(oldShape) // as the application writes now: what the guard's second check must never meet is right
 	require.Equal(t, int64(1), b.count(`select count(*) from contraflow.audit where event = 'kill switch' and actor = 'erin' and detail like '%orders fail'`))
 
 	require.NoError(t, server.Restart(t.Context()))
 	b.pausedByKill("orders fail", app.ReadNewFlag, app.WriteNewFlag)
 	require.Contains(t, b.contraflow(0, "status", b.plan.Name), "kill switch pressed by erin (orders fail)")
 	require.Zero(t, b.percent(app.ReadNewFlag)+b.percent(app.WriteNewFlag), "nobody puts them on again")
+
+	b.reaches("the guard watches on, without what presumes the flags", func(s signals.Status) bool {
+		return s.Guard != nil && slices.Equal(s.Guard.Watching, []string{"shop answers"})
+	})
+	b.exec(oldShape)
+	b.eventually("a second has passed", func() bool {
+		return b.count(`select count(*) from customers where changed_at > now() - interval '1 s'`) == 0
+	})
+	require.Equal(t, signals.Paused, b.reaches("it answers", func(signals.Status) bool { return true }).State)
 
 	b.contraflow(0, "resume", b.plan.Name)
 	b.reaches("it goes on", func(s signals.Status) bool { return s.State == signals.Running })

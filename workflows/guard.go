@@ -64,19 +64,25 @@ func (m *migration) watchlist() watchlist {
 	return watchlist{checks: m.checks(), kills: m.Plan.Flags != nil && !m.Blind}
 }
 
-// checks lists those whose step has begun, without those that are set aside until a person resumes.
+// checks lists those whose step has begun, without those that are set aside until a person resumes. While flags are off by the
+// kill switch, those that presume them are set aside as well: what is watched is what was watched before they moved.
 func (m *migration) checks() []plan.Check {
 	if m.Plan.Guard == nil {
 		return nil
 	}
 	var now []plan.Check
 	for _, c := range m.Plan.Guard.Checks {
-		begun := c.From == "" || m.Plan.StepIndex(c.From) <= m.Step
+		begun := c.From == "" || m.Plan.StepIndex(c.From) <= m.Step && !m.presumesFlags(m.Plan.StepIndex(c.From))
 		if begun && !slices.Contains(m.Aside, c.Name) {
 			now = append(now, c)
 		}
 	}
 	return now
+}
+
+// presumesFlags tells whether a step is, or comes behind, one that moves flags, which somebody has turned off.
+func (m *migration) presumesFlags(index int) bool {
+	return m.Off != nil && slices.ContainsFunc(m.Plan.Steps[:index+1], func(s plan.Step) bool { return s.Flag != nil })
 }
 
 func names(checks []plan.Check) []string {

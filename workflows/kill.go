@@ -132,6 +132,10 @@ func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
 			}
 		}
 	}
+	// Until requests that saw a flag off are done, checks may still meet what they write.
+	if err := workflow.Sleep(ctx, m.drain()); err != nil || !wanted() {
+		return err
+	}
 	if len(m.Off.Flags) > 0 {
 		m.notice("the kill switch stays with %s: no step of this migration has brought it on", list(m.Off.Flags))
 	}

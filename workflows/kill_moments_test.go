@@ -211,7 +211,7 @@ func TestAKillInTheLastMoments(t *testing.T) {
 // While the last sync trigger goes, every step has been done.
 func TestAKillBehindTheLastStep(t *testing.T) {
 	t.Parallel()
-	b := setup(t, planOf(t, `{name: p, database: d, migrations: m, flags: {project: shop, environment: production}, steps: [
+	b := setup(t, planOf(t, `{name: p, database: d, migrations: m, flags: {project: shop, environment: production, drain: 0s}, steps: [
 		{name: turn, flag: {key: k, soak: 1h}}, {name: fill, backfill: {table: t, set: {a: b}, where: a is null, sync: trigger}}]}`))
 	b.when("RemoveSync", play{after: time.Hour})
 	b.when("WatchHealth", press(90*time.Minute, 7, "k"), forever)

@@ -17,7 +17,7 @@ const switched = `
 name: switched
 database: shop
 migrations: migrations
-flags: {project: shop, environment: production}
+flags: {project: shop, environment: production, drain: 0s}
 steps:
   - {name: expand, migrate: {to: 2}}
   - {name: first, flag: {keys: [a, b], rollout: [10, 100], soak: 1h}}
