@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/contraflow/contraflow/plan"
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -33,9 +33,7 @@ func TestAStrangersFlagIsNotOverwrittenByARollback(t *testing.T) {
 	b := setup(t, options{})
 	run := b.migrate()
 	b.asks("cutover")
-	flag, _ := b.flags.Snapshot("customers-write-new")
-	b.patchFlag("customers-write-new", map[string]any{"kind": "updateFallthroughVariationOrRollout", "rolloutContextKind": "user",
-		"rolloutWeights": map[string]int{flag.Variations[0].ID: 33_000, flag.Variations[1].ID: 67_000}})
+	b.setPercent("customers-write-new", 33)
 	strangers := b.flagNow("customers-write-new")
 	require.Equal(t, 33, b.percent("customers-write-new"))
 
@@ -56,26 +54,36 @@ func TestAStrangersFlagIsNotOverwrittenByARollback(t *testing.T) {
 
 func TestAStrangersFlagIsNotOverwrittenByTheNextStage(t *testing.T) {
 	t.Parallel()
-	b := setup(t, options{edit: func(p *plan.Plan) {
-		p.Steps[1].Flag.Rollout = []int{10, 100}
-		p.Steps[1].Flag.Soak = 20 * short
-	}})
-	b.migrate()
-	b.reaches("the first stage soaks", func(s signals.Status) bool { return step(s, "write-new").Percent == 10 })
-	b.patchFlag("customers-write-new", map[string]any{"kind": "turnFlagOff"})
-	strangers := b.flagNow("customers-write-new")
+	b, strangers := changedByAStranger(t)
+	b.say(signals.Rollback, signals.Request{By: "dave"})
+	b.reaches("it undoes, and asks again", func(s signals.Status) bool {
+		return s.State == signals.Stuck && step(s, "write-new").State == signals.StepCompensating
+	})
 	b.requireAsksAbout("customers-write-new", strangers)
 	b.contraflow(0, "skip", b.plan.Name)
-	require.Contains(t, b.rollsBack().Cause, "customers-write-new")
+	b.rollsBack()
 	b.before.flags["customers-write-new"] = strangers
 	b.requireRolledBack()
 }
 
+func TestAStrangersFlagIsPutBackByForce(t *testing.T) {
+	t.Parallel()
+	b, _ := changedByAStranger(t)
+	b.say(signals.Rollback, signals.Request{By: "dave"})
+	b.reaches("it undoes, and asks again", func(s signals.Status) bool {
+		return s.State == signals.Stuck && step(s, "write-new").State == signals.StepCompensating
+	})
+	b.contraflow(0, "force", b.plan.Name)
+	b.rollsBack()
+	b.requireRolledBack()
+}
+
 // requireAsksAbout: the migration is stuck at a flag, says so, and the flag is what the stranger made of it.
-func (b *bundle) requireAsksAbout(key string, strangers any) {
+func (b *bundle) requireAsksAbout(key string, strangers flagserver.Flag) signals.Status {
 	b.t.Helper()
 	s := b.reaches("it is stuck", func(s signals.Status) bool { return s.State == signals.Stuck })
 	require.Contains(b.t, s.Needs, key)
 	require.Contains(b.t, s.Needs, "skip")
 	require.Equal(b.t, strangers, b.flagNow(key))
+	return s
 }
