@@ -80,9 +80,11 @@ func (m *migration) checks() []plan.Check {
 	return now
 }
 
-// presumesFlags tells whether a step is, or comes behind, one that moves flags, which somebody has turned off.
+// presumesFlags tells whether a step is, or comes behind, one that moves flags, which somebody has turned off: for everybody, or
+// for one context until a person has seen it.
 func (m *migration) presumesFlags(index int) bool {
-	return m.Off != nil && slices.ContainsFunc(m.Plan.Steps[:index+1], func(s plan.Step) bool { return s.Flag != nil })
+	off := m.Off != nil || m.Pausing != nil && m.Pausing.By == killSwitch
+	return off && slices.ContainsFunc(m.Plan.Steps[:index+1], func(s plan.Step) bool { return s.Flag != nil })
 }
 
 func names(checks []plan.Check) []string {
