@@ -62,7 +62,7 @@ func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provid
 	case r.presses.excluded(in.Key) && !in.isFull():
 		return nil
 	case r.presses.excluded(in.Key):
-		return permanent("Killed", wayOut+"resume; or roll back. Contexts that the kill switch has turned it off for are among them", in.Key, least, most, what)
+		return permanent("Stranger", wayOut+"retry; or roll back. A context that the kill switch has turned it off for is among them", in.Key, least, most, what)
 	case r.begun(): // its first stage has found nothing
 		return permanent("Stranger", wayOut+"retry; or roll back", in.Key, least, most, what)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -39,9 +41,42 @@ func (ps presses) forbid(in FlagInput) error {
 	return &killedError{fmt.Sprintf("flag %s is left alone: %s", in.Key, killed(unseen).Reading)}
 }
 
-// left tells whether one of them has left the flag like this.
-func (ps presses) left(s flags.State) bool {
-	return slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == s.Key && leaves(k, s) })
+// darkening are the parts of a configuration that the switch changes, as all providers call them: for everybody, or for one context.
+var darkening = map[bool][]string{
+	true:  {"on", "offVariation"},
+	false: {"targets", "contextTargets", "rules"},
+}
+
+// left tells whether one of them has left the flag like this, out of a state of ours: what a stranger has made of it before stays
+// a stranger's, off or not.
+func (ps presses) left(s flags.State, ours []flags.State) bool {
+	ours = slices.Clone(ours)
+	for _, k := range ps {
+		var state flags.State
+		if k.Key != s.Key || k.State == nil || json.Unmarshal(k.State, &state) != nil {
+			continue
+		}
+		if !slices.ContainsFunc(ours, func(before flags.State) bool { return differsIn(before, state, darkening[k.Everybody()]) }) {
+			continue
+		}
+		if state.Equal(s) {
+			return true
+		}
+		ours = append(ours, state)
+	}
+	return false
+}
+
+// differsIn tells whether two states differ in nothing but these parts.
+func differsIn(a, b flags.State, allowed []string) bool {
+	then, now := parts(a), parts(b)
+	maps.Copy(then, missingFrom(then, now))
+	for part := range then {
+		if !slices.Contains(allowed, part) && !reflect.DeepEqual(then[part], now[part]) {
+			return false
+		}
+	}
+	return a.Archived == b.Archived && len(then) > 0
 }
 
 func leaves(k ledger.Kill, s flags.State) bool {

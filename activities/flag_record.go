@@ -39,7 +39,11 @@ func (r flagRecord) begun() bool { return r.known || len(r.others) > 0 }
 
 // isOurs tells whether the plan may have left the flag like this. As it was before is right, too: somebody put it back.
 func (r flagRecord) isOurs(s flags.State) bool {
-	return r.known && s.Equal(r.before) || slices.ContainsFunc(r.ours, s.Equal) || slices.ContainsFunc(r.others, s.Equal) || r.presses.left(s)
+	ours := slices.Concat(r.ours, r.others)
+	if r.known {
+		ours = append(ours, r.before)
+	}
+	return slices.ContainsFunc(ours, s.Equal) || r.presses.left(s, ours)
 }
 
 // forced tells whether people were shown this state and said to go on from it.
