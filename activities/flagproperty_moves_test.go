@@ -64,7 +64,7 @@ func (h *history) kill() {
 		k.ContextKind, k.ContextKey = "user", "mallory"
 	}
 	h.alone = false
-	calm := known(h.ours, h.now()) || same(h.now(), h.dark) || !k.Everybody() // else it leaves what a stranger has made, but off
+	calm := h.mine() || same(h.now(), h.dark) || !k.Everybody() // else it leaves what a stranger has made, but off
 	ids, err := h.db.ledger.Press(h.ctx, []ledger.Kill{k}, false)
 	require.NoError(h, err)
 	raw, err := json.Marshal(h.raw(h.key, change))
@@ -73,7 +73,9 @@ func (h *history) kill() {
 	if calm {
 		h.ours = append(h.ours, h.now())
 	}
-	h.killed = h.killed || k.Everybody()
+	if k.Everybody() {
+		h.killed, h.killK = true, h.now()
+	}
 	h.found()
 }
 
@@ -94,13 +96,13 @@ func (h *history) undo() string {
 		}
 		in := FlagInput{Origin: h.origin(step), Scope: scope, Key: h.key, Force: h.force}
 		found := h.now()
-		agreed := h.force && h.shown != nil && same(found, h.shown)
+		agreed, mine := h.force && h.shown != nil && same(found, h.shown), h.mine()
 		became := h.try(func(ctx context.Context) (FlagNow, error) { return h.acts.restoreFlag(ctx, in) })
-		if !known(h.ours, found) && !agreed {
+		if !mine && !agreed {
 			require.True(h, same(h.now(), found), "a stranger's change was overwritten")
 		}
 		if became != "" {
-			if became == "crash" && known(h.ours, found) {
+			if became == "crash" && mine {
 				h.ours = append(h.ours, h.now())
 			}
 			if became == "Stranger" {

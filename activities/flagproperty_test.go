@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -71,16 +72,18 @@ type history struct {
 	at     int         // stages that are done
 	named  bool
 
-	start  any      // the flag's document before everything
-	ours   []any    // documents that the migration or the kill switch has left
-	shown  any      // the stranger's document that people were asked about; nil while they are not
-	force  bool     // they have said so
-	killed bool     // off for everybody, and nobody has resumed
-	lastK  any      // document behind the last kill for everybody, of an earlier run
-	dark   any      // what a stranger has turned off, and changed nothing else
-	gone   []string // steps that are undone
-	over   bool     // all is undone
-	alone  bool     // nobody else was there: the end is known from the start
+	start  any               // the flag's document before everything
+	ours   []any             // documents that the migration or the kill switch has left
+	shown  any               // the stranger's document that people were asked about; nil while they are not
+	force  bool              // they have said so
+	killed bool              // off for everybody, and nobody has resumed
+	lastK  any               // document behind the last kill for everybody, of an earlier run
+	aims   []json.RawMessage // configurations that a stage was to make
+	killK  any               // behind the last kill for everybody
+	dark   any               // what a stranger has turned off, and changed nothing else
+	gone   []string          // steps that are undone
+	over   bool              // all is undone
+	alone  bool              // nobody else was there: the end is known from the start
 }
 
 func begin(t *testing.T, r *rapid.T, service flagService, m *mishap, db *Database, key string) *history {
@@ -145,6 +148,12 @@ func same(a, b any) bool {
 	return err == nil && err2 == nil && string(x) == string(y)
 }
 
+// mine tells whether the migration or the kill switch may have left the flag as it is.
+func (h *history) mine() bool {
+	config := h.state().Config
+	return known(h.ours, h.now()) || slices.ContainsFunc(h.aims, func(aim json.RawMessage) bool { return same(aim, config) })
+}
+
 func (h *history) origin(step string) Origin {
 	return Origin{Migration: "m", FirstRun: fmt.Sprintf("%s/%d", h.key, h.run), Plan: h.key, PlanHash: "h", Database: "shop", Step: step}
 }
@@ -155,7 +164,7 @@ func (h *history) rerun() {
 	h.run++
 	require.NoError(h, h.db.ledger.Claim(h.ctx, h.key, "h", h.origin("").holder(), gone))
 	if h.killed {
-		h.lastK = h.now()
+		h.lastK = h.killK
 	}
 	h.at, h.kills, h.killed, h.shown, h.force = 0, 0, false, nil, false
 }
@@ -188,15 +197,18 @@ func (h *history) stage(within func(), unseen bool) {
 	in := h.stages[min(h.at, len(h.stages)-1)]
 	in.Origin, in.Kills, in.Force = h.origin(in.Origin.Step), h.kills, h.force
 	found, run, forbidden := h.now(), h.run, h.killed
-	mine := known(h.ours, found) && !(h.lastK != nil && same(found, h.lastK))
+	mine := h.mine() && !(h.lastK != nil && same(found, h.lastK))
 	agreed := h.force && same(found, h.shown)
 	want := h.wanted(in)
-	interrupted := false
+	if mine || agreed {
+		h.aims = append(h.aims, want.Config) // it may say so, and be killed before it is made
+	}
+	interrupted, knew := false, false
 	if within != nil {
 		meanwhile := func() {
 			interrupted = true
 			within()
-			found = h.now()
+			found, knew = h.now(), h.mine()
 		}
 		if unseen || h.service.locks || rapid.Bool().Draw(h.T, "before it reads") {
 			h.worker.beforeRead = meanwhile
@@ -213,7 +225,7 @@ func (h *history) stage(within func(), unseen bool) {
 		require.NotEmpty(h, became)
 		return
 	case interrupted && became == "":
-		require.True(h, known(h.ours, found), "built on what it did not know")
+		require.True(h, knew, "built on what it did not know")
 		require.False(h, h.killed, "moved on although somebody turned it off")
 	case forbidden || !mine && !agreed:
 		require.NotEmpty(h, became, "it went on from what it had to ask about")
@@ -274,7 +286,7 @@ func (h *history) edit() {
 	if h.stages[0].Stage != "" {
 		edits = []flags.Change{{Stage: flags.StageOff}, {Stage: flags.StageShadow}, {Stage: flags.StageComplete}}
 	}
-	edit, ours := rapid.SampledFrom(edits).Draw(h.T, "edit"), known(h.ours, h.now())
+	edit, ours := rapid.SampledFrom(edits).Draw(h.T, "edit"), h.mine()
 	h.raw(h.key, edit)
 	if ours && edit.Percent == 0 && edit.Stage.Order() <= 0 {
 		h.dark = h.now()
