@@ -36,7 +36,7 @@ func (m *migration) guard(ctx workflow.Context) {
 			return
 		}
 		if err != nil {
-			m.Blind = list.kills
+			m.Blind = m.Blind || list.kills
 			m.hold(fmt.Sprintf("the guard can't watch: %s; `resume` tries again, `rollback` undoes", reason(err)), names(list.checks)...)
 			continue
 		}
@@ -142,6 +142,7 @@ func (m *migration) judge(v activities.GuardVerdict) {
 // watched on.
 func (m *migration) hold(why string, checks ...string) {
 	m.Aside = append(m.Aside, checks...)
+	m.unresume()
 	if m.Pausing == nil {
 		m.pause(signals.Request{By: "guard", Reason: why})
 	} else { // a person's pause stays the person's

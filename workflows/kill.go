@@ -41,14 +41,21 @@ func (m *migration) killed(v activities.GuardVerdict) {
 				m.Off.Flags = append(m.Off.Flags, key)
 			}
 		}
-		m.Off.Resuming = nil // whoever said so did not know of this press
 	}
+	m.unresume()
 	if m.Pausing == nil {
 		m.pause(signals.Request{By: killSwitch, Reason: v.Reading})
 	} else { // a person's pause stays the person's
 		m.notice("%s", v.Reading)
 	}
 	m.news("stuck", v.Reading+"; "+m.afterKill())
+}
+
+// unresume takes back a resume whose flags are still being put back: whoever said so did not know what has happened since.
+func (m *migration) unresume() {
+	if m.Off != nil {
+		m.Off.Resuming = nil
+	}
 }
 
 // afterKill says what lets a migration go on behind a press of the kill switch.

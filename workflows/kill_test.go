@@ -257,6 +257,32 @@ func TestKilledAgainWhileItIsPutBack(t *testing.T) {
 	require.EqualValues(t, 9, b.applied(6 * time.Hour)[0].in.(activities.FlagInput).Kills)
 }
 
+// Whoever said resume knew nothing of what the guard has found since.
+func TestWhatTheGuardFindsWhileItIsPutBackTakesTheResumeBack(t *testing.T) {
+	t.Parallel()
+	for name, found := range map[string]play{
+		"a check that can't be measured": {after: 2 * time.Hour, out: activities.GuardVerdict{Outcome: activities.Inconclusive, Check: "up"}},
+		"one context was turned off":     press(2*time.Hour, 9),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, switched))
+			b.plan.Guard = planOf(t, guarded).Guard
+			b.when("WatchHealth", press(30*time.Minute, 7, "a", "b"), found, forever)
+			b.after(time.Hour, func() { b.when("ApplyFlag first 10", play{after: time.Hour}, play{}) })
+			b.after(2*time.Hour, b.say(signals.Resume))
+			b.after(5*time.Hour, func() {
+				require.Equal(t, signals.Paused, b.status().State)
+				require.NotContains(t, b.status().Needs, "resumed")
+			})
+			b.after(6*time.Hour, b.say(signals.Resume))
+			b.approveAll()
+			b.completes()
+			require.Equal(t, []string{"a", "b"}, flagsOf(b.applied(6 * time.Hour))[:2])
+		})
+	}
+}
+
 func TestPausedAgainWhileItIsPutBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, switched))

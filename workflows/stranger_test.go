@@ -192,3 +192,14 @@ func TestOnlyFlagsOfStrangersAreForced(t *testing.T) {
 	b.when("Migrate expand", failing(strangerType, "somebody has applied version 7"))
 	require.Equal(t, "step expand: somebody has applied version 7", b.rollsBack().Cause)
 }
+
+func TestForceOnTheWayForwardIsNoneOnTheWayBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t, example(t))
+	b.when("ApplyFlag write-new 50", strangers, forever)
+	b.after(time.Hour, b.say(signals.Force))
+	b.after(2*time.Hour, b.say(signals.Rollback))
+	b.rollsBack()
+	require.Equal(t, []bool{false, true}, b.forces("ApplyFlag write-new 50"))
+	require.Equal(t, []bool{false}, b.forces("RestoreFlag write-new"))
+}

@@ -300,3 +300,17 @@ func TestStepsAreTimedAfresh(t *testing.T) {
 	b.completes()
 	require.Equal(t, 10*time.Hour, b.made("ApplyFlag turn 100")[1].at)
 }
+
+func TestAnAnswerDoesNotEndAPause(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, behind))
+	b.whenAsked("ask", func() { b.approve("ask", "alice") })
+	b.whenAsked("again", func() { b.approve("again", "alice") })
+	b.when("Migrate drop-more", permanent, play{})
+	b.after(12*time.Hour, b.say(signals.Pause))
+	b.after(13*time.Hour, b.say(signals.Retry))
+	b.after(14*time.Hour, func() { require.Equal(t, signals.Paused, b.status().State) })
+	b.after(15*time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, 15*time.Hour, b.made("Migrate drop-more")[1].at)
+}

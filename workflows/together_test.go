@@ -87,3 +87,17 @@ func TestWhomAFlagIsForIsToldAsNumbers(t *testing.T) {
 		require.Equal(t, want, serving(&c.flag, c.at))
 	}
 }
+
+// Where the kill switch turns one of them off in the middle of a stage, the others stay where they are.
+func TestAKillInTheMiddleOfAStage(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, pair))
+	b.when("ApplyFlag turn live a", play{after: 10 * time.Minute}, play{})
+	b.when("WatchHealth", press(65*time.Minute, 7, "a"), forever)
+	b.after(2*time.Hour, func() { require.Empty(t, b.made("ApplyFlag turn live b")) })
+	b.after(3*time.Hour, b.say(signals.Resume))
+	b.approveAll()
+	b.completes()
+	require.Equal(t, []string{"a", "b"}, flagsOf(b.applied(3*time.Hour)), "first back, to the stage that it had reached just then, then on")
+	require.Equal(t, "ApplyFlag turn live a", b.applied(3 * time.Hour)[0].key)
+}
