@@ -19,7 +19,7 @@ func (h *history) live() {
 		if h.over {
 			return
 		}
-		what := rapid.SampledFrom([]string{"stage", "stage", "stage", "crash", "crash", "edit", "overtaken", "kill", "resume", "answer", "rerun", "undo"}).Draw(h.T, "what")
+		what := rapid.SampledFrom([]string{"stage", "stage", "stage", "crash", "crash", "edit", "asked", "overtaken", "kill", "resume", "answer", "rerun", "undo"}).Draw(h.T, "what")
 		switch what {
 		case "stage":
 			h.stage(nil, false)
@@ -28,6 +28,15 @@ func (h *history) live() {
 			h.stage(nil, false)
 		case "edit":
 			h.edit()
+		case "asked": // and answered, and perhaps the stranger goes on meanwhile
+			h.edit()
+			h.stage(nil, false)
+			h.force = h.shown != nil
+			if rapid.Bool().Draw(h.T, "edited again") {
+				h.edit()
+			}
+			h.mishap.in(rapid.IntRange(-1, calls).Draw(h.T, "calls until then"))
+			h.stage(nil, false)
 		case "overtaken":
 			switch rapid.SampledFrom([]string{"edit", "kill", "undo"}).Draw(h.T, "by") {
 			case "edit":
@@ -84,6 +93,9 @@ func (h *history) resume() {
 	all, err := h.db.ledger.Kills(h.ctx, h.origin("").FirstRun, h.kills)
 	require.NoError(h, err)
 	if len(all) > 0 {
+		if h.killed {
+			h.lastK = nil
+		}
 		h.kills, h.killed, h.at = all[len(all)-1].ID, false, max(h.at-1, 0)
 	}
 }

@@ -203,6 +203,9 @@ func (h *history) stage(within func(), unseen bool) {
 	if mine || agreed {
 		h.aims = append(h.aims, want.Config) // it may say so, and be killed before it is made
 	}
+	if agreed {
+		h.ours = append(h.ours, found)
+	}
 	interrupted, knew := false, false
 	if within != nil {
 		meanwhile := func() {
