@@ -108,7 +108,7 @@ func TestWorkerKilledInEveryStep(t *testing.T) {
 	release()
 	b.flagsAt.down()
 	b.startWorker()
-	b.waits("retire", "RetireFlag")
+	b.waits("retire", "MayRetire")
 	b.crashWorker()
 	b.flagsAt.up()
 
