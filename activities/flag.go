@@ -17,7 +17,7 @@ import (
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
-	now, err := whenApproved(ctx, told, lookingAgain(func(ctx context.Context) (FlagNow, error) { return a.applyFlag(ctx, in) }))
+	now, err := whenApproved(asking(ctx), told, lookingAgain(func(ctx context.Context) (FlagNow, error) { return a.applyFlag(ctx, in) }))
 	return now, fail(ctx, err)
 }
 
@@ -62,7 +62,7 @@ func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r 
 	switch press := r.presses.earlier(in, now); {
 	case now.Archived && !r.begun():
 		return r, fmt.Errorf("flag %s serves nothing: unarchive it, or roll back: %w", in.Key, flags.ErrArchived)
-	case r.forced(in, now): // it stays shown, so that an attempt after a crash knows it again
+	case r.forced(ctx, in, now): // it stays shown, so that an attempt after a crash knows it again
 	case press != "":
 		return r, a.show(ctx, db, in, r, now, false, permanent("Stranger",
 			"flag %s is %q since an earlier run of this plan: %s; force goes on, and turns it on again", in.Key, now.Summary, press))
@@ -113,7 +113,7 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 func (a *Activities) RestoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
-	now, err := whenApproved(ctx, told, lookingAgain(func(ctx context.Context) (FlagNow, error) { return a.restoreFlag(ctx, in) }))
+	now, err := whenApproved(asking(ctx), told, lookingAgain(func(ctx context.Context) (FlagNow, error) { return a.restoreFlag(ctx, in) }))
 	return now, fail(ctx, err)
 }
 
@@ -147,7 +147,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err != nil {
 		return FlagNow{}, err
 	}
-	if !record.isOurs(now) && !record.forced(in, now) {
+	if !record.isOurs(now) && !record.forced(ctx, in, now) {
 		return FlagNow{}, a.stranger(ctx, db, in, record, now, true)
 	}
 	if err := holds(ctx, db, in.Origin, true); err != nil {

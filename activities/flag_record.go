@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"go.temporal.io/sdk/activity"
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/ledger"
@@ -22,6 +23,8 @@ type flagRecord struct {
 	// shown is a stranger's state that people were asked about; nil for none. Force is of that one alone: what a stranger does
 	// while people think about it is shown, too.
 	shown *flags.State
+	// showing is the activity that asked. Its own later attempts don't take force for the answer: people were not asked yet.
+	showing string
 	// others are what the plan's other steps may have left it in, the latest last: a run before this one may have got further.
 	others []flags.State
 	// presses of the kill switch. What they leave is nobody else's doing.
@@ -31,7 +34,8 @@ type flagRecord struct {
 // keptState is one entry of the ledger's record.
 type keptState struct {
 	flags.State
-	Shown bool `json:"shown,omitempty"`
+	Shown   bool   `json:"shown,omitempty"`
+	Showing string `json:"showing,omitempty"`
 }
 
 // begun tells whether the plan has begun with the flag, so that who changes it now is a stranger.
@@ -47,8 +51,22 @@ func (r flagRecord) isOurs(s flags.State) bool {
 }
 
 // forced tells whether people were shown this state and said to go on from it.
-func (r flagRecord) forced(in FlagInput, s flags.State) bool {
-	return in.Force && !s.Archived && r.shown != nil && s.Equal(*r.shown)
+func (r flagRecord) forced(ctx context.Context, in FlagInput, s flags.State) bool {
+	return in.Force && !s.Archived && r.shown != nil && s.Equal(*r.shown) && r.showing != asker(ctx)
+}
+
+type askerKey struct{}
+
+// asking names the activity, the same in all its attempts.
+func asking(ctx context.Context) context.Context {
+	info := activity.GetInfo(ctx)
+	name := fmt.Sprintf("%s/%s/%d", info.WorkflowExecution.RunID, info.ActivityID, info.ScheduledTime.UnixNano())
+	return context.WithValue(ctx, askerKey{}, name)
+}
+
+func asker(ctx context.Context) string {
+	name, _ := ctx.Value(askerKey{}).(string)
+	return name
 }
 
 // left is the state that the plan has left the flag in, as far as it knows.
@@ -68,7 +86,7 @@ func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r 
 		return r, err
 	}
 	for _, raw := range left {
-		states, _, err := recorded(in.Key, raw)
+		states, _, _, err := recorded(in.Key, raw)
 		if err != nil {
 			return r, err
 		}
@@ -87,23 +105,23 @@ func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r 
 	if err := json.Unmarshal(stored.Before, &r.before); err != nil {
 		return r, fmt.Errorf("read the record of flag %s: %w", in.Key, err)
 	}
-	r.ours, r.shown, err = recorded(in.Key, stored.Ours)
+	r.ours, r.shown, r.showing, err = recorded(in.Key, stored.Ours)
 	return r, err
 }
 
-func recorded(key string, raw json.RawMessage) (ours []flags.State, shown *flags.State, err error) {
+func recorded(key string, raw json.RawMessage) (ours []flags.State, shown *flags.State, showing string, err error) {
 	var kept []keptState
 	if err := json.Unmarshal(raw, &kept); err != nil {
-		return nil, nil, fmt.Errorf("read the record of flag %s: %w", key, err)
+		return nil, nil, "", fmt.Errorf("read the record of flag %s: %w", key, err)
 	}
 	for _, k := range kept {
 		if k.Shown {
-			shown = &k.State
+			shown, showing = &k.State, k.Showing
 		} else {
 			ours = append(ours, k.State)
 		}
 	}
-	return ours, shown, nil
+	return ours, shown, showing, nil
 }
 
 // keep writes the record while the run holds the plan: one of an attempt that comes too late would mislead the plan's next run.
@@ -120,7 +138,7 @@ func (a *Activities) keep(ctx context.Context, db *Database, in FlagInput, r fla
 		kept = append(kept, keptState{State: s})
 	}
 	if r.shown != nil {
-		kept = append(kept, keptState{*r.shown, true})
+		kept = append(kept, keptState{*r.shown, true, r.showing})
 	}
 	ours, err := json.Marshal(kept)
 	if err != nil {

@@ -30,7 +30,9 @@ func (a *Activities) show(ctx context.Context, db *Database, in FlagInput, r fla
 	default:
 		r.before, r.ours = now, []flags.State{now}
 	}
-	r.shown = &now
+	if r.shown == nil || !now.Equal(*r.shown) { // who was shown it once may answer still
+		r.shown, r.showing = &now, asker(ctx)
+	}
 	if err := a.keep(ctx, db, in, r, undoing); err != nil {
 		return err
 	}

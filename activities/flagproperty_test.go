@@ -78,6 +78,8 @@ type history struct {
 	force  bool              // they have said so
 	killed bool              // off for everybody, and nobody has resumed
 	lastK  any               // document behind the last kill for everybody, of an earlier run
+	calls  int               // activities so far
+	told   bool              // the latest has told what became of it
 	aims   []json.RawMessage // configurations that a stage was to make
 	killK  any               // behind the last kill for everybody
 	dark   any               // what a stranger has turned off, and changed nothing else
@@ -171,13 +173,16 @@ func (h *history) rerun() {
 
 // try calls an activity as a worker does, which may die on the way, and tells what became of it: "" for done.
 func (h *history) try(do func(context.Context) (FlagNow, error)) string {
-	_, err := lookingAgain(do)(h.ctx)
+	if h.told { // the attempts at one activity go on until they have told what became of it
+		h.calls++
+	}
+	_, err := lookingAgain(do)(context.WithValue(h.ctx, askerKey{}, strconv.Itoa(h.calls)))
 	h.mishap.mu.Lock()
 	dead := h.mishap.dead
 	h.mishap.mu.Unlock()
 	h.mishap.in(-1)
 	h.worker.beforeRead, h.worker.beforeChange = nil, nil
-	if dead {
+	if h.told = !dead; dead {
 		return "crash"
 	}
 	err = fail(h.ctx, err)
