@@ -83,9 +83,22 @@ func (m *migration) ask(ctx workflow.Context, question string, offers ...answer)
 	return given, nil
 }
 
+// answers that a person may give now: to a question, or to end what the step waits for.
+func (m *migration) answers() []answer {
+	if m.asking == "" {
+		return m.ends
+	}
+	return m.offers
+}
+
 // give takes a person's answer, if it is one of those offered.
 func (m *migration) give(a answer, r signals.Request) error {
 	switch {
+	case m.asking == "" && m.Given == noAnswer && slices.Contains(m.ends, a):
+		m.record(string(a), m.current().Name, r.By, r.Reason)
+		m.notice("%s%s: step %s", a, by(r), m.current().Name)
+		m.Given = a
+		return nil
 	case m.asking == "":
 		return fmt.Errorf("nothing is stuck")
 	case !slices.Contains(m.offers, a):

@@ -29,6 +29,7 @@ type migration struct {
 	answer      answer            // to what the migration asks while it is stuck
 	asking      string            // what it asks, "" when nothing
 	offers      []answer          // that it takes
+	ends        []answer          // that end what the current step waits for, while nothing is asked
 	puttingBack bool              // killed flags, before the steps go on
 	closing     bool              // the end is being written down: nothing that is said now could act any more
 	controls    int               // rises when pause, resume or throttle must reach a running backfill
@@ -172,8 +173,11 @@ func (m *migration) runStep(ctx workflow.Context) error {
 		}
 		m.show()
 		err := m.timed(ctx, step, m.verb(step))
-		if err == nil {
+		if err == nil || errors.Is(err, errSkipped) {
 			status.State, status.Ended = signals.StepDone, workflow.Now(ctx)
+			if err != nil {
+				status.State = signals.StepSkipped
+			}
 			m.show()
 			return nil
 		}

@@ -1,10 +1,12 @@
 package workflows
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/signals"
@@ -84,13 +86,134 @@ func TestRollbackIsPossibleUntilAFlagIsArchived(t *testing.T) {
 func TestPauseWhileFlagsAreInUse(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, retiring))
-	b.when("MayRetire", play{after: 24 * time.Hour})
+	b.when("MayRetire", play{after: 24 * time.Hour}, play{})
 	b.after(time.Hour, b.say(signals.Pause))
 	b.after(2*time.Hour, func() { require.Equal(t, signals.Paused, b.status().State) })
 	b.after(48*time.Hour, func() { require.Empty(t, b.made("RetireFlag")) })
 	b.after(72*time.Hour, b.say(signals.Resume))
 	b.completes()
+	looks := b.made("MayRetire")
+	require.Len(t, looks, 2)
+	require.Equal(t, 72*time.Hour, looks[1].at, "days after the first one")
 	require.Equal(t, 72*time.Hour, b.made("RetireFlag")[0].at)
+}
+
+func TestPauseBetweenFlags(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, retiring))
+	b.when("RetireFlag away a", play{after: time.Hour})
+	b.after(30*time.Minute, b.say(signals.Pause))
+	b.after(72*time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, 72*time.Hour, b.made("RetireFlag away b")[0].at)
+	require.Equal(t, []string{"b"}, b.made("MayRetire")[1].in.(activities.RetireInput).Retire.Flags, "what is left is looked at again")
+}
+
+func TestKillBetweenFlags(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, strings.Replace(retiring, "key: a", "keys: [a, b]", 1)))
+	b.when("WatchHealth", press(30*time.Minute, 7, "b"), forever)
+	b.when("RetireFlag away a", play{after: time.Hour})
+	b.after(25*time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, []string{"b"}, flagsOf(b.applied(25*time.Hour)), "put back first")
+	archived := b.made("RetireFlag away b")
+	require.Len(t, archived, 1)
+	require.GreaterOrEqual(t, archived[0].at, 25*time.Hour)
+	require.EqualValues(t, 7, archived[0].in.(activities.FlagInput).Kills)
+}
+
+func TestAKillBeforeTheFirstFlagLeavesTheRollback(t *testing.T) {
+	t.Parallel()
+	for says, looks := range map[string]int{signals.Rollback: 1, signals.Resume: 2} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, retiring))
+			b.when("WatchHealth", press(30*time.Minute, 7, "a"), forever)
+			b.when("MayRetire", play{after: 20 * time.Minute}, play{})
+			b.when("RetireFlag away a", failing(killedType, "the kill switch was pressed"), play{})
+			b.after(2*time.Hour, b.say(says))
+			if says == signals.Rollback {
+				b.rollsBack()
+				require.Len(t, b.made("RetireFlag"), 1)
+			} else {
+				b.completes()
+				require.Len(t, b.made("RetireFlag"), 3)
+			}
+			require.Len(t, b.made("MayRetire"), looks)
+		})
+	}
+}
+
+// What was forced for all flags, and failed at the second for another reason, can be forced again.
+func TestAFlagThatIsLeftIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, retiring))
+	b.when("MayRetire", inUse)
+	b.when("RetireFlag away b", failing("Flag", "not authorized"), play{})
+	b.after(time.Hour, b.say(signals.Force))
+	b.after(2*time.Hour, func() { require.Equal(t, []string{signals.Retry, signals.Skip}, b.status().Answers) })
+	b.after(3*time.Hour, b.say(signals.Retry))
+	b.after(4*time.Hour, func() {
+		require.Equal(t, "step away: flag a is active, asked for 1 min ago\nflag a is a prerequisite of c; "+
+			"`retry` looks again, `force` archives all the same, `skip` goes on and leaves the flags there", b.status().Needs)
+	})
+	b.after(5*time.Hour, b.say(signals.Force))
+	b.completes()
+	require.Equal(t, []bool{true, true, true}, b.forces("RetireFlag away"))
+	require.Equal(t, []string{"b"}, b.made("MayRetire")[1].in.(activities.RetireInput).Retire.Flags)
+}
+
+func TestPeopleEndTheWaiting(t *testing.T) {
+	t.Parallel()
+	for says, c := range map[string]struct {
+		looks int
+		force []bool
+		state signals.StepState
+	}{
+		signals.Retry: {2, []bool{false, false}, signals.StepDone},
+		signals.Force: {1, []bool{true, true}, signals.StepDone},
+		signals.Skip:  {1, nil, signals.StepSkipped},
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, retiring))
+			b.when("MayRetire", forever, play{})
+			b.after(time.Hour, func() {
+				s := b.status()
+				require.Equal(t, signals.Waiting, s.State)
+				require.Equal(t, "step away waits until its flags can be retired: `retry` looks again at once, `force` archives all the same, "+
+					"`skip` goes on and leaves the flags there; `rollback` undoes", s.Needs)
+				require.Equal(t, []string{signals.Retry, signals.Force, signals.Skip}, s.Answers)
+			})
+			b.after(2*time.Hour, func() { b.SignalWorkflow(says, signals.Request{By: "bob", Reason: "enough"}) })
+			b.completes()
+			require.Contains(t, b.notices(), says+" by bob: enough: step away")
+			require.Equal(t, []string{says}, b.audited())
+			require.Empty(t, b.status().Answers)
+			require.Len(t, b.made("MayRetire"), c.looks)
+			require.Equal(t, c.force, b.forces("RetireFlag away"))
+			require.Equal(t, c.state, b.step("away").State)
+			for _, call := range b.made("RetireFlag") {
+				require.Equal(t, 2*time.Hour, call.at)
+			}
+		})
+	}
+}
+
+func TestWhatEndsTheWaitingIsNotLostToANewRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, retiring))
+	b.when("MayRetire", forever)
+	b.after(24*time.Hour, func() {
+		b.SetContinueAsNewSuggested(true)
+		b.SignalWorkflow(signals.Skip, nil)
+	})
+	next := b.continues()
+	next.completes()
+	require.Empty(t, next.made("MayRetire"))
+	require.Empty(t, next.made("RetireFlag"))
+	require.Equal(t, signals.StepSkipped, next.step("away").State)
 }
 
 func TestNewRunWhileFlagsAreInUse(t *testing.T) {
@@ -102,4 +225,12 @@ func TestNewRunWhileFlagsAreInUse(t *testing.T) {
 	next.completes()
 	require.Len(t, next.made("MayRetire"), 1)
 	require.Len(t, next.made("RetireFlag"), 2)
+}
+
+func TestWhatIsGivenUpIsSaid(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, " while it waited for c", stillWaitedFor(temporal.NewCanceledError("waited for c")))
+	for _, silent := range []error{nil, errSkipped, temporal.NewCanceledError()} {
+		require.Empty(t, stillWaitedFor(silent))
+	}
 }

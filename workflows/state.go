@@ -61,6 +61,7 @@ type stepState struct {
 	Stage    int       `json:"stage,omitempty"`   // of a flag's rollout
 	Key      int       `json:"key,omitempty"`     // how many of the flags that move together have reached it
 	Forced   bool      `json:"forced,omitempty"`  // whether a person wants the next change made all the same
+	Given    answer    `json:"given,omitempty"`   // what a person has said to end the step's waiting, until it is done
 	Back     []string  `json:"back,omitempty"`    // flags that the compensation has put back, in words
 	Until    time.Time `json:"until,omitzero"`    // end of a soak that has begun
 	Deadline time.Time `json:"deadline,omitzero"` // of the step's timeout

@@ -37,7 +37,7 @@ func (m *migration) serve() error {
 func (m *migration) status() signals.Status {
 	s := signals.Status{
 		Plan: m.Input.Name, PlanHash: m.PlanHash, State: m.derived(), Needs: m.needs(), Cause: m.Cause,
-		Answers: words(m.offers), StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
+		Answers: words(m.answers()), StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
 		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Rehearsal: m.Rehearsal, Notices: m.Notices,
 	}
 	if m.Plan != nil {
@@ -67,7 +67,7 @@ func (m *migration) derived() signals.State {
 		return signals.RollingBack
 	case m.Pausing != nil:
 		return signals.Paused
-	case m.Approval != nil || m.atPeople():
+	case m.Approval != nil || m.atPeople() || len(m.ends) > 0:
 		return signals.Waiting
 	}
 	return signals.Running
@@ -95,6 +95,8 @@ func (m *migration) needs() string {
 		return fmt.Sprintf("approval of step %s by %d of %s", m.Approval.Step, m.Approval.Quorum, strings.Join(m.Approval.By, ", "))
 	case m.atPeople():
 		return fmt.Sprintf("people to do the rows of step %s, until none matches where", m.current().Name)
+	case len(m.ends) > 0:
+		return m.endless()
 	}
 	return ""
 }
