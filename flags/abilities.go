@@ -32,6 +32,13 @@ type Depender interface {
 	Dependents(ctx context.Context, key string) ([]string, error)
 }
 
+// Widely is a provider whose Archive acts on more than its own environment.
+type Widely interface {
+	// Elsewhere is what the service has heard of those who ask for the flag in all other environments that Archive acts on, by
+	// the environment's key.
+	Elsewhere(ctx context.Context, key string) (map[string]Status, error)
+}
+
 // NewFlag is a flag to be made.
 type NewFlag struct {
 	// Name and Description are for people. Name defaults to the key.

@@ -40,6 +40,7 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 		"GET /api/v2/flags/my-project/flag-key-123abc":                        "flag",
 		"PATCH /api/v2/flags/my-project/flag-key-123abc":                      "error 405",
 		"GET /api/v2/flag-statuses/my-project/my-environment/flag-key-123abc": "flag status",
+		"GET /api/v2/flag-status/my-project/flag-key-123abc":                  "flag status across environments",
 		"GET /api/v2/flags/my-project/migration-flag-key-123abc":              "migration flag",
 		"GET /api/v2/flags/my-project/dependent-flag-key-123abc":              "flag",
 		"GET /api/v2/flags/my-project/other-flag":                             "flag",
@@ -93,6 +94,10 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 	require.Equal(t, flags.Status{
 		Activity: flags.Inactive, LastRequested: time.Date(2020, 2, 5, 18, 17, 1, 514_000_000, time.UTC),
 	}, status)
+
+	elsewhere, err := p.Elsewhere(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, map[string]flags.Status{"production": status}, elsewhere)
 
 	// The default rule of the example runs an experiment, by its seed, which is left alone.
 	_, err = p.Apply(t.Context(), key, all100, note, nil)

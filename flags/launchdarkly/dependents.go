@@ -30,8 +30,8 @@ func (p *Provider) dependents(ctx context.Context, key string) ([]string, error)
 	return slices.Compact(out), err
 }
 
-// told is what https://launchdarkly.com/docs/api/feature-flags-beta/get-dependent-flags-by-env answers. Whether archived flags are
-// among it is not documented.
+// told is what https://launchdarkly.com/docs/api/feature-flags-beta/get-dependent-flags-by-env answers. It is a beta resource, and
+// whether archived flags are among it is not documented.
 func (p *Provider) told(ctx context.Context, key string) ([]string, error) {
 	var answer struct {
 		Items []struct {
@@ -39,7 +39,7 @@ func (p *Provider) told(ctx context.Context, key string) ([]string, error) {
 		} `json:"items"`
 	}
 	path := p.flagsPath() + "/" + escape(p.config.Environment) + "/" + escape(key) + "/dependent-flags"
-	if err := p.do(ctx, request{method: http.MethodGet, key: key, path: path, probe: true}, &answer); err != nil {
+	if err := p.do(ctx, request{method: http.MethodGet, key: key, path: path, beta: true, probe: true}, &answer); err != nil {
 		return nil, err
 	}
 	var out []string

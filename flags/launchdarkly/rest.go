@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	apiVersion = "20240415" // pins the shapes below
-	patchType  = "application/json; domain-model=launchdarkly.semanticpatch"
+	apiVersion  = "20240415" // pins the shapes below
+	betaVersion = "beta"     // without which a beta resource answers 403: https://launchdarkly.com/docs/api#beta-resources
+	patchType   = "application/json; domain-model=launchdarkly.semanticpatch"
 	// maxAnswer in bytes is far above a flag with all the targets LaunchDarkly allows.
 	maxAnswer = 32 << 20
 )
@@ -151,20 +152,26 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 	return out, err
 }
 
-func (p *Provider) status(ctx context.Context, key string) (flags.Status, error) {
-	var answer struct {
-		Name          flags.Activity `json:"name"`
-		LastRequested *time.Time     `json:"lastRequested"`
+type statusAnswer struct {
+	Name          flags.Activity `json:"name"`
+	LastRequested *time.Time     `json:"lastRequested"`
+}
+
+func (a statusAnswer) status() flags.Status {
+	status := flags.Status{Activity: a.Name}
+	if a.LastRequested != nil {
+		status.LastRequested = *a.LastRequested
 	}
+	return status
+}
+
+func (p *Provider) status(ctx context.Context, key string) (flags.Status, error) {
+	var answer statusAnswer
 	path := "/api/v2/flag-statuses/" + escape(p.config.Project) + "/" + escape(p.config.Environment) + "/" + escape(key)
 	if err := p.do(ctx, request{method: http.MethodGet, key: key, path: path}, &answer); err != nil {
 		return flags.Status{}, err
 	}
-	status := flags.Status{Activity: answer.Name}
-	if answer.LastRequested != nil {
-		status.LastRequested = *answer.LastRequested
-	}
-	return status, nil
+	return answer.status(), nil
 }
 
 type request struct {
@@ -172,6 +179,7 @@ type request struct {
 	query             url.Values
 	body              any
 	discreet          bool // keep the server's words out of errors
+	beta              bool // a resource that LaunchDarkly still calls beta
 	probe             bool // asked to explain another answer: take this one as it is
 }
 
@@ -195,6 +203,9 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 	}
 	req.Header.Set("Authorization", p.config.Token) // bare, without "Bearer"
 	req.Header.Set("LD-API-Version", apiVersion)
+	if r.beta {
+		req.Header.Set("LD-API-Version", betaVersion)
+	}
 	req.Header.Set("User-Agent", "contraflow")
 	switch {
 	case r.method == http.MethodPatch:

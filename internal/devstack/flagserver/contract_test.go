@@ -120,13 +120,16 @@ func TestAnswersHaveTheDocumentedShape(t *testing.T) {
 		"flag":            {nil, "GET", flags + "/full", ""},
 		"migration flag":  {migrating, "GET", flags + "/staged?expand=migrationSettings", ""},
 		"list of flags":   {nil, "GET", flags + "?env=production&filter=filterEnv:production&summary=0", ""},
-		"dependent flags": {nil, "GET", flags + "/production/new-page/dependent-flags", ""},
+		"dependent flags": {beta, "GET", flags + "/production/new-page/dependent-flags", ""},
 		"segment": {func(t *testing.T, b *bundle) {
 			require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna"}, "device": {"phone"}}))
 		}, "GET", "/api/v2/segments/shop/production/beta", ""},
-		"patched flag":             {nil, "PATCH", flags + "/full", turnOn},
-		"created flag":             {nil, "POST", flags, made},
-		"flag status":              {nil, "GET", "/api/v2/flag-statuses/shop/production/full", ""},
+		"patched flag": {nil, "PATCH", flags + "/full", turnOn},
+		"created flag": {nil, "POST", flags, made},
+		"flag status":  {nil, "GET", "/api/v2/flag-statuses/shop/production/full", ""},
+		"flag status across environments": {func(_ *testing.T, b *bundle) {
+			b.server.Elsewhere("staging", "full", "active", time.Now())
+		}, "GET", "/api/v2/flag-status/shop/full", ""},
 		"project":                  {nil, "GET", "/api/v2/projects/shop", ""},
 		"environment":              {nil, "GET", "/api/v2/projects/shop/environments/production", ""},
 		"approval request":         {nil, "POST", requests, filing},
@@ -166,6 +169,20 @@ func TestAnswersHaveTheDocumentedShape(t *testing.T) {
 
 func injected(status int) func(*testing.T, *bundle) {
 	return func(_ *testing.T, b *bundle) { b.server.Inject(status, 1) }
+}
+
+// beta asks for resources that are still called so.
+func beta(_ *testing.T, b *bundle) { b.header.Set("LD-API-Version", "beta") }
+
+func TestBetaResourcesWantTheirHeader(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const path = "/api/v2/flags/shop/production/new-page/dependent-flags"
+	status, _, _ := b.whole(t, "GET", path, "")
+	require.Equal(t, http.StatusForbidden, status)
+	beta(t, &b)
+	status, _, _ = b.whole(t, "GET", path, "")
+	require.Equal(t, http.StatusOK, status)
 }
 
 // furnish makes the flag full, which has one of everything.

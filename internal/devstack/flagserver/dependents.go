@@ -74,8 +74,13 @@ func listed(flag flagAnswer, whole bool) (map[string]any, error) {
 	return out, nil
 }
 
-// listDependents lists archived flags as well: whether LaunchDarkly does is not documented.
+// listDependents lists archived flags as well: whether LaunchDarkly does is not documented. It is a beta resource:
+// https://launchdarkly.com/docs/api#beta-resources
 func (s *Server) listDependents(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("LD-API-Version") != betaVersion {
+		refuse(w, http.StatusForbidden)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	flag, ok := s.find(w, r)

@@ -12,7 +12,9 @@
 //	DELETE /api/v2/flags/{project}/{key}      feature-flags/delete-feature-flag: 204
 //	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
 //	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
-//	       …/flags/{project}/{env}/{key}/dependent-flags  feature-flags-beta/get-dependent-flags-by-env
+//	GET    /api/v2/flag-status/{project}/{key}          feature-flags/get-feature-flag-status-across-environments
+//	       …/flags/{project}/{env}/{key}/dependent-flags  feature-flags-beta/get-dependent-flags-by-env; wants
+//	                                          LD-API-Version: beta
 //	POST   /api/v2/segments/{project}/{env}         segments/post-segment: key, name
 //	GET    /api/v2/segments/{project}/{env}/{key}   segments/get-segment
 //	GET    /api/v2/projects/{project}         projects/get-project

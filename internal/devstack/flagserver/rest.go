@@ -14,6 +14,7 @@ import (
 
 const (
 	apiVersion    = "20240415"                   // the LD-API-Version these shapes are of
+	betaVersion   = "beta"                       // the one that beta resources want
 	semanticPatch = "launchdarkly.semanticpatch" // the domain-model a PATCH must name
 	maxBody       = 4 << 20                      // bytes; far above any patch or batch of events
 )
@@ -37,6 +38,7 @@ func (s *Server) routes() http.Handler {
 	rest.HandleFunc("DELETE "+approvals+"/{id}", s.deleteApproval)
 	rest.HandleFunc("POST "+approvals+"/{id}/apply", s.applyApproval)
 	rest.HandleFunc("GET /api/v2/projects/{project}/flags/{key}/environments/{environment}/scheduled-changes", s.listScheduled)
+	rest.HandleFunc("GET /api/v2/flag-status/{project}/{key}", s.getStatusAcross)
 	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}", s.listStatuses)
 	rest.HandleFunc("GET /api/v2/flag-statuses/{project}/{environment}/{key}", s.getStatus)
 
@@ -59,7 +61,7 @@ func (s *Server) restGate(next http.Handler) http.Handler {
 			refuse(w, http.StatusUnauthorized)
 			return
 		}
-		if v := r.Header.Get("LD-API-Version"); v != "" && v != apiVersion {
+		if v := r.Header.Get("LD-API-Version"); v != "" && v != apiVersion && v != betaVersion {
 			explain(w, http.StatusBadRequest, "Unsupported LD-API-Version")
 			return
 		}
@@ -229,15 +231,12 @@ func (s *Server) status(flag Flag) map[string]any {
 		len(environment.Targets)+len(environment.ContextTargets)+len(environment.Rules) == 0:
 		name = "launched"
 	}
-	out := map[string]any{
-		"name": name, "lastRequested": nil, "default": nil,
-		"_links": map[string]any{"parent": map[string]string{
-			"href": "/api/v2/flags/" + s.options.Project + "/" + flag.Key, "type": "application/json",
-		}},
-	}
-	if asked {
-		out["lastRequested"] = last.UTC().Format(time.RFC3339Nano)
-	}
+	return heard{name, last}.answer()
+}
+
+func (s *Server) linkedStatus(flag Flag) map[string]any {
+	out := s.status(flag)
+	out["_links"] = map[string]link{"parent": jsonLink("/api/v2/flags/" + s.options.Project + "/" + flag.Key)}
 	return out
 }
 
@@ -249,7 +248,7 @@ func (s *Server) listStatuses(w http.ResponseWriter, r *http.Request) {
 	}
 	items := []map[string]any{}
 	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
-		items = append(items, s.status(s.flags[key]))
+		items = append(items, s.linkedStatus(s.flags[key]))
 	}
 	answer(w, http.StatusOK, map[string]any{"items": items})
 }
@@ -261,7 +260,7 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if flag, ok := s.find(w, r); ok {
-		answer(w, http.StatusOK, s.status(flag))
+		answer(w, http.StatusOK, s.linkedStatus(flag))
 	}
 }
 

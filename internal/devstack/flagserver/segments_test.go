@@ -125,6 +125,7 @@ func TestDependentFlagsAreListed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.furnish(t)
+	beta(t, &b)
 	_, answer, _ := b.rest(t, http.MethodGet, "/api/v2/flags/shop/production/new-page/dependent-flags", "")
 	require.Len(t, answer["items"], 1)
 	status, answer, _ := b.rest(t, http.MethodPatch, flagPath, `{"instructions": [{"kind": "archiveFlag"}]}`)

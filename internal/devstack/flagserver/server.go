@@ -34,8 +34,9 @@ type Server struct {
 
 	mu        sync.Mutex
 	flags     map[string]Flag
-	segments  map[string]Segment   // lost with the process
-	requested map[string]time.Time // when an SDK last evaluated a flag
+	segments  map[string]Segment          // lost with the process
+	requested map[string]time.Time        // when an SDK last evaluated a flag
+	elsewhere map[string]map[string]heard // what other environments say of a flag, by its key
 	streams   map[chan event]struct{}
 	injected  []int // statuses the next REST requests are answered with
 	denied    map[string]bool
@@ -53,7 +54,7 @@ func New(o Options) *Server {
 	o.Project = cmp.Or(o.Project, "default")
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
-		options: o, flags: map[string]Flag{}, segments: map[string]Segment{}, requested: map[string]time.Time{}, streams: map[chan event]struct{}{},
+		options: o, flags: map[string]Flag{}, segments: map[string]Segment{}, requested: map[string]time.Time{}, elsewhere: map[string]map[string]heard{}, streams: map[chan event]struct{}{},
 		approvals: noApprovals(), requests: map[string][]*ApprovalRequest{},
 		scheduled: map[string][]scheduledChange{},
 	}
