@@ -26,7 +26,7 @@ func (b *bundle) reports(t *testing.T, instance string, version int, value strin
 
 func (b *bundle) falls(t *testing.T, instance string) {
 	t.Helper()
-	b.exec(t, "update contraflow.attestation set at = at - interval '2 h' where instance = $1", instance)
+	b.exec(t, "update contraflow.attestation set at = at - interval '25 h' where instance = $1", instance)
 }
 
 func (b *bundle) serving(t *testing.T) int {
@@ -156,18 +156,68 @@ func TestAFlagThatIsPutBackIsAttestedToo(t *testing.T) {
 	require.NoError(t, wait())
 }
 
-func TestARollbackDoesNotWaitForAnApplicationThatIsDown(t *testing.T) {
+// outage has the three instances of the shop report, and then be silent for a while in which the database was away.
+func (b *bundle) outage(t *testing.T, version int) {
+	t.Helper()
+	for _, instance := range []string{"shop-1", "shop-2", "shop-3"} {
+		b.reports(t, instance, version, "")
+	}
+	b.exec(t, "update contraflow.attestation set at = at - interval '91 s'")
+}
+
+func TestAStageBehindAnOutageWaitsForThoseThatAreNotHeardAgainYet(t *testing.T) {
 	t.Parallel()
 	b, begun := begunShop(t)
-	b.reports(t, "shop-1", 1, "false")
+	b.outage(t, 1)
+	b.reports(t, "shop-1", 99, "") // the first one back
+	in := begun.flag("write-new", writeNew, 100)
+	in.Attest = &plan.Attest{Within: plan.Duration(90 * time.Second)}
+	var heard story
+	wait := background(func() error {
+		_, err := run[FlagNow](t, b, b.acts.ApplyFlag, in, call{onAir: heard.hear(t)})
+		return err
+	})
+	heard.hears(t, "waits for 2 of 3 instances: shop-2 (silent for 1m3")
+	b.reports(t, "shop-2", 1, "")
+	heard.hears(t, "waits for 2 of 3 instances: shop-2 (version 1, ")
+	b.exec(t, "select contraflow.attest('shop-2', '{}')")
+	b.reports(t, "shop-3", b.serving(t), "")
+	require.NoError(t, wait())
+}
+
+func TestARollbackBehindAnOutageWaitsForThoseThatAreNotHeardAgainYet(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	in := begun.flag("write-new", writeNew, 100)
+	_, err := b.apply(t, in)
+	require.NoError(t, err)
+	b.outage(t, b.serving(t))
+	in.Attest = &plan.Attest{Within: plan.Duration(90 * time.Second), Instances: 3}
+	var heard story
+	wait := background(func() error {
+		_, err := run[FlagNow](t, b, b.acts.RestoreFlag, in, call{onAir: heard.hear(t)})
+		return err
+	})
+	heard.hears(t, "waits for 3 of 3 instances: shop-1 (silent for 1m3")
+	for _, instance := range []string{"shop-1", "shop-2", "shop-3"} {
+		b.reports(t, instance, b.serving(t), "false")
+	}
+	require.NoError(t, wait())
+}
+
+func TestARollbackWaitsNoLongerThanWithinForAnApplicationThatIsDown(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
 	in := begun.flag("write-new", writeNew, 10)
 	_, err := b.apply(t, in)
 	require.NoError(t, err)
-	b.falls(t, "shop-1")
-	in.Attest = &plan.Attest{Within: longAlive, Instances: 3}
+	b.outage(t, b.serving(t))
+	in.Attest = &plan.Attest{Within: plan.Duration(2 * time.Second), Instances: 3}
 	_, err = b.restore(t, in)
 	require.NoError(t, err)
 	require.Equal(t, -1, b.percent(t, writeNew))
+	const times = `select extract(epoch from max(at) filter (where event = 'flag attested') - max(at) filter (where event = 'flag awaits instances'))::float8 from contraflow.audit`
+	require.GreaterOrEqual(t, one[float64](t, b, times), 2.0)
 }
 
 func TestOnlySoManyInstancesAreNamed(t *testing.T) {
@@ -195,4 +245,18 @@ func TestAValueIsAskedForWhereEverybodyIsServedIt(t *testing.T) {
 			require.Equal(t, want, servedToEverybody(s), "%+v", s)
 		}
 	}
+}
+
+func TestTextsOfApplicationsSteerNoTerminal(t *testing.T) {
+	t.Parallel()
+	w := attestWait{key: "k", version: 2, value: "true", within: time.Minute, instances: 1}
+	require.Equal(t, "flag k waits for 1 of 1 instances: shop1-pohs (version 2, but [2Jé done, 0s ago)",
+		w.missing([]ledger.Attestation{{Instance: "shop\u202e1-pohs", Version: 2, Value: "\x1b[2Jé \n\u009bdone"}}))
+}
+
+func TestWhoDoesNotKnowTheFlagAttestsNothing(t *testing.T) {
+	t.Parallel()
+	w := attestWait{key: "k", version: 0, within: time.Minute, instances: 1} // such as in a file without versions
+	require.Contains(t, w.missing([]ledger.Attestation{{Instance: "shop-1"}}), `flag k has no version that instances could report: give it one`)
+	require.Empty(t, w.missing([]ledger.Attestation{{Instance: "shop-1", Version: 1}}), "somebody has given it one")
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,7 @@ func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cob
 	c.Flags().StringVar(&source.URL, "ld-url", source.URL, "flag service to use instead of LaunchDarkly (default: $SHOP_LD_URL)")
 	c.Flags().StringVar(&source.File, "flag-file", source.File, "take the flags from this file (default: $SHOP_FLAG_FILE)")
 	c.Flags().DurationVar(&source.FlushInterval, "ld-flush", defaultFlush, "how often evaluations are reported to the flag service")
-	c.Flags().StringVar(&instance, "instance", "", "what this instance attests its flags as (default: host name and process id)")
+	c.Flags().StringVar(&instance, "instance", "", "what this instance attests its flags as, before a few characters of its own (default: host name)")
 	c.Flags().DurationVar(&attestEvery, "attest-every", defaultAttest, "how often this instance attests its flags to contraflow")
 	c.Flags().BoolVar(&debug, "debug", false, "accept POST /debug/fault")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -93,10 +94,7 @@ func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cob
 		if err != nil {
 			return err
 		}
-		if instance == "" {
-			instance = defaultInstance()
-		}
-		attester, err := app.AttestFlags(ctx, pool, flags, instance, attestEvery, log)
+		attester, err := app.AttestFlags(ctx, pool, flags, cmp.Or(instance, hostName()), attestEvery, log)
 		if err != nil {
 			return err
 		}
@@ -106,13 +104,13 @@ func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cob
 	return c
 }
 
-// defaultInstance tells processes apart, also on one host.
-func defaultInstance() string {
+// hostName is "shop" on a host that doesn't tell its own.
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "shop"
+		return "shop"
 	}
-	return fmt.Sprintf("%s-%d", host, os.Getpid())
+	return host
 }
 
 // serve until ctx ends, then let the requests under way finish.

@@ -3,7 +3,7 @@
 // once when a flag has changed, by one call of the SQL function contraflow.attest in the database that is migrated:
 //
 //	attester, err := attest.Start(ctx, attest.Options{
-//		Instance: hostname,
+//		Instance: host, // such as os.Hostname tells
 //		Flags:    []string{"customers-write-new"},
 //		Source:   ldattest.Source(client), // LaunchDarkly's SDK; pgattest and harnessattest are for others
 //		Exec: func(ctx context.Context, sql string, args ...any) error {
@@ -11,7 +11,10 @@
 //			return err
 //		},
 //	})
-//	defer attester.Stop()
+//	if err != nil {
+//		return err
+//	}
+//	defer attester.Stop() // behind the last request
 //
 // The application's role needs two rights:
 //
@@ -19,31 +22,40 @@
 //	grant execute on function contraflow.attest to shop;
 //
 // The package has no dependencies, and nothing of it is in the way of a request. A database that is away costs one attempt
-// every now and then; the instance is not waited for meanwhile.
+// every now and then.
 package attest
 
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 const (
-	// DefaultEvery lets two of three reports be lost before a plan that says nothing else takes the instance for dead.
+	// DefaultEvery lets two reports in a row be lost before a plan that says nothing else takes the instance for dead: those
+	// behind one that failed are due after half of it.
 	DefaultEvery = 10 * time.Second
-	// maxBackoff, in intervals, between reports that fail: soon after the database is back, all instances are heard again.
-	maxBackoff = 3
+	// patientFailures in a row are an accident; more are a database that is away.
+	patientFailures = 2
+	// maxBackoff, in intervals, between reports to a database that is away: once it is back, all instances are heard again
+	// sooner than a plan that says nothing else takes them for dead.
+	maxBackoff = 2
 	// sendTimeout bounds one report, which takes a millisecond, or a connection more.
 	sendTimeout = 3 * time.Second
 	// leastGap between two reports: flags may change in swarms, such as when an SDK starts.
 	leastGap = 100 * time.Millisecond
 	// maxFlags and the lengths are those of contraflow.attest.
-	maxFlags, maxInstance, maxKey, maxValue = 200, 200, 256, 256
+	maxFlags, maxName, maxKey, maxValue = 200, 200, 256, 256
+	// tokenLength of what tells processes of one host apart: of 32 characters, so that out of thousands no two are the same.
+	tokenLength = 6
+	maxInstance = maxName - tokenLength - 1
 )
 
 // Seen is one flag as this instance evaluates it.
@@ -72,24 +84,27 @@ type Watcher interface {
 
 // Options of an Attester.
 type Options struct {
-	// Instance names this process, in up to 200 characters, such as a host or pod does. It stays the same from report to report.
+	// Instance names the host or pod, for people, in up to 193 bytes. Start adds a few random characters, because processes of one
+	// name would cover for each other: each start counts as an instance of its own.
 	Instance string
 	// Flags are the keys that plans move, at most 200. All of them are in every report, also those that the SDK does not know.
 	Flags []string
 	// Source tells what the application evaluates.
 	Source Source
-	// Exec executes one statement in the database that is migrated.
+	// Exec executes one statement in the database that is migrated. It must return when its context ends: nothing is reported
+	// while it is under way.
 	Exec func(ctx context.Context, sql string, args ...any) error
 	// Every is the time between two reports. Defaults to DefaultEvery.
 	Every time.Duration
-	// OnError hears why reports fail, once until one gets through or another reason comes; they are tried again all the same.
+	// OnError hears why reports fail, once until one gets through or another reason comes; they are tried again all the same. It
+	// also hears of a Watch that panics, behind which changes wait for the next regular report.
 	// Defaults to nobody.
 	OnError func(error)
 }
 
 func (o Options) validate() error {
 	switch {
-	case o.Instance == "" || len(o.Instance) > maxInstance || strings.ContainsFunc(o.Instance, isControl):
+	case o.Instance == "" || len(o.Instance) > maxInstance || strings.ContainsFunc(o.Instance, unicode.IsControl):
 		return fmt.Errorf("attest: Instance must be a name of 1 to %d bytes without control characters", maxInstance)
 	case len(o.Flags) == 0 || len(o.Flags) > maxFlags:
 		return fmt.Errorf("attest: Flags must list 1 to %d keys", maxFlags)
@@ -101,18 +116,17 @@ func (o Options) validate() error {
 		return errors.New("attest: Every must not be negative")
 	}
 	for _, key := range o.Flags {
-		if key == "" || len(key) > maxKey || strings.ContainsFunc(key, isControl) {
+		if key == "" || len(key) > maxKey || strings.ContainsFunc(key, unicode.IsControl) {
 			return fmt.Errorf("attest: flag key %q must have 1 to %d bytes without control characters", key, maxKey)
 		}
 	}
 	return nil
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
-
 // Attester reports until it is stopped.
 type Attester struct {
 	options Options
+	name    string
 	changed chan struct{} // holds at most one token: something changed since the last report
 	end     context.CancelFunc
 	ended   chan struct{}
@@ -129,10 +143,16 @@ func Start(ctx context.Context, o Options) (*Attester, error) {
 	o.Every = cmp.Or(o.Every, DefaultEvery)
 	o.Flags = slices.Clone(o.Flags)
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
-	a := &Attester{options: o, changed: make(chan struct{}, 1), end: end, ended: make(chan struct{})}
+	a := &Attester{options: o, name: o.Instance + "-" + strings.ToLower(rand.Text()[:tokenLength]),
+		changed: make(chan struct{}, 1), end: end, ended: make(chan struct{})}
 	a.running.Go(func() { a.run(running) })
 	if watcher, ok := o.Source.(Watcher); ok {
-		a.running.Go(func() { watcher.Watch(running, a.Changed) })
+		a.running.Go(func() {
+			a.tell(guarded("watch the flags", func() error {
+				watcher.Watch(running, a.Changed)
+				return nil
+			}))
+		})
 	}
 	go func() {
 		a.running.Wait()
@@ -140,6 +160,9 @@ func Start(ctx context.Context, o Options) (*Attester, error) {
 	}()
 	return a, nil
 }
+
+// Name is the instance's, as plans that wait for it call it.
+func (a *Attester) Name() string { return a.name }
 
 // Changed makes the next report due now. It doesn't block, and may be called from anywhere, also behind Stop.
 func (a *Attester) Changed() {
@@ -150,8 +173,11 @@ func (a *Attester) Changed() {
 }
 
 // Stop says goodbye, so that nobody waits for this instance, and returns when that is done or can't be done within seconds.
-// Call it when no request is served any more. It may be called twice.
+// Call it when no request is served any more. It may be called twice, and does nothing with what a failed Start has returned.
 func (a *Attester) Stop() {
+	if a == nil {
+		return
+	}
 	a.end()
 	patience := time.NewTimer(2 * sendTimeout) // the report under way, and the goodbye, of an Exec that ignores its context
 	defer patience.Stop()
@@ -188,6 +214,17 @@ func (a *Attester) run(ctx context.Context) {
 			failures = 0
 		}
 		last = time.Now()
-		due.Reset(a.options.Every * time.Duration(max(min(failures, maxBackoff), 1)))
+		due.Reset(a.options.gap(failures))
 	}
+}
+
+// gap before the next report, behind so many in a row that failed.
+func (o Options) gap(failures int) time.Duration {
+	switch {
+	case failures == 0:
+		return o.Every
+	case failures <= patientFailures:
+		return o.Every / 2
+	}
+	return o.Every * time.Duration(min(failures-patientFailures, maxBackoff))
 }

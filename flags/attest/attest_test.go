@@ -1,8 +1,10 @@
 package attest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags/attest"
+	"github.com/contraflow/contraflow/plan"
 )
 
 // sdk is a source whose flags the test sets.
@@ -47,6 +50,7 @@ func (s *sdk) See([]string) []attest.Seen {
 type database struct {
 	mu      sync.Mutex
 	began   time.Time
+	name    string // of the instance, with what Start has added
 	reports []string
 	at      []time.Duration // of every attempt, since the beginning
 	errs    []error
@@ -67,7 +71,13 @@ func (d *database) exec(ctx context.Context, sql string, args ...any) error {
 	if d.away {
 		return errors.New("the database is away")
 	}
-	d.reports = append(d.reports, args[0].(string)+" "+args[1].(string))
+	name := args[0].(string)
+	d.name = cmp.Or(d.name, name)
+	at := strings.LastIndex(name, "-")
+	if d.name != name || len(name[at+1:]) != 6 {
+		return fmt.Errorf("%s is no name of this start", name)
+	}
+	d.reports = append(d.reports, name[:at]+" "+args[1].(string))
 	return ctx.Err()
 }
 
@@ -136,7 +146,7 @@ func TestEveryReportHasAllFlagsAndNoOthers(t *testing.T) {
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
 		require.Equal(t, `shop-1 {"a":{"version":7,"value":"true"},"b":{"version":0,"value":null}}`, d.last())
-		s.set(attest.Seen{Key: "a", Version: -1, Value: new(strings.Repeat("x", 257))}, attest.Seen{Key: "b", Version: 2})
+		s.set(attest.Seen{Key: "a", Version: -1, Value: new(strings.Repeat("x", 257))}, attest.Seen{Key: "b", Version: 2, Value: new("a\nb")})
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
 		require.Equal(t, `shop-1 {"a":{"version":0,"value":null},"b":{"version":2,"value":null}}`, d.last(), "what would be refused is left out")
@@ -177,17 +187,17 @@ func TestADatabaseThatIsAwayIsAskedNowAndThen(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		require.Equal(t, []time.Duration{0, 10 * time.Second, 30 * time.Second, time.Minute, 90 * time.Second}, d.tries())
-		require.Len(t, d.told(), 1, "nobody wants to read it five times")
+		require.Equal(t, []time.Duration{0, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, 80 * time.Second}, d.tries())
+		require.Len(t, d.told(), 1, "nobody wants to read it seven times")
 		require.EqualError(t, d.told()[0], "attest: report the flags: the database is away")
 
 		d.set(func(d *database) { d.away, d.at = false, nil })
 		s.set(attest.Seen{Key: "a", Version: 3})
-		time.Sleep(31*time.Second + attest.DefaultEvery)
+		time.Sleep(10*time.Second + attest.DefaultEvery + time.Second)
 		synctest.Wait()
 		require.Contains(t, d.last(), `"version":3`)
-		require.Contains(t, d.tries(), 2*time.Minute)
-		require.Contains(t, d.tries(), 2*time.Minute+100*time.Millisecond+attest.DefaultEvery, "a change was still due; then at the old pace")
+		again := 100 * time.Second // a change was still due; then at the old pace
+		require.Equal(t, []time.Duration{again, again + 100*time.Millisecond, again + 100*time.Millisecond + attest.DefaultEvery}, d.tries())
 		require.Len(t, d.told(), 1)
 		d.set(func(d *database) { d.away = true })
 		time.Sleep(attest.DefaultEvery)
@@ -195,6 +205,44 @@ func TestADatabaseThatIsAwayIsAskedNowAndThen(t *testing.T) {
 		time.Sleep(attest.DefaultEvery)
 		synctest.Wait()
 		require.Len(t, d.told(), 3, "again, and then for another reason")
+	})
+}
+
+func TestTwoLostReportsMakeNoInstanceDead(t *testing.T) {
+	t.Parallel()
+	for says, lose := range map[string]func(context.Context) error{
+		"refused":   func(context.Context) error { return errors.New("lost") },
+		"timed out": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n, last, longest := 0, time.Now(), time.Duration(0)
+			o := attest.Options{Instance: "shop-1", Flags: []string{"a"}, Source: &sdk{}, Exec: func(ctx context.Context, _ string, _ ...any) error {
+				if n++; n%3 != 1 {
+					return lose(ctx)
+				}
+				longest, last = max(longest, time.Since(last)), time.Now()
+				return nil
+			}}
+			a := start(t, o)
+			time.Sleep(10 * time.Minute)
+			a.Stop()
+			require.Greater(t, n, 30)
+			require.Less(t, longest, plan.DefaultAttestWithin, says)
+		})
+	}
+}
+
+func TestEachStartIsAnInstanceOfItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		first := start(t, o)
+		require.Equal(t, first.Name(), d.name)
+		require.True(t, strings.HasPrefix(first.Name(), "shop-1-"))
+		first.Stop()
+		d.set(func(d *database) { d.name = "" })
+		second := start(t, o)
+		defer second.Stop()
+		require.Equal(t, second.Name(), d.name)
+		require.NotEqual(t, first.Name(), second.Name())
 	})
 }
 
@@ -263,13 +311,36 @@ func TestABrokenSourceBreaksNothing(t *testing.T) {
 	})
 }
 
+// brokenWatch can be asked, but not be listened to.
+type brokenWatch struct{ sdk }
+
+func (*brokenWatch) Watch(context.Context, func()) { panic("no watch") }
+
+func TestABrokenWatchOrListenerBreaksNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sdk, d *database, o attest.Options) {
+		heard := make(chan error, 10)
+		o.Source = &brokenWatch{}
+		o.OnError = func(err error) { heard <- err; panic("the log is broken") }
+		a := start(t, o)
+		defer a.Stop()
+		require.EqualError(t, <-heard, "attest: watch the flags: panic: no watch")
+		d.set(func(d *database) { d.away = true })
+		time.Sleep(attest.DefaultEvery)
+		require.EqualError(t, <-heard, "attest: report the flags: the database is away")
+		d.set(func(d *database) { d.away = false })
+		time.Sleep(attest.DefaultEvery)
+		synctest.Wait()
+		require.Len(t, d.said(), 2)
+	})
+}
+
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	exec := func(context.Context, string, ...any) error { return nil }
 	for says, change := range map[string]func(*attest.Options){
 		"Instance must be a name":   func(o *attest.Options) { o.Instance = "" },
-		"Instance must be":          func(o *attest.Options) { o.Instance = strings.Repeat("x", 201) },
-		"without control":           func(o *attest.Options) { o.Instance = "a\nb" },
+		"Instance must be":          func(o *attest.Options) { o.Instance = strings.Repeat("x", 194) },
+		"without control":           func(o *attest.Options) { o.Instance = "a\u009bb" },
 		"Flags must list":           func(o *attest.Options) { o.Flags = nil },
 		"1 to 200 keys":             func(o *attest.Options) { o.Flags = make([]string, 201) },
 		`flag key ""`:               func(o *attest.Options) { o.Flags = []string{"a", ""} },
@@ -279,7 +350,8 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	} {
 		o := attest.Options{Instance: "shop-1", Flags: []string{"a"}, Source: &sdk{}, Exec: exec}
 		change(&o)
-		_, err := attest.Start(t.Context(), o)
+		a, err := attest.Start(t.Context(), o)
 		require.ErrorContains(t, err, says)
+		a.Stop() // as a deferred one is called
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"unicode"
 )
 
 const statement = "select contraflow.attest($1::text, $2::jsonb)"
@@ -35,7 +37,7 @@ func (a *Attester) send(ctx context.Context, all map[string]state) error {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 		defer cancel()
-		return a.options.Exec(ctx, statement, a.options.Instance, string(raw))
+		return a.options.Exec(ctx, statement, a.name, string(raw))
 	})
 }
 
@@ -52,17 +54,24 @@ func guarded(doing string, do func() error) (err error) {
 	return do()
 }
 
-// told passes errors on, each text once in a row, and tells whether err was one.
+// told passes a report's error on, each text once in a row, and tells whether err was one.
 func (a *Attester) told(err error) bool {
 	if err == nil {
 		a.failing = ""
 		return false
 	}
-	if text := err.Error(); text != a.failing && a.options.OnError != nil {
+	if text := err.Error(); text != a.failing {
 		a.failing = text
-		a.options.OnError(err)
+		a.tell(err)
 	}
 	return true
+}
+
+func (a *Attester) tell(err error) {
+	if err == nil || a.options.OnError == nil {
+		return
+	}
+	_ = guarded("tell why", func() error { a.options.OnError(err); return nil }) // there is nobody left to tell
 }
 
 // states of all the flags, whatever was seen: one wrong part must not have the whole report refused.
@@ -75,7 +84,7 @@ func states(flags []string, seen []Seen) map[string]state {
 		if _, asked := all[s.Key]; !asked {
 			continue
 		}
-		if s.Value != nil && len(*s.Value) > maxValue {
+		if s.Value != nil && (len(*s.Value) > maxValue || strings.ContainsFunc(*s.Value, unicode.IsControl)) {
 			s.Value = nil
 		}
 		all[s.Key] = state{Version: max(s.Version, 0), Value: s.Value}

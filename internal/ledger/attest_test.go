@@ -32,9 +32,12 @@ func requireAttests(t *testing.T, pool *pgxpool.Pool, instance, seen string) {
 // attested lists "instance version value" of the flag.
 func attested(t *testing.T, l *ledger.Ledger, key string, within time.Duration) (all []string) {
 	t.Helper()
-	list, err := l.Attestations(t.Context(), key, within)
+	list, err := l.Attestations(t.Context(), key, within, time.Time{})
 	require.NoError(t, err)
 	for _, a := range list {
+		if a.Silent { // the server may have just begun
+			continue
+		}
 		require.GreaterOrEqual(t, a.Age, time.Duration(0))
 		require.LessOrEqual(t, a.Age, within)
 		all = append(all, strings.TrimSpace(fmt.Sprintf("%s %d %s", a.Instance, a.Version, a.Value)))
@@ -81,9 +84,57 @@ func TestAnInstanceThatFallsSilentIsNotAlive(t *testing.T) {
 	requireAttests(t, pool, "alive", `{"a": {"version": 2}}`)
 	require.Equal(t, 2, one[int](t, pool, "select count(*) from contraflow.attestation"), "heartbeats clear nothing away")
 	requireAttests(t, pool, "another", `{"b": {"version": 2}}`)
-	require.Equal(t, 3, one[int](t, pool, "select count(*) from contraflow.attestation"))
-	requireAttests(t, pool, "another", `{"a": {"version": 2}, "b": {"version": 2}}`)
-	require.Equal(t, []string{"alive 2", "another 2"}, attested(t, l, "a", 1000*time.Hour), "a new instance does")
+	require.Equal(t, []string{"alive 2"}, attested(t, l, "a", 1000*time.Hour), "a new instance does, of any flag")
+	require.Equal(t, 2, one[int](t, pool, "select count(*) from contraflow.attestation"))
+}
+
+func TestAnInstanceThatIsSilentMayBeAliveUntilTheWaitAndTheServerAreThatOld(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	up := one[time.Duration](t, pool, "select clock_timestamp() - pg_postmaster_start_time()")
+	now := one[time.Time](t, pool, "select clock_timestamp()")
+	silence := up + 2*time.Hour
+	requireAttests(t, pool, "shop-1", `{"a": {"version": 1}}`)
+	silent := func(within time.Duration, since time.Time) bool {
+		t.Helper()
+		list, err := l.Attestations(t.Context(), "a", within, since)
+		require.NoError(t, err)
+		for _, a := range list {
+			require.True(t, a.Silent)
+			require.Greater(t, a.Age, silence)
+		}
+		return len(list) > 0
+	}
+	_, err := pool.Exec(t.Context(), "update contraflow.attestation set at = at - $1::interval", silence)
+	require.NoError(t, err)
+	require.True(t, silent(up+time.Hour, now.Add(-up-2*time.Hour)), "the server is young")
+	require.True(t, silent(up/2, now.Add(time.Hour)), "the wait is young")
+	require.False(t, silent(up/2, now.Add(-up)), "neither is")
+	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '24 h'")
+	require.NoError(t, err)
+	require.False(t, silent(up/2, now.Add(time.Hour)), "a day later it is dead")
+
+	requireAttests(t, pool, "shop-1", `{"a": {"version": 1}}`)
+	list, err := l.Attestations(t.Context(), "a", time.Hour, now)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.False(t, list[0].Silent)
+}
+
+func TestAWaitBeginsOnce(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	e := ledger.Event{Key: "write-new/waits/a version 2", FirstRun: "run", Migration: "m", Plan: "p", PlanHash: "h", Event: "waits"}
+	since, err := l.Awaiting(t.Context(), e)
+	require.NoError(t, err)
+	require.Equal(t, one[time.Time](t, pool, "select at from contraflow.audit"), since)
+	again, err := l.Awaiting(t.Context(), e)
+	require.NoError(t, err)
+	require.Equal(t, since, again)
+	e.Key = "write-new/waits/a version 3"
+	later, err := l.Awaiting(t.Context(), e)
+	require.NoError(t, err)
+	require.True(t, later.After(since))
 }
 
 func TestAWrongReportIsRefusedWhole(t *testing.T) {
@@ -111,6 +162,7 @@ func TestAWrongReportIsRefusedWhole(t *testing.T) {
 		`{"ok": {"version": 1}, "bad": {"version": 1, "value": 3}}`:                                  `the value of flag "bad"`,
 		`{"ok": {"version": 1}, "bad": {"version": 1, "value": {"a": 1}}}`:                           `the value of flag "bad"`,
 		`{"ok": {"version": 1}, "bad": {"version": 1, "value": "` + strings.Repeat("x", 257) + `"}}`: `the value of flag "bad"`,
+		`{"ok": {"version": 1}, "bad": {"version": 1, "value": "a\u001b[2J"}}`:                       `without control characters`,
 		many(201): "more than 200 flags",
 	} {
 		_, err := attest(t.Context(), pool, "shop-1", seen)
@@ -146,6 +198,27 @@ func TestAnInstanceThatIsNeverCalledTheSameFillsNothing(t *testing.T) {
 	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '25 h' where instance = 'shop-1'")
 	require.NoError(t, err)
 	requireAttests(t, pool, "shop-10001", `{"b": {"version": 1}, "a": {"version": 1}}`)
+}
+
+func TestAnInstanceThatMakesUpFlagsFillsNothing(t *testing.T) {
+	t.Parallel()
+	_, pool := setup(t)
+	report := func(from, to int) string {
+		var keys []string
+		for i := from; i < to; i++ {
+			keys = append(keys, fmt.Sprintf(`"flag-%d": {"version": 1}`, i))
+		}
+		return "{" + strings.Join(keys, ",") + "}"
+	}
+	requireAttests(t, pool, "shop-1", report(0, 150))
+	_, err := attest(t.Context(), pool, "shop-1", report(100, 201))
+	require.ErrorContains(t, err, `instance "shop-1" has reported 200 flags within a day already`)
+	requireAttests(t, pool, "shop-1", report(100, 200))
+	requireAttests(t, pool, "shop-2", report(150, 250))
+	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '25 h' where instance = 'shop-1'")
+	require.NoError(t, err)
+	requireAttests(t, pool, "shop-1", report(300, 500))
+	require.Equal(t, 300, one[int](t, pool, "select count(*) from contraflow.attestation"), "old ones are forgotten, of whichever flag")
 }
 
 func TestReportsAtTheSameMomentDoNotDeadlock(t *testing.T) {

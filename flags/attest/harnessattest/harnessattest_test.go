@@ -68,7 +68,7 @@ func TestAnApplicationOnHarnessAttestsWhatTheStepComparesWith(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(a.Stop)
 	reported := func(key string) string {
-		all, err := ledger.New(pool).Attestations(t.Context(), key, never)
+		all, err := ledger.New(pool).Attestations(t.Context(), key, never, time.Time{})
 		require.NoError(t, err)
 		if len(all) == 0 {
 			return "nothing"

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,13 +82,13 @@ func (b bundle) attest(t *testing.T) *attest.Attester {
 
 // reported is "version value", as the step that waits reads it.
 func (b bundle) reported(t *testing.T, key string) string {
-	all, err := b.ledger.Attestations(t.Context(), key, never)
+	all, err := b.ledger.Attestations(t.Context(), key, never, time.Time{})
 	require.NoError(t, err)
 	if len(all) == 0 {
 		return "nothing"
 	}
 	require.Len(t, all, 1)
-	require.Equal(t, instance, all[0].Instance)
+	require.True(t, strings.HasPrefix(all[0].Instance, instance+"-"))
 	return fmt.Sprintf("%d %s", all[0].Version, all[0].Value)
 }
 

@@ -77,7 +77,7 @@ func (b bundle) exec(t *testing.T, sql string, args ...any) {
 }
 
 func (b bundle) reported(t *testing.T, key string) string {
-	all, err := b.ledger.Attestations(t.Context(), key, never)
+	all, err := b.ledger.Attestations(t.Context(), key, never, time.Time{})
 	require.NoError(t, err)
 	if len(all) == 0 {
 		return "nothing"

@@ -45,7 +45,7 @@ create table contraflow.attestation (
 create function contraflow.attest(instance_ text, seen jsonb) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    max_flags constant integer := 200;        -- of one report: an instance attests what migrations move, not all it knows
+    max_flags constant integer := 200;        -- of one instance: it attests what migrations move, not all it knows
     max_instances constant integer := 10000;  -- of one flag: more come of an instance that changes its name at every report
     kept constant interval := '1 day';        -- of instances that went without a word
     shape constant text := 'report {"FLAG": {"version": 12, "value": "true"}, …}; value may be null, version is 0 for a flag that the SDK does not know';
@@ -75,8 +75,8 @@ begin
             or flag.value ->> 'version' !~ '^[0-9]{1,18}$' then
             raise exception 'contraflow.attest: flag "%" has no version that is a whole number from 0', flag.key using errcode = '22023', hint = shape;
         elsif coalesce(jsonb_typeof(flag.value -> 'value') not in ('null', 'string', 'boolean'), false)
-            or length(flag.value ->> 'value') > 256 then
-            raise exception 'contraflow.attest: the value of flag "%" is no text of up to 256 characters, boolean or null', flag.key
+            or length(flag.value ->> 'value') > 256 or flag.value ->> 'value' ~ '[[:cntrl:]]' then
+            raise exception 'contraflow.attest: the value of flag "%" is no text of up to 256 characters without control characters, boolean or null', flag.key
                 using errcode = '22023', hint = shape;
         end if;
     end loop;
@@ -89,7 +89,11 @@ begin
     if fresh is not null then -- an instance that has just begun looks after those that have ended
         delete from contraflow.attestation where (flag_key, instance) in (
             select o.flag_key, o.instance from contraflow.attestation o
-            where o.flag_key = any (fresh) and o.at < clock_timestamp() - kept for update skip locked);
+            where o.at < clock_timestamp() - kept for update skip locked);
+        if (select count(*) from contraflow.attestation o where o.instance = instance_) > max_flags then
+            raise exception 'contraflow.attest: instance "%" has reported % flags within a day already', instance_, max_flags
+                using errcode = '54000', hint = 'attest the flags that plans move, and no others';
+        end if;
         select o.flag_key as key into flag from contraflow.attestation o
         where o.flag_key = any (fresh) group by o.flag_key having count(*) > max_instances limit 1;
         if found then
