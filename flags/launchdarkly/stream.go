@@ -28,7 +28,8 @@ const reconnectDelay = 200 * time.Millisecond
 var errNotSeen = errors.New("not seen on the stream")
 
 // awaitServed waits until a newly connected SDK holds the targeting that the REST API answered, and returns the version that it
-// holds. The SDK evaluates from nothing else, so then an application is served it.
+// holds. The SDK evaluates from nothing else, so then an application is served it. An older version is the same targeting as it
+// once was, such as before a change that is restored: a Relay Proxy that has lost its own stream goes on showing that.
 func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int, err error) {
 	key := after.state.Key
 	if after.state.Archived {
@@ -38,7 +39,9 @@ func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int
 		if served == nil {
 			return false
 		}
-		version = served.Version
+		if version = served.Version; version < after.state.Version {
+			return false
+		}
 		raw, err := json.Marshal(served)
 		if err != nil {
 			return false
@@ -116,7 +119,7 @@ func (p *Provider) streamRefused(key string, last interfaces.DataSourceErrorInfo
 }
 
 func (p *Provider) unseen(key string, status interfaces.DataSourceStatus, end error) error {
-	why := "it shows another configuration"
+	why := "it shows another configuration, or an older version"
 	if status.State != interfaces.DataSourceStateValid {
 		why = fmt.Sprintf("it is %s, last error %s", status.State, status.LastError)
 	}
