@@ -37,7 +37,8 @@ type Flag struct {
 
 // Attest says which instances of the application must report that they evaluate a flag as the stage has left it.
 type Attest struct {
-	// Within is the age of a report up to which its instance counts as alive. Defaults to 30s.
+	// Within is the age of a report up to which its instance counts as alive: at least three times the interval of the reports.
+	// Defaults to 30s.
 	Within Duration `json:"within,omitempty"`
 	// Instances is how many must be alive at least. Defaults to 1.
 	Instances int `json:"instances,omitempty"`
@@ -68,8 +69,8 @@ const (
 const (
 	// DefaultAttestWithin is three reports of the helper in package attest, which reports every 10s.
 	DefaultAttestWithin = 30 * time.Second
-	// leastAttestWithin is below what any instance reports at.
-	leastAttestWithin = time.Second
+	// leastAttestWithin is one report of that helper: with less, an instance that hangs would count as dead between its reports.
+	leastAttestWithin = 10 * time.Second
 	// DefaultAttestInstances makes silence no consent: an application that reports nothing at all attests nothing.
 	DefaultAttestInstances = 1
 )
@@ -185,7 +186,7 @@ func (d *decoder) flag(at string, p *Plan, f *Flag) {
 	}
 	if f.Attest != nil {
 		if at := at + ".attest.within"; d.given(at) && f.Attest.Within.Std() < leastAttestWithin {
-			d.report(at, "must be %s or more: instances report every few seconds", leastAttestWithin)
+			d.report(at, "must be %s or more, and three times the interval of the reports: between two of them an instance must not count as dead", leastAttestWithin)
 		}
 		if at := at + ".attest.instances"; d.given(at) && f.Attest.Instances == 0 {
 			d.report(at, "must be 1 or more: to ask no instance, remove attest")
