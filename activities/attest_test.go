@@ -83,6 +83,26 @@ func TestAnInstanceThatDiesIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, wait())
 }
 
+func TestAStageThatTheFlagIsBeyondAlreadyIsAttestedToo(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.reports(t, "shop-1", 1, "false")
+	b.serve(t, writeNew, 60) // somebody, a moment ago
+	version := b.serving(t)
+	in := begun.flag("write-new", writeNew, 50)
+	in.Attest = &plan.Attest{Within: longAlive}
+	var heard story
+	wait := background(func() error {
+		_, err := run[FlagNow](t, b, b.acts.ApplyFlag, in, call{onAir: heard.hear(t)})
+		return err
+	})
+	heard.hears(t, "waits for 1 of 1 instances: shop-1 (version 1, ")
+	require.Equal(t, version, b.serving(t), "nothing is changed")
+	b.reports(t, "shop-1", version, "")
+	require.NoError(t, wait())
+	require.Equal(t, 60, b.percent(t, writeNew))
+}
+
 func TestWhatEverybodyIsServedMustBeAttestedToo(t *testing.T) {
 	t.Parallel()
 	b, heard, wait, _ := attesting(t, 100, 1, "shop-1")

@@ -101,8 +101,20 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 			return now, err
 		}
 	}
-	if err := audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary); err != nil || !needed {
+	if err := audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary); err != nil {
 		return now, err
+	}
+	if !needed && in.Attest != nil {
+		// Who made it serve more may have done so a moment ago. To restore what stands changes nothing, and tells as which version
+		// applications see it.
+		var err error
+		now, err = provider.Restore(ctx, in.Key, now, now, note(in.Origin))
+		if errors.Is(err, flags.ErrStranger) {
+			err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
+		}
+		if err != nil {
+			return now, err
+		}
 	}
 	return now, attested(ctx, db, in, now)
 }
