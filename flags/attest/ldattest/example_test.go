@@ -28,9 +28,12 @@ func ExampleSource() {
 	}
 	defer func() { _ = client.Close() }()
 
-	hostname, _ := os.Hostname()
+	host, err := os.Hostname()
+	if err != nil {
+		host = "shop"
+	}
 	attester, err := attest.Start(ctx, attest.Options{
-		Instance: hostname,
+		Instance: host,
 		Flags:    []string{"customers-write-new", "customers-read-new"},
 		Source:   ldattest.Source(client),
 		Exec: func(ctx context.Context, sql string, args ...any) error {

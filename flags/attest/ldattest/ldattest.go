@@ -1,5 +1,6 @@
 // Package ldattest tells package attest what the server SDK of LaunchDarkly evaluates, whatever it gets its flags from: the
-// stream, a Relay Proxy, or the file source that package flagfile writes for.
+// stream, a Relay Proxy, or the file source that package flagfile writes for. In daemon mode (ExternalUpdatesOnly) the state of
+// all flags is newer than what is evaluated, by up to the lifetime of the persistent store's cache: soak longer than that.
 package ldattest
 
 import (
