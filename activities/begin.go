@@ -179,10 +179,18 @@ func (a *Activities) checkFlags(ctx context.Context, db *Database, p *plan.Plan,
 	if err != nil {
 		return 0, err
 	}
+	ours, err := db.ledger.Archived(ctx, p.Name)
+	if err != nil {
+		return 0, err
+	}
 	var archived []string
 	for _, key := range p.FlagKeys() {
 		state, err := provider.Get(ctx, key)
 		if errors.Is(err, flags.ErrNotFound) {
+			if slices.Contains(ours, key) { // and somebody has deleted it since
+				archived = append(archived, key)
+				continue
+			}
 			made, cannot := mayMake(p, from, key, provider)
 			if cannot != nil {
 				return 0, cannot
@@ -200,10 +208,6 @@ func (a *Activities) checkFlags(ctx context.Context, db *Database, p *plan.Plan,
 	}
 	if len(archived) == 0 {
 		return from, nil
-	}
-	ours, err := db.ledger.Archived(ctx, p.Name)
-	if err != nil {
-		return 0, err
 	}
 	retiring := false
 	for i, s := range p.Steps {

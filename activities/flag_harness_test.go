@@ -81,7 +81,7 @@ func TestRetiredFlagsAreArchivedOnHarness(t *testing.T) {
 	b, begun, server := begunOnHarness(t)
 	_, err := b.apply(t, begun.flag("read-new", readNew, 50))
 	require.NoError(t, err)
-	requirePermanent(t, b.retire(t, begun.flag("retire", readNew, 0)), "Flag", readNew, "finish its rollout first")
+	requirePermanent(t, b.retire(t, begun.flag("retire", readNew, 0)), "InUse", readNew, "finish its rollout first")
 	_, err = b.apply(t, begun.flag("read-new", readNew, 100))
 	require.NoError(t, err)
 	for range 2 {

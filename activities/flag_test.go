@@ -258,7 +258,7 @@ func TestRetireArchivesOnce(t *testing.T) {
 	t.Parallel()
 	b, begun := begunShop(t)
 	b.serve(t, writeNew, 50)
-	requirePermanent(t, b.retire(t, begun.flag("retire", writeNew, 0)), "Flag", "still serves both values", "finish its rollout")
+	requirePermanent(t, b.retire(t, begun.flag("retire", writeNew, 0)), "InUse", "still serves both values", "finish its rollout")
 	flag, _ := b.flagd.Snapshot(writeNew)
 	require.False(t, flag.Archived)
 

@@ -101,7 +101,7 @@ func TestRetireRefusesAFlagThatServesMoreThanOneValue(t *testing.T) {
 			b.serve(t, writeNew, 100)
 			b.except(t, writeNew, way, 1)
 			require.False(t, b.served(t, writeNew))
-			requirePermanent(t, b.retire(t, begun.flag("retire", writeNew, 0)), "Flag", "may serve the other value to some ("+name+")")
+			requirePermanent(t, b.retire(t, begun.flag("retire", writeNew, 0)), "InUse", "may serve the other value to some ("+name+")")
 			flag, _ := b.flagd.Snapshot(writeNew)
 			require.False(t, flag.Archived)
 			// Off it serves one value, whatever stands in its targeting.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/plan"
 )
 
 // link makes a symbolic link in the plan root.
@@ -62,7 +63,7 @@ func TestWhatAPersonHasSeenDoesNotKeepAFlag(t *testing.T) {
 	b, begun := begunShop(t)
 	b.serve(t, writeNew, 50)
 	in := begun.flag("retire", writeNew, 0)
-	requirePermanent(t, b.retire(t, in), "Flag", "still serves both values")
+	requirePermanent(t, b.retire(t, in), "InUse", "still serves both values")
 	in.Force = true
 	require.NoError(t, b.retire(t, in))
 	flag, _ := b.flagd.Snapshot(writeNew)
@@ -87,9 +88,88 @@ func TestAMigrationFlagBetweenStagesIsKept(t *testing.T) {
 	require.NoError(t, err)
 	b.instruct(t, key, `{"kind": "updateFallthroughVariationOrRollout", "rolloutWeights": {"`+b.variation(t, key, 3)+`": 50000, "`+b.variation(t, key, 5)+`": 50000}}`)
 	in := begun.flag("retire", key, 0)
-	requirePermanent(t, b.retire(t, in), "Flag", key, "it still serves several stages", "finish its rollout")
+	requirePermanent(t, b.retire(t, in), "InUse", key, "it still serves several stages", "finish its rollout")
 
 	_, err = provider.Apply(t.Context(), key, flags.Change{Stage: flags.StageComplete}, "a person", nil)
 	require.NoError(t, err)
 	require.NoError(t, b.retire(t, in))
+}
+
+func TestAKilledFlagIsNotArchived(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, writeNew, 0) // as the switch has left it: one value for everybody
+	in := begun.flag("retire", writeNew, 0)
+	ids := b.pressed(t, "run-1", "", writeNew)
+	requirePermanent(t, b.retire(t, in), "Killed", "the kill switch was pressed", writeNew, "resume")
+	flag, _ := b.flagd.Snapshot(writeNew)
+	require.False(t, flag.Archived)
+	require.False(t, b.marked(t))
+	require.Zero(t, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'archiving flag'"))
+
+	in.Kills = ids[0]
+	require.NoError(t, b.retire(t, in), "resumed from")
+	require.True(t, b.marked(t))
+	b.pressed(t, "run-1", "", readNew)
+	require.NoError(t, b.retire(t, in), "archived is archived")
+}
+
+func TestARunThatHoldsThePlanNoMoreArchivesNothing(t *testing.T) {
+	t.Parallel()
+	for title, sql := range map[string]string{
+		"another holds it": "update contraflow.migration set first_run = 'another'",
+		"it rolls back":    "update contraflow.migration set undoing = true",
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			b, begun := begunShop(t)
+			b.serve(t, writeNew, 100)
+			b.exec(t, sql)
+			requirePermanent(t, b.retire(t, begun.flag("retire", writeNew, 0)), "Superseded")
+			flag, _ := b.flagd.Snapshot(writeNew)
+			require.False(t, flag.Archived)
+			require.False(t, b.marked(t))
+		})
+	}
+}
+
+// A flag that was archived has done its work, also when somebody deletes it before the plan is through.
+func TestARunGoesOnBehindFlagsThatAreArchivedAndGone(t *testing.T) {
+	t.Parallel()
+	for title, c := range map[string]struct {
+		step  string // of the flag
+		force bool   // as it is gone before it is archived
+	}{
+		"deleted behind the archiving":  {"flag: {key: made-new}", false},
+		"gone before it":                {"flag: {key: made-new}", true},
+		"and not made by the next run":  {"flag: {key: made-new, create: {}}", false},
+		"which a person has found gone": {"flag: {key: made-new, create: {}}", true},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.only(t, "  - {name: on, "+c.step+"}\n  - {name: away, retire: {flags: [made-new, "+readNew+"]}}\n")
+			require.NoError(t, b.flagd.CreateFlag("made-new"))
+			b.serve(t, "made-new", 100)
+			begun, err := b.begin(t, "p", "run-1")
+			require.NoError(t, err)
+			remove := func() { b.rest(t, "DELETE", "/api/v2/flags/shop/made-new", "") }
+			if c.force {
+				remove()
+			}
+			in := FlagInput{Origin: begun.origin("away"), Scope: scope, Key: "made-new", Force: c.force}
+			require.NoError(t, b.retire(t, in))
+			if !c.force {
+				remove()
+			}
+			b.acts.Alive = dead
+			again, err := b.begin(t, "p", "run-2")
+			require.NoError(t, err)
+			require.Equal(t, 1, again.ResumeAt)
+			in.Origin.FirstRun, in.Force = "run-2", false
+			require.NoError(t, b.retire(t, in))
+			_, err = b.mayRetire(t, RetireInput{Origin: in.Origin, Scope: scope, Retire: plan.Retire{Flags: []string{"made-new"}}}, call{})
+			require.NoError(t, err)
+		})
+	}
 }

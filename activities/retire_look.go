@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/flags"
-	"github.com/contraflow/contraflow/flags/references"
+	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -19,11 +20,12 @@ import (
 const (
 	// retireSoon is the first pause between two looks: whoever takes the last obstacle away is there and looks on.
 	retireSoon = 5 * time.Second
-	// retireLater is the longest: what is left by then takes days, and each look reads all the code.
-	retireLater = time.Minute
+	// retireLater is the longest: what is left by then takes days, and each look reads all the code, and asks the flag service
+	// out of a limit that all of the account's tokens share. Who can't wait says retry.
+	retireLater = 10 * time.Minute
 	// retireMargin before the end of an attempt is for its last look, so that it ends with what is in the way and not with a
-	// timeout.
-	retireMargin = 3 * retireLater
+	// timeout: reading all the code takes seconds.
+	retireMargin = 3 * time.Minute
 )
 
 // Retirable says that nothing is in the way of archiving the flags.
@@ -33,7 +35,8 @@ type Retirable struct {
 }
 
 // MayRetire looks whether the flags can be archived without anybody noticing, and changes nothing. While something is in the way
-// it keeps looking, where the plan says so, or fails with the type "InUse", which lists all of it.
+// it keeps looking, where the plan says so, or fails with the type "InUse", which lists all of it. What can't be seen is in the
+// way, too: all that is left to undo is a migration that has done its work.
 func (a *Activities) MayRetire(ctx context.Context, in RetireInput) (Retirable, error) {
 	told := new(latest[signals.Blocked])
 	tell := func(waiting string) { told.set(signals.Blocked{Step: in.Origin.Step, Text: waiting}) }
@@ -42,7 +45,10 @@ func (a *Activities) MayRetire(ctx context.Context, in RetireInput) (Retirable, 
 	ctx, release := untilStop(ctx)
 	defer release()
 	may, err := a.mayRetire(flags.Telling(ctx, tell), in, tell)
-	return may, fail(ctx, err)
+	if err = fail(ctx, err); temporal.IsCanceledError(err) && told.get().Text != "" {
+		err = temporal.NewCanceledError(told.get().Text) // for who has ended the wait
+	}
+	return may, err
 }
 
 func (a *Activities) mayRetire(ctx context.Context, in RetireInput, tell func(string)) (Retirable, error) {
@@ -60,7 +66,7 @@ func (a *Activities) mayRetire(ctx context.Context, in RetireInput, tell func(st
 		}
 		waits := "waits until its flags can be retired: " + strings.Join(found.obstacles, "; ")
 		tell(waits)
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < retireMargin {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause+retireMargin {
 			return Retirable{}, temporal.NewApplicationErrorWithOptions(waits, "Waiting", temporal.ApplicationErrorOptions{NextRetryDelay: retireSoon})
 		}
 		timer := time.NewTimer(pause)
@@ -89,93 +95,73 @@ func (r *retiring) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
+// unseen takes an error that lasts for something in the way, and returns one that passes.
+func (r *retiring) unseen(ctx context.Context, what string, err error) error {
+	application, ours := errors.AsType[*temporal.ApplicationError](err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case ours && !application.NonRetryable() || !ours && permanentKind(err) == "":
+		return err
+	}
+	r.blocks("%s can't be seen: %s", what, said(err))
+	return nil
+}
+
+// said is an error's text for people.
+func said(err error) string {
+	if application, ok := errors.AsType[*temporal.ApplicationError](err); ok {
+		return application.Message()
+	}
+	return text(err)
+}
+
 func (a *Activities) lookAtFlags(ctx context.Context, in RetireInput) (found retiring, err error) {
 	provider, err := a.provider(in.Scope)
 	if err != nil {
+		return found, found.unseen(ctx, "whether the flags are in use", err)
+	}
+	db, err := a.database(ctx, in.Origin)
+	if err == nil {
+		err = lookAtPlans(ctx, db, in, &found)
+	}
+	if err := found.unseen(ctx, "whether other plans move the flags", err); err != nil {
 		return found, err
 	}
 	var standing []string
 	for _, key := range in.Retire.Flags {
-		archived, err := lookAtFlag(ctx, provider, key, &found)
-		if err != nil {
+		over, err := lookAtFlag(ctx, db, provider, in.Origin, key, &found)
+		if err := found.unseen(ctx, "whether flag "+key+" is in use", err); err != nil {
 			return found, err
 		}
-		if !archived {
+		if !over {
 			standing = append(standing, key)
 		}
 	}
 	return found, a.lookAtCode(ctx, in, standing, &found)
 }
 
-// lookAtCode looks for the keys in the folders that the plan names. What can't be looked into is in the way, too.
-func (a *Activities) lookAtCode(ctx context.Context, in RetireInput, keys []string, found *retiring) error {
-	if len(in.Retire.Code) == 0 || len(keys) == 0 {
-		return nil
-	}
-	folders, err := a.Plans.code(in.Origin.Plan, in.Retire.Code)
-	var report references.Report
-	if err == nil {
-		report, err = references.Find(ctx, a.Plans.root, folders, keys)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		found.blocks("whether the code still names the flags can't be seen: %v", err)
-		return nil
-	}
-	for _, f := range report.Found {
-		found.blocks("flag %s stands in the code (%s): take it out there, and deploy that", f.Key, f)
-	}
-	if report.Files == 0 {
-		found.note("no file of code was found in %s", strings.Join(folders, ", "))
-	}
-	if n := len(report.Unread); n > 0 {
-		shown := report.Unread[:min(n, references.MostPlaces)]
-		found.note("%d of the files in %s were not looked into: %s", n, strings.Join(folders, ", "), strings.Join(shown, ", "))
-	}
-	return nil
-}
-
-// code resolves the folders of a retire step below the root: they lie beside the plan, as its SQL files do.
-func (p *Plans) code(name string, folders []string) ([]string, error) {
-	known, err := p.find(name)
-	if err != nil {
-		return nil, err
-	}
-	below := make([]string, 0, len(folders))
-	for _, folder := range folders {
-		below = append(below, path.Join(known.folder, folder))
-	}
-	return below, nil
-}
-
-// checkRetire refuses folders of code that the worker doesn't have, or that name the flags for ever.
-func (a *Activities) checkRetire(p *plan.Plan, from int) error {
-	for _, s := range p.Steps[from:] {
-		if s.Retire == nil || len(s.Retire.Code) == 0 {
-			continue
-		}
-		folders, err := a.Plans.code(p.Name, s.Retire.Code)
-		if err != nil {
-			return permanent("BadPlan", "step %s names folders of code, which lie beside the plan: put the plan below the worker's plan root, with the code beside it: %s", s.Name, text(err))
-		}
-		for i, folder := range folders {
-			if path.Clean(s.Retire.Code[i]) == "." {
-				return permanent("BadPlan", "step %s looks for its flags where the plan itself lies, which names them: name the folders of the application's code", s.Name)
-			}
-			if info, err := a.Plans.root.Stat(folder); err != nil || !info.IsDir() {
-				return permanent("BadPlan", "step %s: there is no folder %s below the worker's plan root: put the application's code there, or remove it from retire.code", s.Name, folder)
-			}
+// lookAtPlans looks for other plans whose runs have moved the flags and not ended: they may put them back yet.
+func lookAtPlans(ctx context.Context, db *Database, in RetireInput, found *retiring) error {
+	uses, err := db.ledger.Unretired(ctx)
+	for _, u := range uses {
+		same := u.Scope == ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}
+		if same && u.Ended == nil && u.Plan != in.Origin.Plan && slices.Contains(in.Retire.Flags, u.Key) {
+			found.blocks("flag %s is moved by plan %s, whose migration %s has not ended: let it end first", u.Key, u.Plan, u.Migration)
 		}
 	}
-	return nil
+	return err
 }
 
 // lookAtFlag asks the flag service. A flag that is archived or gone is in nobody's way: its key in the code changes nothing any more.
-func lookAtFlag(ctx context.Context, provider flags.Provider, key string, found *retiring) (archived bool, err error) {
+func lookAtFlag(ctx context.Context, db *Database, provider flags.Provider, o Origin, key string, found *retiring) (over bool, err error) {
 	now, err := provider.Get(ctx, key)
 	if errors.Is(err, flags.ErrNotFound) {
+		if ours, err := archivedByPlan(ctx, db, o, key); err != nil || ours {
+			return ours, err
+		}
 		found.hopeless = true
 		found.blocks("flag %s is gone from the flag service, so there is nothing to archive: go on with force", key)
 		return true, nil
@@ -206,6 +192,13 @@ func lookAtFlag(ctx context.Context, provider flags.Provider, key string, found 
 	default:
 		found.blocks("flag %s is %s, %s: take it out of the application, or wait until the flag service calls it launched or inactive", key, status.Activity, asked)
 	}
+	if service, ok := provider.(flags.Widely); ok {
+		elsewhere, err := service.Elsewhere(ctx, key)
+		if err != nil {
+			return false, err
+		}
+		lookElsewhere(key, elsewhere, found)
+	}
 	if service, ok := provider.(flags.Depender); ok {
 		dependents, err := service.Dependents(ctx, key)
 		if err != nil {
@@ -216,6 +209,22 @@ func lookAtFlag(ctx context.Context, provider flags.Provider, key string, found 
 		}
 	}
 	return false, nil
+}
+
+// lookElsewhere looks at the other environments in which the flag would be archived as well. New is one where nobody has ever
+// asked for it.
+func lookElsewhere(key string, elsewhere map[string]flags.Status, found *retiring) {
+	for _, environment := range slices.Sorted(maps.Keys(elsewhere)) {
+		status := elsewhere[environment]
+		switch status.Activity {
+		case flags.New, flags.Inactive, flags.Unknown:
+		case flags.Launched:
+			found.note("flag %s is launched in environment %s as well, %s", key, environment, lastAsked(status))
+		default:
+			found.blocks("flag %s is %s in environment %s, %s, and is archived there as well: take it out of the application there, or wait until the "+
+				"flag service calls it launched or inactive", key, status.Activity, environment, lastAsked(status))
+		}
+	}
 }
 
 // servesSeveral says that a flag serves not everybody the same, and the way out; "" if archiving it switches nobody over.

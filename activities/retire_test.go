@@ -23,6 +23,8 @@ type reader struct {
 	mu         sync.Mutex
 	status     map[string]flags.Status
 	dependents map[string][]string
+	elsewhere  map[string]flags.Status
+	refuses    error
 	looks      int
 }
 
@@ -30,7 +32,17 @@ func (r *reader) Status(_ context.Context, key string) (flags.Status, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looks++
-	return r.status[key], nil
+	return r.status[key], r.refuses
+}
+
+func (r *reader) Elsewhere(context.Context, string) (map[string]flags.Status, error) {
+	return r.elsewhere, nil
+}
+
+func (r *reader) refuse(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuses = err
 }
 
 func (r *reader) Dependents(_ context.Context, key string) ([]string, error) {
@@ -199,10 +211,14 @@ func TestCodeThatCannotBeLookedIntoIsInTheWay(t *testing.T) {
 	b.remove(t, "shop/app")
 	_, err := b.mayRetire(t, in, call{})
 	requirePermanent(t, err, "InUse", "whether the code still names the flags can't be seen", "folder shop/app")
-	b.write(t, "shop/app/.git/index", "")
-	may, err := b.mayRetire(t, in, call{})
-	require.NoError(t, err)
-	require.Contains(t, may.Notes, "no file of code was found in shop/app")
+	b.write(t, "shop/app/.git/index", "") // a checkout that is being renewed
+	_, err = b.mayRetire(t, in, call{})
+	requirePermanent(t, err, "InUse", "no file of code was found in shop/app")
+	b.remove(t, "shop/plan.yaml")
+	_, err = b.mayRetire(t, in, call{})
+	requirePermanent(t, err, "InUse", "can't be seen: the worker knows no plan")
+	require.NotContains(t, err.Error(), "retryable: false)\n")
+	require.NotContains(t, err.Error(), "UnknownPlan")
 }
 
 func TestMigrationFlagsServeOneStage(t *testing.T) {

@@ -118,5 +118,5 @@ func stillWaitedFor(err error) string {
 	if !errors.As(err, &cancelled) || !cancelled.HasDetails() || cancelled.Details(&text) != nil {
 		return ""
 	}
-	return " while it " + text
+	return ": " + text
 }

@@ -229,7 +229,7 @@ func TestNewRunWhileFlagsAreInUse(t *testing.T) {
 
 func TestWhatIsGivenUpIsSaid(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, " while it waited for c", stillWaitedFor(temporal.NewCanceledError("waited for c")))
+	require.Equal(t, ": waits for c", stillWaitedFor(temporal.NewCanceledError("waits for c")))
 	for _, silent := range []error{nil, errSkipped, temporal.NewCanceledError()} {
 		require.Empty(t, stillWaitedFor(silent))
 	}

@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
@@ -41,12 +42,15 @@ func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 // Found is where one key stands.
 type Found struct {
 	Key string
+	// As is how the key is written there, if in another way: LaunchDarkly's SDK for React writes it in camel case.
+	As string
 	// Places are the first MostPlaces, in the order of files and lines.
 	Places []Place
 	// Lines is on how many lines it stands altogether.
 	Lines int
 }
 
+// String lists the places: "app/main.go:3, app/page.jsx:7, 2 more", or "as writeNew: app/page.jsx:7".
 func (f Found) String() string {
 	texts := make([]string, 0, len(f.Places)+1)
 	for _, place := range f.Places {
@@ -55,28 +59,33 @@ func (f Found) String() string {
 	if more := f.Lines - len(f.Places); more > 0 {
 		texts = append(texts, fmt.Sprintf("%d more", more))
 	}
+	if f.As != "" {
+		return "as " + f.As + ": " + strings.Join(texts, ", ")
+	}
 	return strings.Join(texts, ", ")
 }
 
 // Report of one search.
 type Report struct {
-	// Found lists the keys that stand somewhere, in the order in which they were asked for.
+	// Found lists the keys that stand somewhere, in the order in which they were asked for, those in camel case behind the others.
 	Found []Found
 	// Files is how many were looked into.
 	Files int
 	// Unread lists the files below the root that were left out although they might be code, each with the reason.
 	Unread []string
+	// Gone is how many files were gone when they were to be looked into: somebody is changing the folders.
+	Gone int
 }
 
 // Find looks for keys in all text files of folders below the root, as whole words: the key "write-new" does not stand in
-// "write-newer" or in "re-write-new". It follows no symbolic link, never leaves the root, and skips .git, .hg, .svn,
-// node_modules and vendor, binary files and those above LargestFile. A folder or file that can't be read is an error, for a key
+// "write-newer" or in "re-write-new". In scripts it looks for keys in camel case, too. It follows no symbolic link, never leaves
+// the root, and skips .git, .hg, .svn, node_modules and vendor, binary files and those above LargestFile. A folder or file that can't be read is an error, for a key
 // might stand there. Errors and reports hold names of files and never what stands in them.
 func Find(ctx context.Context, root *os.Root, folders, keys []string) (Report, error) {
-	s := search{root: root.FS(), found: make([]Found, len(keys))}
-	for i, key := range keys {
-		s.found[i].Key = key
-		s.keys = append(s.keys, []byte(key))
+	s := search{root: root.FS()}
+	s.everywhere, s.inScripts = wordsOf(keys)
+	for _, w := range slices.Concat(s.everywhere, s.inScripts) {
+		s.found = append(s.found, Found{Key: keys[w.key], As: w.as})
 	}
 	for _, folder := range distinct(folders) {
 		if info, err := fs.Stat(s.root, folder); err != nil {
@@ -89,7 +98,8 @@ func Find(ctx context.Context, root *os.Root, folders, keys []string) (Report, e
 				err = s.visit(ctx, folder, name, entry)
 			}
 			if errors.Is(err, fs.ErrNotExist) && name != folder {
-				return nil // gone since the folder was listed
+				s.report.Gone++
+				return nil
 			}
 			return err
 		})
@@ -118,10 +128,10 @@ func distinct(folders []string) []string {
 }
 
 type search struct {
-	root   fs.FS
-	keys   [][]byte
-	found  []Found
-	report Report
+	root                  fs.FS
+	everywhere, inScripts []word
+	found                 []Found // of each word, in this order
+	report                Report
 }
 
 func (s *search) visit(ctx context.Context, folder, name string, entry fs.DirEntry) error {
@@ -129,6 +139,15 @@ func (s *search) visit(ctx context.Context, folder, name string, entry fs.DirEnt
 		return err
 	}
 	switch {
+	case !utf8.ValidString(name): // which io/fs can't open
+		s.unread(strings.ToValidUTF8(name, "\uFFFD"), "its name is not UTF-8")
+		if entry.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
+	case entry.IsDir() && name != folder && entry.Name() == "vendor":
+		s.unread(name, "others' code")
+		return fs.SkipDir
 	case entry.IsDir():
 		if name != folder && slices.Contains(skipped, entry.Name()) {
 			return fs.SkipDir
@@ -174,14 +193,18 @@ func (s *search) read(ctx context.Context, name string, file io.Reader) error {
 		return nil
 	}
 	s.report.Files++
+	words := s.everywhere
+	if isScript(name) {
+		words = slices.Concat(s.everywhere, s.inScripts)
+	}
 	lines := bufio.NewScanner(decoded)
 	lines.Buffer(nil, 2*LargestFile) // as UTF-8 a file in UTF-16 may be larger
 	for at := 1; lines.Scan(); at++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for i, key := range s.keys {
-			if stands(lines.Bytes(), key) {
+		for i, w := range words {
+			if stands(lines.Bytes(), w.text) {
 				s.found[i].Lines++
 				if len(s.found[i].Places) < MostPlaces {
 					s.found[i].Places = append(s.found[i].Places, Place{name, at})
@@ -193,31 +216,4 @@ func (s *search) read(ctx context.Context, name string, file io.Reader) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return nil
-}
-
-// stands tells whether the key is a word of the line.
-func stands(line, key []byte) bool {
-	for from := 0; ; {
-		i := bytes.Index(line[from:], key)
-		if i < 0 || len(key) == 0 {
-			return false
-		}
-		start := from + i
-		end := start + len(key)
-		before := start > 0 && goesOn(line[start-1], start > 1 && word(line[start-2]))
-		after := end < len(line) && goesOn(line[end], end+1 < len(line) && word(line[end+1]))
-		if !before && !after {
-			return true
-		}
-		from = start + 1
-	}
-}
-
-// goesOn tells whether a key's word goes on with the character next to it. A hyphen joins two words, but not one with nothing:
-// "--write-new=true" names the key. A dot, which keys may hold too, is taken for the end of a word: rather a key too many is
-// found than one overlooked.
-func goesOn(next byte, wordBehind bool) bool { return word(next) || next == '-' && wordBehind }
-
-func word(c byte) bool {
-	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }

@@ -49,7 +49,18 @@ func TestAKeyIsFoundAsAWholeWord(t *testing.T) {
 		"Customers-Write-New":                             false,
 		"customers-write-ne":                              false,
 		"customers-write-new2customers-write-newer":       false,
-		"": false,
+		"":                                                 false,
+		`"a\ncustomers-write-new"`:                         true,
+		`"\tcustomers-write-new"`:                          true,
+		`"\x22customers-write-new"`:                        true,
+		`\u0022customers-write-new\u0022`:                  true,
+		`flag%3Dcustomers-write-new`:                       true,
+		`%22customers-write-new%22`:                        true,
+		`_customers-write-new_`:                            true,
+		`__customers-write-new__`:                          true,
+		`my_customers-write-new`:                           false,
+		`u0022customers-write-new`:                         false,
+		`50%2Gcustomers-write-new`:                         false,
 		"customers-write-new2 customers-customers-write-n": false,
 	} {
 		require.Equal(t, found, stands([]byte(line), []byte(key)), line)
@@ -93,7 +104,7 @@ func TestOthersCodeAndBinariesAreSkipped(t *testing.T) {
 	require.NoError(t, huge.Close())
 	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
 	require.NoError(t, err)
-	require.Equal(t, Report{Found: []Found{}, Files: 1, Unread: []string{"app/dump.sql (8 MB)"}}, report)
+	require.Equal(t, Report{Found: []Found{}, Files: 1, Unread: []string{"app/dump.sql (8 MB)", "app/vendor (others' code)"}}, report)
 	report, err = Find(t.Context(), root, []string{"vendor"}, []string{key})
 	require.NoError(t, err)
 	require.Len(t, report.Found, 1, "what is asked for by name is looked into")
@@ -143,4 +154,44 @@ func TestTextIsReadHoweverItIsStored(t *testing.T) {
 	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
 	require.NoError(t, err)
 	require.Equal(t, []Found{{Key: key, Lines: 3, Places: []Place{{"app/big.cs", 2}, {"app/little.cs", 2}, {"app/long.js", 1}}}}, report.Found)
+}
+
+func TestScriptsMayNameAKeyInCamelCase(t *testing.T) {
+	t.Parallel()
+	root, _ := tree(t, map[string]string{
+		"app/page.jsx":  "const { customersWriteNew } = useFlags()",
+		"app/other.ts":  "flags.customersWriteNewer, oldCustomersWriteNew, customers-write-new",
+		"app/store.go":  "customersWriteNew := false",
+		"app/plain.tsx": "const { enabled } = useFlags()",
+	})
+	report, err := Find(t.Context(), root, []string{"app"}, []string{key, "enabled"})
+	require.NoError(t, err)
+	require.Equal(t, []Found{
+		{Key: key, Lines: 1, Places: []Place{{"app/other.ts", 1}}}, {Key: "enabled", Lines: 1, Places: []Place{{"app/plain.tsx", 1}}},
+		{Key: key, As: "customersWriteNew", Lines: 1, Places: []Place{{"app/page.jsx", 1}}},
+	}, report.Found)
+	require.Equal(t, "as customersWriteNew: app/page.jsx:1", report.Found[2].String())
+}
+
+// The SDK uses lodash's camelCase: words of its tests and of its documentation.
+func TestCamelCaseIsThatOfTheSDK(t *testing.T) {
+	t.Parallel()
+	for key, camel := range map[string]string{
+		"customers-write-new": "customersWriteNew", "Foo Bar": "fooBar", "--foo-bar--": "fooBar", "__FOO_BAR__": "fooBar", "fooBar": "fooBar",
+		"walk500Leagues": "walk500Leagues", "12 feet": "12Feet", "enable 6h format": "enable6HFormat", "aeiouAreVowels": "aeiouAreVowels",
+		"XMLHttpRequest": "xmlHttpRequest", "safe HTML": "safeHtml", "LETTERSAeiouAreVowels": "lettersAeiouAreVowels", "shop.v2.new": "shopV2New",
+		"enabled": "enabled", "": "", "-": "",
+	} {
+		require.Equal(t, camel, camelCase(key), key)
+	}
+}
+
+func TestNamesThatAreNotUTF8AreTold(t *testing.T) {
+	t.Parallel()
+	root, _ := tree(t, map[string]string{"app/main.go": key, "app/caf\xe9.txt": key, "app/d\xe9/x.go": key})
+	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
+	require.NoError(t, err)
+	require.Len(t, report.Found, 1)
+	require.Equal(t, 1, report.Files)
+	require.Equal(t, []string{"app/caf\uFFFD.txt (its name is not UTF-8)", "app/d\uFFFD (its name is not UTF-8)"}, report.Unread)
 }
