@@ -43,8 +43,8 @@ that have waited longest first: whose plan it was, how long ago it ended, what t
 last asked for it.
 
 A flag leaves the list when it is archived, by a plan's step retire or by you in the flag service: this command sees that,
-and notes it in the database. One that is gone from the flag service is left out as well. Where the flag service doesn't
-answer, the list is what the databases know. Databases and flag service are asked by the worker's configuration; Temporal
+and notes it in the database. One that is gone from the flag service is left out as well, if another one of its project and
+environment is there. Where the flag service doesn't answer, the list is what the databases know. Databases and flag service are asked by the worker's configuration; Temporal
 is not needed.
 
 Exit codes: 0 listed, also if there are some; 1 a database could not be asked, so that the list may be short, or, with
@@ -90,8 +90,9 @@ func (a *app) stale(ctx context.Context, o staleOptions) error {
 	if err != nil {
 		return fmt.Errorf("%w\nThis command asks databases and flag service itself: name the worker's configuration with --config", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
+	if len(c.Databases)+len(unreadable) == 0 {
+		return fmt.Errorf("%s: databases: is empty: name at least one", o.config)
+	}
 	found := providers.New(ctx, c)
 	defer found.Close()
 	list, err := findStale(ctx, c, unreadable, found.Find, o.all)

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/contraflow/contraflow/flags"
@@ -24,6 +26,16 @@ import (
 // flagLookups are made side by side: enough for a list of fifty within seconds, and few for a service that bounds requests.
 const flagLookups = 4
 
+const (
+	// staleDatabaseTimeout bounds the look into one database, a single query, so that one which is silent costs the others little.
+	staleDatabaseTimeout = 10 * time.Second
+	// staleFlagsTimeout bounds the look at all flags: some requests each, and a pause where the flag service wants one.
+	staleFlagsTimeout = 30 * time.Second
+)
+
+// notFound is what a flag serves that the flag service does not know.
+const notFound = "not found"
+
 // staleSearch is one look into all databases, which are asked side by side, and at the flags found there.
 type staleSearch struct {
 	find func(plan.FlagScope) (flags.Provider, error)
@@ -32,8 +44,9 @@ type staleSearch struct {
 	mu    sync.Mutex
 	pools []*pgxpool.Pool
 	found []staleFound
-	gone  []string
-	dark  map[string]error // flags that could not be asked for, and why
+	gone  []staleFound
+	seen  map[ledger.Scope]bool // where the flag service knows a flag
+	dark  map[string]error      // flags that could not be asked for, and why
 	list  staleFlags
 }
 
@@ -50,7 +63,7 @@ func (f staleFound) scope() ledger.Scope {
 func findStale(
 	ctx context.Context, c *config.Config, unreadable map[string]error, find func(plan.FlagScope) (flags.Provider, error), all bool,
 ) (staleFlags, error) {
-	s := &staleSearch{find: find, all: all, dark: map[string]error{}, list: staleFlags{Flags: []staleFlag{}}}
+	s := &staleSearch{find: find, all: all, seen: map[ledger.Scope]bool{}, dark: map[string]error{}, list: staleFlags{Flags: []staleFlag{}}}
 	defer s.close()
 	for _, err := range unreadable {
 		s.lacks("%v", err)
@@ -59,19 +72,18 @@ func findStale(
 	for name, db := range c.Databases {
 		asking.Go(func() {
 			if err := s.database(ctx, name, db.ConnectionString()); err != nil {
-				s.lacks("database %s: %v", name, err)
+				s.lacks("database %s: %s", name, reasonOf(err))
 			}
 		})
 	}
 	asking.Wait()
-	s.look(ctx)
+	looking, cancel := context.WithTimeout(ctx, staleFlagsTimeout)
+	defer cancel()
+	s.look(looking)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return staleFlags{}, ctx.Err()
 	}
-	if len(s.gone) > 0 { // by the plans' word for project and environment: a token that may no longer see them hears the same
-		slices.Sort(s.gone)
-		s.tells("gone from the flag service, and left out: %s", strings.Join(s.gone, ", "))
-	}
+	s.leaveOut()
 	if keys := slices.Sorted(maps.Keys(s.dark)); len(keys) > 0 { // mostly for one reason
 		s.tells("not known what these serve now: %s; of %s: %v", strings.Join(keys, ", "), keys[0], s.dark[keys[0]])
 	}
@@ -80,6 +92,41 @@ func findStale(
 	})
 	slices.Sort(s.list.Problems)
 	return s.list, nil
+}
+
+// leaveOut tells of the flags that are gone from the flag service. Where it knows none of a project's environment, that was
+// perhaps renamed, or the token may no longer see it: then they are listed.
+func (s *staleSearch) leaveOut() {
+	var left []string
+	for _, f := range s.gone {
+		if s.seen[f.scope()] {
+			left = append(left, f.Flag)
+			continue
+		}
+		s.tells("no flag of project %s, environment %s is found: look whether they are still called so, and whether the token may see them",
+			f.Project, f.Environment)
+		f.Serves = new(notFound)
+		s.list.Flags = append(s.list.Flags, f.staleFlag)
+	}
+	if len(left) > 0 {
+		slices.Sort(left)
+		s.tells("gone from the flag service, and left out: %s", strings.Join(slices.Compact(left), ", "))
+	}
+}
+
+// reasonOf an error of a database, without where it lies and who asks.
+func reasonOf(err error) string {
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	server, answered := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case answered:
+		return "SQLSTATE " + server.Code + ", see its log"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("it does not answer within %s", staleDatabaseTimeout)
+	case connecting:
+		return "it does not answer"
+	}
+	return err.Error()
 }
 
 func (s *staleSearch) close() {
@@ -92,7 +139,7 @@ func (s *staleSearch) close() {
 func (s *staleSearch) tells(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if problem := fmt.Sprintf(format, args...); !slices.Contains(s.list.Problems, problem) {
+	if problem := oneLine(fmt.Sprintf(format, args...)); !slices.Contains(s.list.Problems, problem) {
 		s.list.Problems = append(s.list.Problems, problem)
 	}
 }
@@ -105,7 +152,7 @@ func (s *staleSearch) lacks(format string, args ...any) {
 }
 
 func (s *staleSearch) database(ctx context.Context, name, dsn string) error {
-	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow", StatementTimeout: listTimeout})
+	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow", StatementTimeout: staleDatabaseTimeout})
 	if err != nil {
 		return err
 	}
@@ -113,7 +160,9 @@ func (s *staleSearch) database(ctx context.Context, name, dsn string) error {
 	s.pools = append(s.pools, pool)
 	s.mu.Unlock()
 	book := ledger.New(pool)
-	unretired, err := book.Unretired(ctx)
+	asking, cancel := context.WithTimeout(ctx, staleDatabaseTimeout)
+	defer cancel()
+	unretired, err := book.Unretired(asking)
 	if err != nil {
 		return err
 	}
@@ -161,7 +210,7 @@ func (s *staleSearch) lookAt(ctx context.Context, same []staleFound) {
 	switch {
 	case errors.Is(err, flags.ErrNotFound):
 		s.mu.Lock()
-		s.gone = append(s.gone, key)
+		s.gone = append(s.gone, same...)
 		s.mu.Unlock()
 		return
 	case errors.Is(err, providers.ErrNone):
@@ -171,6 +220,9 @@ func (s *staleSearch) lookAt(ctx context.Context, same []staleFound) {
 		s.dark[key] = err
 		s.mu.Unlock()
 	case now.Archived:
+		s.mu.Lock()
+		s.seen[same[0].scope()] = true
+		s.mu.Unlock()
 		for _, f := range same {
 			if err := f.ledger.FlagRetired(ctx, f.scope(), key); err != nil {
 				s.tells("database %s: %v", f.Database, err)
@@ -180,6 +232,7 @@ func (s *staleSearch) lookAt(ctx context.Context, same []staleFound) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.seen[same[0].scope()] = s.seen[same[0].scope()] || err == nil
 	for _, f := range same {
 		if err == nil {
 			f.Serves, f.Status = &now.Summary, &status

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -172,7 +173,7 @@ func TestADatabaseThatDoesNotAnswerHidesNoOther(t *testing.T) {
 	s.write(t, "shop", "postgres://nobody:S3CRET@127.0.0.1:1/shop")
 	a := s.call(t)
 	require.Equal(t, exitError, a.code, "the list may be short")
-	require.Contains(t, a.stderr, "database shop: ")
+	require.Equal(t, "database shop: it does not answer\n", a.stderr)
 	require.Contains(t, a.stdout, "stock-new")
 
 	require.NoError(t, os.Remove(filepath.Join(s.folder, "shop")))
@@ -180,6 +181,48 @@ func TestADatabaseThatDoesNotAnswerHidesNoOther(t *testing.T) {
 	require.Equal(t, exitError, a.code)
 	require.Equal(t, []string{"stock count-stock stock-new"}, listed(t, a))
 	require.Contains(t, a.stdout, "databases.shop.dsn: names a file that can't be read")
+}
+
+func TestADatabaseThatIsSilentTakesNoTimeFromTheFlags(t *testing.T) {
+	t.Parallel()
+	s := setupStale(t)
+	require.NoError(t, s.flagd.CreateFlag("stock-new"))
+	s.ran(t, s.stock, "count-stock", "", "completed", "stock-new")
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, silent.Close()) })
+	s.write(t, "shop", "postgres://nobody:S3CRET@"+silent.Addr().String()+"/shopdb?sslmode=disable")
+	a := s.call(t)
+	require.Equal(t, exitError, a.code)
+	require.Equal(t, "database shop: it does not answer within 10s\n", a.stderr)
+	require.Contains(t, a.stdout, "new, never asked for")
+}
+
+// A token that may no longer see the project hears the same as one that asks for a flag which is gone.
+func TestAProjectOfWhichNothingIsFoundIsListed(t *testing.T) {
+	t.Parallel()
+	s := setupStale(t)
+	s.ran(t, s.stock, "count-stock", "", "completed", "stock-new", "st\x1b[31mock")
+	a := s.call(t, "--exit-code")
+	require.Equal(t, exitError, a.code)
+	require.Equal(t, "no flag of project shop, environment production is found: look whether they are still called so, and whether the token may see them\n", a.stderr)
+	require.Equal(t, 2, strings.Count(a.stdout, " not found "))
+	s.write(t, "token", "S3CRET-WRONG")
+	a = s.call(t)
+	require.NotContains(t, a.stdout+a.stderr, "\x1b")
+	require.Contains(t, a.stderr, "not known what these serve now: st [31mock, stock-new")
+}
+
+func TestWithoutDatabasesThereIsNothingToAsk(t *testing.T) {
+	t.Parallel()
+	s := setupStale(t)
+	for _, body := range []string{"", "flags: {launchdarkly: {token: \"file:token\", sdkKey: \"file:key\"}}\n"} {
+		s.write(t, "worker.yaml", body)
+		a := s.call(t)
+		require.Equal(t, exitError, a.code)
+		require.Empty(t, a.stdout)
+		require.Contains(t, a.stderr, "worker.yaml: databases: is empty: name at least one")
+	}
 }
 
 func TestWithoutAFlagServiceTheDatabasesAreToldOf(t *testing.T) {

@@ -61,10 +61,11 @@ type Unretired struct {
 // Unretired lists the flags of all plans that nobody has retired, those that have waited longest first. Where contraflow has never
 // worked there are none.
 func (l *Ledger) Unretired(ctx context.Context) ([]Unretired, error) {
-	// A later run of the plan may have ended before it reached the flag: what the flag was moved for is the run that did.
+	// A later run of the plan may have ended before it reached the flag: what the flag was moved for is the run that did. One that
+	// was cut off has no end of its own, and ended with the run that went on behind it.
 	rows, err := l.pool.Query(ctx, `select u.plan, u.flag_key, u.scope, u.migration, u.first_run, u.first_used_at, u.used_at, coalesce(m.owner, ''),
-			case when m.ended_at is null and m.plan is not null then '' when m.first_run = u.first_run then m.outcome else coalesce(e.event, '') end,
-			case when m.ended_at is null and m.plan is not null then null when m.first_run = u.first_run then m.ended_at else e.at end
+			case when m.ended_at is null and m.plan is not null then '' when m.first_run = u.first_run then m.outcome else coalesce(e.event, m.outcome, '') end,
+			case when m.ended_at is null and m.plan is not null then null when m.first_run = u.first_run then m.ended_at else coalesce(e.at, m.ended_at) end
 		from contraflow.flag_use u left join contraflow.migration m using (plan)
 		left join lateral (select a.event, a.at from contraflow.audit a where a.migration = u.migration and a.run_id = u.first_run
 			and a.event in ('completed', 'rolled_back', 'failed') order by a.id desc limit 1) e on true

@@ -90,6 +90,18 @@ func TestAFlagBelongsToTheRunThatMovedIt(t *testing.T) {
 	require.Equal(t, []string{"p write-new failed"}, unretired(t, l))
 }
 
+// The first run moved the flag and was cut off behind the point of no return, the second went on behind the flag.
+func TestAFlagOfARunThatWasCutOffEndsWithThePlan(t *testing.T) {
+	t.Parallel()
+	l, _ := setup(t)
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.NoError(t, l.UseFlag(t.Context(), "p", first, shopScope, "write-new"))
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, first))
+	require.Equal(t, []string{"p write-new "}, unretired(t, l), "the plan is being run")
+	ends(t, l, "p", second, "completed")
+	require.Equal(t, []string{"p write-new completed"}, unretired(t, l))
+}
+
 func TestNoFlagIsLeftWhereContraflowNeverWorked(t *testing.T) {
 	t.Parallel()
 	pool, err := pg.Open(t.Context(), pgtest.New(t).DSN, pg.Settings{})
