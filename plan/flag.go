@@ -171,6 +171,7 @@ func (d *decoder) flag(at string, p *Plan, f *Flag) {
 	if p.Flags == nil {
 		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
 	}
+	d.unretired(at, p, f)
 	named := d.stands(at+".targets") || d.stands(at+".segments")
 	switch {
 	case d.stands(at+".stages") && d.count(at, "rollout", "targets", "segments", "contextKind") > 0:
@@ -255,6 +256,23 @@ func (d *decoder) listed(at string, values []string, what string) {
 		d.report(at, "is empty: name at least one %s", what)
 	}
 	d.distinct(at, values, what)
+}
+
+// unretired wants no flag that an earlier step has archived: nothing moves it any more.
+func (d *decoder) unretired(at string, p *Plan, f *Flag) {
+	for _, s := range p.Steps {
+		if s.Flag == f {
+			return
+		}
+		if s.Retire == nil {
+			continue
+		}
+		for _, key := range f.All() {
+			if slices.Contains(s.Retire.Flags, key) {
+				d.report(at, "flag %q is archived by step %q: put this step before that one", key, s.Name)
+			}
+		}
+	}
 }
 
 func (d *decoder) retire(at string, p *Plan, r *Retire) {

@@ -50,6 +50,9 @@ var flagRules = []rule{
 	{"a new flag's tags are distinct", flag("key: k, create: {tags: [a, a]}"), `steps[0].flag.create.tags[1]: tag "a" is listed twice`,
 		flag("key: k, create: {name: K, description: d, tags: [a, b]}")},
 
+	{"a flag is moved before it is retired", flagScope + steps("{name: r, retire: {flags: [f, g]}}", "{name: turn, flag: {keys: [k, g]}}"),
+		`steps[1].flag: flag "g" is archived by step "r": put this step before that one`,
+		flagScope + steps("{name: turn, flag: {keys: [k, g]}}", "{name: r, retire: {flags: [f, g]}}")},
 	{"retire names flags", retire("flags: []"), "steps[0].retire.flags: is empty: list the flags to retire", retire("flags: [f]")},
 	{"retired flags are distinct", retire("flags: [f, f]"), `steps[0].retire.flags[1]: flag "f" is listed twice`, retire("flags: [f, g]")},
 	{"retired flags have names", retire("flags: ['']"), "steps[0].retire.flags[0]: is empty: name a flag", retire("flags: [f]")},
