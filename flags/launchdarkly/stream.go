@@ -13,6 +13,7 @@ import (
 	ld "github.com/launchdarkly/go-server-sdk/v7"
 	"github.com/launchdarkly/go-server-sdk/v7/interfaces"
 	"github.com/launchdarkly/go-server-sdk/v7/ldcomponents"
+	"github.com/launchdarkly/go-server-sdk/v7/ldhttp"
 	"github.com/launchdarkly/go-server-sdk/v7/subsystems"
 	"github.com/launchdarkly/go-server-sdk/v7/subsystems/ldstoreimpl"
 	"github.com/launchdarkly/go-server-sdk/v7/subsystems/ldstoretypes"
@@ -68,7 +69,17 @@ func (p *Provider) await(ctx context.Context, key string, seen func(*ldmodel.Fea
 	patience := time.NewTimer(p.config.ReadBack)
 	defer patience.Stop()
 	store := &watchedStore{changed: make(chan struct{}, 1)}
+	transport, _, err := ldhttp.NewHTTPTransport(ldhttp.ConnectTimeoutOption(ldcomponents.DefaultConnectTimeout))
+	if err != nil {
+		return fmt.Errorf("read flag %q back from %s: %w", key, p.stream.Redacted(), err)
+	}
+	over, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer transport.CloseIdleConnections()
+	defer end()
 	config := ld.Config{
+		HTTP: ldcomponents.HTTPConfiguration().HTTPClientFactory(func() *http.Client {
+			return &http.Client{Transport: ending{transport, over}}
+		}),
 		DataSource:       ldcomponents.StreamingDataSource().InitialReconnectDelay(reconnectDelay),
 		DataStore:        store,
 		Events:           ldcomponents.NoEvents(), // an evaluation here must not look like an application's
@@ -108,6 +119,24 @@ func (p *Provider) await(ctx context.Context, key string, seen func(*ldmodel.Fea
 			return p.unseen(key, source.GetStatus(), ctx.Err())
 		}
 	}
+}
+
+// ending is the transport of one read-back. A client that has never been connected goes on trying after it was closed, for as
+// long as the process lives, and gives up on a 401 alone: so that is what it hears behind the end.
+type ending struct {
+	http.RoundTripper
+	over context.Context
+}
+
+// RoundTrip ends with the read-back, whatever the request's own context says.
+func (e ending) RoundTrip(r *http.Request) (*http.Response, error) {
+	if e.over.Err() != nil {
+		return &http.Response{
+			StatusCode: http.StatusUnauthorized, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
+			Header: http.Header{}, Body: http.NoBody, Request: r,
+		}, nil
+	}
+	return e.RoundTripper.RoundTrip(r.WithContext(e.over))
 }
 
 func (p *Provider) streamRefused(key string, last interfaces.DataSourceErrorInfo) error {
