@@ -51,58 +51,74 @@ func described(note string, instructions []any) (string, error) {
 // mark begins the description of every request that is filed under a note, and of no other.
 func mark(note string) string { return note + ": " }
 
-// asked tells whether a request for this change is under way: then it is not tried without, since a change that might make an
-// approval request fail is refused. Where approvals are required no more, the request is taken back.
-func (p *Provider) asked(ctx context.Context, current snapshot, instructions []any, note string) (bool, error) {
-	if !p.config.RequestApprovals {
-		return false, nil
-	}
-	key := current.state.Key
-	description, err := described(note, instructions)
-	if err != nil {
-		return false, err
-	}
-	all, err := p.requests(ctx, key)
-	if err != nil {
-		return false, err
-	}
-	if _, ok := open(all, description); !ok {
-		return false, nil
-	}
-	if settings, err := p.environment(ctx, key); err == nil && !settings.guard(current.tags) {
-		return false, p.withdraw(ctx, key, note, all)
-	}
-	return true, nil
+// asking is what is known of the approval of one change.
+type asking struct {
+	description string
+	request     *approvalRequest // that asks for it, and is not carried out; nil for none
+	settings    *settings        // nil where they were not looked at, or the token may not
 }
 
-// open finds the request of this description that is not carried out yet.
-func open(all []approvalRequest, description string) (approvalRequest, bool) {
-	for _, found := range all {
-		if found.Description == description && found.Status != "completed" {
-			return found, true
+// asked looks for a request for this change, and where there is one whether approvals are required still: then the change is not
+// tried without, since one that might make an approval request fail is refused. A request stays where it is until the change
+// has been made: that settings seem to want no approval is no proof.
+func (p *Provider) asked(ctx context.Context, current snapshot, instructions []any, note string) (a asking, waits bool, err error) {
+	if !p.config.RequestApprovals {
+		return a, false, nil
+	}
+	if a.description, err = described(note, instructions); err != nil {
+		return a, false, err
+	}
+	all, err := p.requests(ctx, current.state.Key)
+	if err != nil {
+		return a, false, err
+	}
+	if a.request = open(all, a.description); a.request == nil {
+		return a, false, nil
+	}
+	settings, err := p.environment(ctx, current.state.Key)
+	if err != nil {
+		return a, true, nil
+	}
+	a.settings = &settings
+	return a, settings.guard(current.tags), nil
+}
+
+// open finds the request of this description that is not carried out yet; of several, as lost answers and lists that lag make them,
+// one that is approved.
+func open(all []approvalRequest, description string) *approvalRequest {
+	var first *approvalRequest
+	for i, found := range all {
+		if found.Description != description || found.Status == "completed" {
+			continue
+		}
+		if first == nil || found.approved() && !first.approved() {
+			first = &all[i]
 		}
 	}
-	return approvalRequest{}, false
+	return first
+}
+
+func (a approvalRequest) approved() bool {
+	return a.Status == "pending" && a.ReviewStatus == "approved"
 }
 
 // petition takes a change that LaunchDarkly wants approved one step further. It returns the flag as it is once the change is
 // made, and an ApprovalRequired while people have to act.
 func (p *Provider) petition(
-	ctx context.Context, current snapshot, want targeting.Targeting, instructions []any, note string, still flags.Still,
+	ctx context.Context, current snapshot, want targeting.Targeting, instructions []any, note string, still flags.Still, asked asking,
 ) (snapshot, error) {
 	key := current.state.Key
-	required := &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current)}
+	required := &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, asked.settings)}
 	if !p.config.RequestApprovals {
 		required.Who += "; make the change there, or let the API token's role bypass approvals, and the migration goes on"
 		return snapshot{}, required
 	}
-	description, err := described(note, instructions)
-	if err != nil {
-		return snapshot{}, err
-	}
-	request, err := p.filed(ctx, current, description, note, instructions)
-	if err != nil {
-		return snapshot{}, err
+	request := asked.request
+	if request == nil {
+		var err error
+		if request, err = p.filed(ctx, current, asked.description, note, instructions); err != nil {
+			return snapshot{}, err
+		}
 	}
 	required.Who += "; approve the request " + request.ID + " there, and the migration goes on"
 	switch {
@@ -114,7 +130,7 @@ func (p *Provider) petition(
 			"so it was taken back: look at the flag, then retry to ask anew, or roll back: %w", key, request.ID, flags.ErrInvalid)
 	case request.ReviewStatus == "declined":
 		return snapshot{}, fmt.Errorf("flag %q: the approval request %s was declined in LaunchDarkly: %w", key, request.ID, flags.ErrDeclined)
-	case request.Status != "pending" || request.ReviewStatus != "approved":
+	case !request.approved():
 		return snapshot{}, required
 	}
 	// The request may have waited for days, and looking it up has taken a while.
@@ -146,30 +162,28 @@ func (p *Provider) petition(
 // filed finds the request, or files it. What was asked for under the same note before and is asked for no more is taken back.
 func (p *Provider) filed(
 	ctx context.Context, current snapshot, description, note string, instructions []any,
-) (approvalRequest, error) {
+) (*approvalRequest, error) {
 	key := current.state.Key
 	all, err := p.requests(ctx, key)
 	if err != nil {
-		return approvalRequest{}, err
+		return nil, err
 	}
-	if found, ok := open(all, description); ok {
+	if found := open(all, description); found != nil {
 		return found, nil
 	}
 	if err := p.withdraw(ctx, key, note, all); err != nil {
-		return approvalRequest{}, err
+		return nil, err
 	}
 	if err := flags.Late(ctx); err != nil {
-		return approvalRequest{}, fmt.Errorf("too late to ask for a change of flag %q: %w", key, err)
+		return nil, fmt.Errorf("too late to ask for a change of flag %q: %w", key, err)
 	}
 	body := filing{Description: description, Comment: note, Instructions: instructions, NotifyTeamKeys: p.config.NotifyTeams}
 	if current.maintainer != "" {
 		body.NotifyMemberIDs = []string{current.maintainer}
 	}
 	var made approvalRequest
-	err = p.do(ctx, request{
-		method: http.MethodPost, key: key, path: p.requestsPath(key), body: body, discreet: personal(instructions),
-	}, &made)
-	return made, err
+	err = p.do(ctx, request{method: http.MethodPost, key: key, path: p.requestsPath(key), body: body, discreet: true}, &made)
+	return &made, err
 }
 
 // carryOut applies an approved request: https://launchdarkly.com/docs/api/approvals/post-approval-request-apply-for-flag
@@ -221,7 +235,7 @@ func (p *Provider) withdraw(ctx context.Context, key, note string, all []approva
 }
 
 func (p *Provider) remove(ctx context.Context, key, id string) error {
-	err := p.do(ctx, request{method: http.MethodDelete, key: key, path: p.requestsPath(key) + "/" + escape(id)}, nil)
+	err := p.do(ctx, request{method: http.MethodDelete, key: key, path: p.requestsPath(key) + "/" + escape(id), discreet: true}, nil)
 	if err != nil && !errors.Is(err, flags.ErrNotFound) {
 		return fmt.Errorf("take the approval request %s back: %w", id, err)
 	}
@@ -239,11 +253,15 @@ func (p *Provider) requests(ctx context.Context, key string) ([]approvalRequest,
 
 // who says who must approve, as far as the API tells: it knows how many and by which service, and whom it notifies; anybody
 // whose role has the action reviewApprovalRequest may.
-func (p *Provider) who(ctx context.Context, current snapshot) string {
-	settings, err := p.environment(ctx, current.state.Key)
+func (p *Provider) who(ctx context.Context, current snapshot, known *settings) string {
+	if known == nil {
+		if found, err := p.environment(ctx, current.state.Key); err == nil {
+			known = &found
+		}
+	}
 	out := "approval"
-	if err == nil {
-		out = fmt.Sprintf("%s (service %s)", approvals(settings.Approval.MinNumApprovals), settings.service())
+	if known != nil {
+		out = fmt.Sprintf("%s (service %s)", approvals(known.Approval.MinNumApprovals), known.service())
 	}
 	out += fmt.Sprintf(" of people who may review changes in environment %q", p.config.Environment)
 	if len(p.config.NotifyTeams) > 0 {
@@ -260,13 +278,6 @@ func approvals(n int) string {
 		return "1 approval"
 	}
 	return fmt.Sprintf("%d approvals", n)
-}
-
-// guarded tells whether the environment asks for approvals of changes of this flag. Where the token may not look it is taken
-// for unguarded: the change itself will tell.
-func (p *Provider) guarded(ctx context.Context, current snapshot) bool {
-	settings, err := p.environment(ctx, current.state.Key)
-	return err == nil && settings.guard(current.tags)
 }
 
 // moment of a date in epoch milliseconds.

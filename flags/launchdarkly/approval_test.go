@@ -277,17 +277,6 @@ func TestAnApprovalThatIsNotRequiredAnyMoreIsNotWaitedFor(t *testing.T) {
 	require.Empty(t, b.server.Approvals(plain))
 }
 
-func TestOnlyTaggedFlagsNeedApprovalWhereTagsAreNamed(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.server.Require(1, "guarded")
-	b.rest(t, http.MethodPost, "/api/v2/flags/shop", `{"key": "tagged", "name": "Tagged", "tags": ["guarded"]}`)
-	require.NoError(t, b.provider.Rehearse(t.Context(), plain, flags.Change{Percent: 50}))
-	require.ErrorIs(t, b.provider.Rehearse(t.Context(), "tagged", flags.Change{Percent: 50}), flags.ErrApprovalRequired)
-	_, err := b.apply(t, b.provider, 50)
-	require.NoError(t, err)
-}
-
 func TestArchivingWaitsForPeopleToo(t *testing.T) {
 	t.Parallel()
 	b, p := petitioner(t)

@@ -161,8 +161,15 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 			return snapshot{}, err
 		}
 		_, err = p.patch(ctx, key, semanticPatch{EnvironmentKey: p.config.Environment, Instructions: instructions}, true)
-		if errors.Is(err, flags.ErrApprovalRequired) || err == nil && p.guarded(ctx, current) {
-			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current)}
+		if err != nil && !errors.Is(err, flags.ErrApprovalRequired) {
+			return current, err
+		}
+		var known *settings // nil where the token may not look: the change itself will tell
+		if found, unknown := p.environment(ctx, key); unknown == nil {
+			known = &found
+		}
+		if err != nil || known != nil && known.guard(current.tags) {
+			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, known)}
 		}
 		return current, err
 	})
@@ -219,7 +226,7 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 		}
 		after, err := p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}}, false)
 		if errors.Is(err, flags.ErrApprovalRequired) { // which nobody can ask for: approval requests are of targeting and variations
-			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current) + "; archive it there, and the migration goes on"}
+			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, nil) + "; archive it there, and the migration goes on"}
 		}
 		if errors.Is(err, flags.ErrInvalid) { // a prerequisite cannot be archived
 			if needed, failed := p.dependents(ctx, key); failed == nil && len(needed) > 0 {
@@ -283,19 +290,27 @@ func (p *Provider) retarget(
 	if err := still.Ask(ctx, current.state); err != nil {
 		return snapshot{}, err
 	}
-	if asked, err := p.asked(ctx, current, instructions, note); err != nil {
+	asked, waits, err := p.asked(ctx, current, instructions, note)
+	if err != nil {
 		return snapshot{}, err
-	} else if asked {
-		return p.petition(ctx, current, want, instructions, note, still)
+	}
+	if waits {
+		return p.petition(ctx, current, want, instructions, note, still, asked)
 	}
 	after, err := p.patch(ctx, key, semanticPatch{
 		Comment: note, EnvironmentKey: p.config.Environment, Instructions: instructions,
 	}, false)
 	if errors.Is(err, flags.ErrApprovalRequired) {
-		return p.petition(ctx, current, want, instructions, note, still)
+		return p.petition(ctx, current, want, instructions, note, still, asked)
 	}
 	if errors.Is(err, flags.ErrInvalid) {
 		err = p.overtaken(ctx, current, err)
+	}
+	if errors.Is(err, flags.ErrInvalid) && asked.request != nil { // which no one needs any more, and which may be what is in the way
+		if err := p.remove(ctx, key, asked.request.ID); err != nil {
+			return snapshot{}, err
+		}
+		err = fmt.Errorf("%s: %w", err, flags.ErrConflict)
 	}
 	if err == nil && !after.targeting.Equal(want) {
 		err = overtaken(key)

@@ -143,10 +143,15 @@ type settings struct {
 	} `json:"approvalSettings"`
 }
 
-// guard tells whether changes of a flag with these tags need approval.
+// guard tells whether changes of a flag with these tags need approval: approvals are required of all flags or of those with
+// certain tags, and LaunchDarkly refuses to take both settings.
+// https://launchdarkly.com/docs/api/environments/patch-environment, "Approval settings"
 func (s settings) guard(tags []string) bool {
 	of := s.Approval.RequiredApprovalTags
-	return s.Approval.Required && (len(of) == 0 || slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(of, tag) }))
+	if len(of) == 0 {
+		return s.Approval.Required
+	}
+	return slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(of, tag) })
 }
 
 func (s settings) service() string { return cmp.Or(s.Approval.ServiceKind, Name) }

@@ -24,12 +24,14 @@ type ApprovalSettings struct {
 	RequiredApprovalTags             []string       `json:"requiredApprovalTags"`
 }
 
-// Require sets how many approvals a change in the environment needs; 0 for none. With tags, only of flags that have one.
+// Require sets how many approvals a change in the environment needs; 0 for none. With tags, only of flags that have one: then
+// the settings don't say required, since LaunchDarkly takes either of the two ("Approval settings" of
+// environments/patch-environment).
 func (s *Server) Require(approvals int, tags ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.approvals = noApprovals()
-	s.approvals.Required = approvals > 0
+	s.approvals.Required = approvals > 0 && len(tags) == 0
 	s.approvals.MinNumApprovals = max(approvals, 1)
 	s.approvals.RequiredApprovalTags = append(s.approvals.RequiredApprovalTags, tags...)
 }
@@ -43,11 +45,11 @@ func noApprovals() ApprovalSettings {
 // guarded tells whether a request may not change the flag without approval. The caller holds mu.
 func (s *Server) guarded(flag Flag, r *http.Request) bool {
 	bypass := s.options.BypassToken
-	if !s.approvals.Required || bypass != "" && same(r.Header.Get("Authorization"), bypass) {
+	if bypass != "" && same(r.Header.Get("Authorization"), bypass) {
 		return false
 	}
-	tags := s.approvals.RequiredApprovalTags
-	return len(tags) == 0 || slices.ContainsFunc(flag.Tags, func(tag string) bool { return slices.Contains(tags, tag) })
+	tagged := func(tag string) bool { return slices.Contains(s.approvals.RequiredApprovalTags, tag) }
+	return s.approvals.Required || slices.ContainsFunc(flag.Tags, tagged)
 }
 
 // ApprovalRequest is the REST representation of one.
