@@ -137,7 +137,7 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 		says string
 	}{
 		"error 400": {flags.ErrInvalid, "scheduled for 2021-11-10T"},
-		"error 401": {flags.ErrUnauthorized, "Invalid access token"},
+		"error 401": {flags.ErrUnauthorized, "renew the API token"},
 		"error 403": {flags.ErrUnauthorized, `action "createFlag" on "proj/default:env/test:flag/my-new-flag"`},
 		"error 404": {flags.ErrNotFound, "create the flag"},
 		"error 409": {flags.ErrConflict, "optimistic_locking_error"},

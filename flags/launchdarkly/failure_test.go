@@ -277,6 +277,10 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	require.ErrorIs(t, err, flags.ErrInvalid)
 	require.ErrorContains(t, err, "invalid_request")
 	require.NotContains(t, err.Error(), person)
+	// Whoever is turned on by default may stand against other people's pending changes.
+	_, err = b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.NotContains(t, err.Error(), person)
 }
 
 func TestConfigurationIsChecked(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow/flags"
@@ -86,9 +85,7 @@ func (p *Provider) read(ctx context.Context, key string) (snapshot, error) {
 
 // patch makes the change. A dry run changes nothing and answers as if it had.
 func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch, dryRun bool) (snapshot, error) {
-	r := request{
-		method: http.MethodPatch, key: key, path: p.flagPath(key), body: patch, discreet: personal(patch.Instructions),
-	}
+	r := request{method: http.MethodPatch, key: key, path: p.flagPath(key), body: patch, discreet: true}
 	if dryRun {
 		r.query = url.Values{"dryRun": {"true"}}
 	}
@@ -100,17 +97,6 @@ func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch, d
 		return snapshot{}, err
 	}
 	return p.snapshot(key, f)
-}
-
-// personal tells whether instructions hold people's keys, as targets and rules do: LaunchDarkly may quote what it refuses.
-func personal(instructions []any) bool {
-	return slices.ContainsFunc(instructions, func(in any) bool {
-		switch in.(type) {
-		case targetsInstruction, addRuleInstruction, rulesInstruction:
-			return true
-		}
-		return false
-	})
 }
 
 func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
@@ -178,9 +164,11 @@ type request struct {
 	method, key, path string
 	query             url.Values
 	body              any
-	discreet          bool // keep the server's words out of errors
-	beta              bool // a resource that LaunchDarkly still calls beta
-	probe             bool // asked to explain another answer: take this one as it is
+	// discreet keeps the server's words out of errors: to what is asked of a targeting it may answer with people's keys, those
+	// in the instructions or those in other people's pending changes that would fail.
+	discreet bool
+	beta     bool // a resource that LaunchDarkly still calls beta
+	probe    bool // asked to explain another answer: take this one as it is
 }
 
 // do makes one request and maps its answer; it never retries.

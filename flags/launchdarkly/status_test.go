@@ -44,7 +44,7 @@ func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
 	}{
 		"400": {
 			status: 400, body: `{"code": "invalid_request", "message": "Invalid request body"}`,
-			is: flags.ErrInvalid, permanent: true, tries: 1, says: []string{"invalid_request (Invalid request body)", "malformed, or impossible"},
+			is: flags.ErrInvalid, permanent: true, tries: 1, says: []string{"invalid_request", "malformed, or impossible"},
 		},
 		"400, a change is scheduled": {
 			status: 400, body: `{"code": "invalid_request", "message": "conflict"}`,
