@@ -29,6 +29,9 @@ func (a *Activities) lookAtCode(ctx context.Context, in RetireInput, keys []stri
 	for _, f := range report.Found {
 		found.blocks("flag %s stands in the code (%s): take it out there, and deploy that", f.Key, f)
 	}
+	for _, link := range report.Linked {
+		found.blocks("%s, where nobody has looked for the flags: name that folder in retire.code as well, or take the link away", link)
+	}
 	switch where := strings.Join(folders, ", "); {
 	case report.Gone > 0:
 		found.blocks("the code in %s was changed while it was looked at: look again", where)

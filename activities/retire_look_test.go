@@ -14,13 +14,13 @@ import (
 	"github.com/contraflow/contraflow/internal/ledger"
 )
 
-var renewed = fmt.Errorf("renew the API token: %w", flags.ErrUnauthorized)
+var errRenewed = fmt.Errorf("renew the API token: %w", flags.ErrUnauthorized)
 
-// All that is left to undo is a migration that has done its work: that a token was renewed is no reason to.
+// All that is left to undo is a migration that has done its work: that a token was errRenewed is no reason to.
 func TestAFlagServiceThatRefusesIsInTheWay(t *testing.T) {
 	t.Parallel()
 	b, r, in := begunRetiring(t, "")
-	r.refuse(renewed)
+	r.refuse(errRenewed)
 	_, err := b.mayRetire(t, in, call{})
 	requirePermanent(t, err, "InUse", "whether flag "+writeNew+" is in use can't be seen: renew the API token", readNew)
 	r.refuse(&flags.RateLimited{Until: time.Now().Add(time.Minute)})
@@ -34,7 +34,7 @@ func TestAFlagServiceThatRefusesIsInTheWay(t *testing.T) {
 func TestAWaitOutlastsATokenThatIsRenewed(t *testing.T) {
 	t.Parallel()
 	b, r, in := begunRetiring(t, ", otherwise: wait")
-	r.refuse(renewed)
+	r.refuse(errRenewed)
 	var heard story
 	wait := background(func() error {
 		_, err := b.mayRetire(t, in, call{onAir: heard.hear(t)})

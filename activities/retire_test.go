@@ -214,6 +214,11 @@ func TestCodeThatCannotBeLookedIntoIsInTheWay(t *testing.T) {
 	b.write(t, "shop/app/.git/index", "") // a checkout that is being renewed
 	_, err = b.mayRetire(t, in, call{})
 	requirePermanent(t, err, "InUse", "no file of code was found in shop/app")
+	b.write(t, "shop/app/main.go", "package main")
+	b.link(t, "../lib", "shop/app/lib")
+	b.write(t, "shop/lib/lib.go", writeNew)
+	_, err = b.mayRetire(t, in, call{})
+	requirePermanent(t, err, "InUse", "shop/app/lib leads to shop/lib, where nobody has looked")
 	b.remove(t, "shop/plan.yaml")
 	_, err = b.mayRetire(t, in, call{})
 	requirePermanent(t, err, "InUse", "can't be seen: the worker knows no plan")

@@ -73,13 +73,15 @@ type Report struct {
 	Files int
 	// Unread lists the files below the root that were left out although they might be code, each with the reason.
 	Unread []string
+	// Linked lists the symbolic links to folders below the root that were not looked into, each with where it leads.
+	Linked []string
 	// Gone is how many files were gone when they were to be looked into: somebody is changing the folders.
 	Gone int
 }
 
 // Find looks for keys in all text files of folders below the root, as whole words: the key "write-new" does not stand in
-// "write-newer" or in "re-write-new". In scripts it looks for keys in camel case, too. It follows no symbolic link, never leaves
-// the root, and skips .git, .hg, .svn, node_modules and vendor, binary files and those above LargestFile. A folder or file that can't be read is an error, for a key
+// "write-newer" or in "re-write-new". In scripts it looks for keys in camel case, too. It follows symbolic links to files and not
+// those to folders, never leaves the root, and skips .git, .hg, .svn, node_modules and vendor, binary files and those above LargestFile. A folder or file that can't be read is an error, for a key
 // might stand there. Errors and reports hold names of files and never what stands in them.
 func Find(ctx context.Context, root *os.Root, folders, keys []string) (Report, error) {
 	s := search{root: root.FS()}
@@ -87,23 +89,9 @@ func Find(ctx context.Context, root *os.Root, folders, keys []string) (Report, e
 	for _, w := range slices.Concat(s.everywhere, s.inScripts) {
 		s.found = append(s.found, Found{Key: keys[w.key], As: w.as})
 	}
-	for _, folder := range distinct(folders) {
-		if info, err := fs.Stat(s.root, folder); err != nil {
-			return Report{}, fmt.Errorf("look into folder %s: %w", folder, err)
-		} else if !info.IsDir() {
-			return Report{}, fmt.Errorf("look into folder %s: it is a file", folder)
-		}
-		err := fs.WalkDir(s.root, folder, func(name string, entry fs.DirEntry, err error) error {
-			if err == nil {
-				err = s.visit(ctx, folder, name, entry)
-			}
-			if errors.Is(err, fs.ErrNotExist) && name != folder {
-				s.report.Gone++
-				return nil
-			}
-			return err
-		})
-		if err != nil {
+	s.folders = distinct(folders)
+	for _, folder := range s.folders {
+		if err := s.walk(ctx, folder); err != nil {
 			return Report{}, fmt.Errorf("look into folder %s: %w", folder, err)
 		}
 	}
@@ -122,16 +110,40 @@ func distinct(folders []string) []string {
 	all := slices.Clone(out)
 	return slices.DeleteFunc(out, func(folder string) bool {
 		return slices.ContainsFunc(all, func(other string) bool {
-			return other != folder && (other == "." || strings.HasPrefix(folder, other+"/"))
+			return other != folder && within(folder, other)
 		})
 	})
 }
 
+// within tells whether a cleaned path is the folder or lies in it.
+func within(name, folder string) bool {
+	return folder == "." || name == folder || strings.HasPrefix(name, folder+"/")
+}
+
 type search struct {
 	root                  fs.FS
+	folders               []string
 	everywhere, inScripts []word
 	found                 []Found // of each word, in this order
 	report                Report
+}
+
+func (s *search) walk(ctx context.Context, folder string) error {
+	if info, err := fs.Stat(s.root, folder); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("it is a file")
+	}
+	return fs.WalkDir(s.root, folder, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil {
+			err = s.visit(ctx, folder, name, entry)
+		}
+		if errors.Is(err, fs.ErrNotExist) && name != folder { // it was there when its folder was listed
+			s.report.Gone++
+			return nil
+		}
+		return err
+	})
 }
 
 func (s *search) visit(ctx context.Context, folder, name string, entry fs.DirEntry) error {
@@ -154,8 +166,7 @@ func (s *search) visit(ctx context.Context, folder, name string, entry fs.DirEnt
 		}
 		return nil
 	case entry.Type()&fs.ModeSymlink != 0:
-		s.unread(name, "a symbolic link")
-		return nil
+		return s.link(ctx, name)
 	case !entry.Type().IsRegular():
 		return nil
 	}
@@ -163,6 +174,34 @@ func (s *search) visit(ctx context.Context, folder, name string, entry fs.DirEnt
 	if err != nil {
 		return err
 	}
+	return s.file(ctx, name, info)
+}
+
+// link looks where a symbolic link leads to. One that leaves the root, or leads nowhere, is told.
+func (s *search) link(ctx context.Context, name string) error {
+	info, err := fs.Stat(s.root, name)
+	if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
+		s.unread(name, "a symbolic link")
+		return nil
+	}
+	if !info.IsDir() {
+		return s.file(ctx, name, info)
+	}
+	if slices.Contains(skipped, path.Base(name)) {
+		return nil
+	}
+	to, err := fs.ReadLink(s.root, name)
+	if err != nil {
+		return err
+	}
+	to = path.Join(path.Dir(name), to)
+	if !slices.ContainsFunc(s.folders, func(folder string) bool { return within(to, folder) }) {
+		s.report.Linked = append(s.report.Linked, name+" leads to "+to)
+	}
+	return nil
+}
+
+func (s *search) file(ctx context.Context, name string, info fs.FileInfo) error {
 	if info.Size() > LargestFile {
 		s.unread(name, "%d MB", info.Size()>>20)
 		return nil

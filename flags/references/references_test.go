@@ -110,19 +110,22 @@ func TestOthersCodeAndBinariesAreSkipped(t *testing.T) {
 	require.Len(t, report.Found, 1, "what is asked for by name is looked into")
 }
 
-func TestSymbolicLinksAreToldAndNotFollowed(t *testing.T) {
+func TestSymbolicLinksStayBelowTheRoot(t *testing.T) {
 	t.Parallel()
-	root, folder := tree(t, map[string]string{"app/main.go": "package main", "lib/lib.go": key})
+	root, folder := tree(t, map[string]string{"app/main.go": "package main", "lib/lib.go": key, "other/x.go": key})
 	outside := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(outside, "secret"), []byte(key), 0o600))
-	require.NoError(t, os.Symlink(outside, filepath.Join(folder, "app", "out")))
-	require.NoError(t, os.Symlink(filepath.Join(outside, "secret"), filepath.Join(folder, "app", "secret")))
-	require.NoError(t, os.Symlink("../app", filepath.Join(folder, "app", "loop")))
-	require.NoError(t, os.Symlink(outside, filepath.Join(folder, "elsewhere")))
-	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
+	for name, to := range map[string]string{
+		"app/out": outside, "app/secret": filepath.Join(outside, "secret"), "app/nowhere": "gone.go", "app/loop": "../app", "app/lib.go": "../lib/lib.go",
+		"app/deep": "../lib", "app/node_modules": "../lib", "app/other": "../other", "elsewhere": outside,
+	} {
+		require.NoError(t, os.Symlink(to, filepath.Join(folder, filepath.FromSlash(name))))
+	}
+	report, err := Find(t.Context(), root, []string{"app", "other"}, []string{key})
 	require.NoError(t, err)
-	require.Empty(t, report.Found)
-	require.Equal(t, []string{"app/loop (a symbolic link)", "app/out (a symbolic link)", "app/secret (a symbolic link)"}, report.Unread)
+	require.Equal(t, []Found{{Key: key, Lines: 2, Places: []Place{{"app/lib.go", 1}, {"other/x.go", 1}}}}, report.Found)
+	require.Equal(t, []string{"app/deep leads to lib"}, report.Linked)
+	require.Equal(t, []string{"app/nowhere (a symbolic link)", "app/out (a symbolic link)", "app/secret (a symbolic link)"}, report.Unread)
 	for _, folder := range []string{"elsewhere", "..", "/etc"} {
 		_, err = Find(t.Context(), root, []string{folder}, []string{key})
 		require.ErrorContains(t, err, "look into folder "+folder)
@@ -194,4 +197,22 @@ func TestNamesThatAreNotUTF8AreTold(t *testing.T) {
 	require.Len(t, report.Found, 1)
 	require.Equal(t, 1, report.Files)
 	require.Equal(t, []string{"app/caf\uFFFD.txt (its name is not UTF-8)", "app/d\uFFFD (its name is not UTF-8)"}, report.Unread)
+}
+
+// moving is a folder that is renewed while it is looked at: its listing is of files that are gone.
+type moving struct{ fs.FS }
+
+func (m moving) Open(name string) (fs.File, error) {
+	if strings.HasSuffix(name, ".go") {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return m.FS.Open(name)
+}
+
+func TestFilesThatAreGoneAreCounted(t *testing.T) {
+	t.Parallel()
+	root, _ := tree(t, map[string]string{"app/main.go": key, "app/lib/lib.go": key, "app/page.ts": "nothing"})
+	s := search{root: moving{root.FS()}}
+	require.NoError(t, s.walk(t.Context(), "app"))
+	require.Equal(t, Report{Files: 1, Gone: 2}, s.report)
 }
