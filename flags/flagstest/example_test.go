@@ -166,9 +166,7 @@ func want(c flags.Change) func(flags.State, feature) (feature, error) {
 			f.served.Users = map[string]bool{}
 		}
 		if c.Exclude != nil {
-			if f.served.On {
-				f.served.Users[c.Exclude.Key] = false
-			}
+			f.served.Users[c.Exclude.Key] = false
 			return f, nil
 		}
 		named := c.Targets[flags.DefaultContextKind]

@@ -207,15 +207,23 @@ func excludeNamed(t *testing.T, f Fixture) {
 }
 
 func excludeOff(t *testing.T, f Fixture) {
+	app := f.Application(t)
 	before, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
 	change := flags.Change{Exclude: &flags.Context{Kind: user, Key: zoe}}
 	expected, err := f.Provider.Preview(t.Context(), f.Plain, change)
 	require.NoError(t, err)
-	require.True(t, expected.Equal(before))
 	after := apply(t, f, f.Plain, change)
-	require.True(t, after.Equal(before))
-	require.Equal(t, before.Version, after.Version)
+	require.True(t, after.Equal(expected))
+	require.False(t, after.On)
+	again := apply(t, f, f.Plain, change)
+	require.Equal(t, after.Version, again.Version)
+	ours := apply(t, f, f.Plain, flags.Change{Percent: 100})
+	serves(t, app, f.Plain, user, "user-1", true)
+	serves(t, app, f.Plain, user, zoe, false)
+	back, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+	require.NoError(t, err)
+	require.JSONEq(t, string(before.Config), string(back.Config))
 
 	require.NoError(t, f.Provider.Archive(t.Context(), f.Plain, note))
 	_, err = f.Provider.Apply(t.Context(), f.Plain, change, note, nil)

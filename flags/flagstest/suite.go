@@ -48,7 +48,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"kinds that can't be targeted are refused": targetKinds,
 		"one context is excluded, and nobody else": exclude,
 		"who is named or in a segment is excluded": excludeNamed,
-		"excluding changes no flag that is off":    excludeOff,
+		"who is excluded while it is off stays so": excludeOff,
 
 		"segments are served":                    segments,
 		"segments stand above all rules, once":   segmentsAbove,

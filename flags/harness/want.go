@@ -30,9 +30,7 @@ func (v values) want(key string, current configuration, c flags.Change) (configu
 	}
 	want := current
 	if c.Exclude != nil {
-		if current.On {
-			want = current.aim([]string{c.Exclude.Key}, v.off())
-		}
+		want = current.aim([]string{c.Exclude.Key}, v.off())
 		return want, nil
 	}
 	want = want.aim(c.Targets[flags.DefaultContextKind], v.yes).favour(c.Segments, v.yes)
@@ -85,7 +83,7 @@ func (v values) refuse(key string, current configuration, c flags.Change) error 
 		to = v.off()
 	}
 	for _, m := range current.Targets {
-		if len(kinds) > 0 && (current.On || c.Exclude == nil) && m.Variation != to && len(m.Segments) > 0 {
+		if len(kinds) > 0 && m.Variation != to && len(m.Segments) > 0 {
 			// SDKs take the variations one after the other, targets and groups of each: who is named under a later one is not seen.
 			return fmt.Errorf("flag %q serves the target group %q without a rule, which may go before targets that are named: let a rule "+
 				"serve that group instead (in Harness, take the flag off the group, and add the group on the flag's own page): %w",

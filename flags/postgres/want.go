@@ -19,9 +19,7 @@ func (f flag) want(c flags.Change) (config, error) {
 	want := f.config
 	switch {
 	case c.Exclude != nil:
-		if f.On {
-			want.Targets = want.Targets.moved(c.Exclude.Kind, []string{c.Exclude.Key}, false)
-		}
+		want.Targets = want.Targets.moved(c.Exclude.Kind, []string{c.Exclude.Key}, false)
 		return want, nil
 	case c.Percent == 0 && len(c.Targets) == 0:
 		want.On = false

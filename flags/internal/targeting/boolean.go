@@ -23,9 +23,6 @@ func (b Boolean) Want(key string, current Targeting, c flags.Change) (Targeting,
 	case c.Stage != "":
 		return Targeting{}, fmt.Errorf("flag %q serves true and false and has no stage %q: move it by percentages: %w", key, c.Stage, flags.ErrInvalid)
 	case c.Exclude != nil:
-		if !current.On {
-			return current, nil
-		}
 		return current.aim(c.Exclude.Kind, []string{c.Exclude.Key}, b.False), nil
 	case c.Percent == 0 && !named(c):
 		return b.off(key, current)

@@ -31,9 +31,6 @@ func (s Stages) Want(key string, current Targeting, c flags.Change) (Targeting, 
 	off := s.Index[flags.StageOff.Order()]
 	switch {
 	case c.Exclude != nil:
-		if !current.On {
-			return current, nil
-		}
 		return current.exclude(*c.Exclude, s.serve(current, off)), nil
 	case c.Stage == "":
 		return Targeting{}, fmt.Errorf("flag %q is a migration flag: move it by stages %v, without percentages, targets and segments: %w",
