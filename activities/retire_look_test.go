@@ -16,7 +16,7 @@ import (
 
 var errRenewed = fmt.Errorf("renew the API token: %w", flags.ErrUnauthorized)
 
-// All that is left to undo is a migration that has done its work: that a token was errRenewed is no reason to.
+// All that is left to undo is a migration that has done its work: that a token has changed is no reason to.
 func TestAFlagServiceThatRefusesIsInTheWay(t *testing.T) {
 	t.Parallel()
 	b, r, in := begunRetiring(t, "")
