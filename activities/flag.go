@@ -81,9 +81,10 @@ func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r 
 // move makes the change and returns the flag behind it.
 func (a *Activities) move(ctx context.Context, db *Database, provider flags.Provider, in FlagInput, r flagRecord, now flags.State) (flags.State, error) {
 	change, needed := in.wanted(now)
+	var want flags.State
 	if needed {
-		want, err := provider.Preview(ctx, in.Key, change)
-		if err != nil {
+		var err error
+		if want, err = provider.Preview(ctx, in.Key, change); err != nil {
 			return now, err
 		}
 		r.ours = append(r.ours, want) // until the change is seen it is one of the two
@@ -99,6 +100,9 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 		}
 		if err := a.staysKilled(ctx, db, provider, in, r); err != nil {
 			return now, err
+		}
+		if !now.Equal(want) { // somebody made it serve this in between, and perhaps left some out
+			return now, fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 		}
 	}
 	if err := audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary); err != nil {

@@ -83,3 +83,19 @@ func TestAStrangerBetweenOurReadingAndOurChangeIsNotOverwritten(t *testing.T) {
 	requirePermanent(t, err, "Stranger", writeNew, "100 %", "changed by someone else (the default rule serves something else)")
 	require.Equal(t, 100, b.percent(t, writeNew))
 }
+
+// Who makes the very change, and leaves one out, leaves a provider nothing to change, and so nobody to ask.
+func TestAStrangerWhoMakesTheChangeAndLeavesOneOutIsSeen(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	m := b.mortal(t)
+	late := &frozen{Provider: m.Provider}
+	late.beforeRead = func() {
+		b.instruct(t, writeNew, `{"kind": "turnFlagOn"}`) // it serves 100 %
+		b.except(t, writeNew, "target", 1)
+	}
+	m.Provider = late
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 100))
+	requirePermanent(t, err, "Stranger", writeNew, "changed by someone else")
+	require.False(t, b.served(t, writeNew))
+}
