@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // DefaultContextKind is the kind LaunchDarkly gives to a context that names none.
@@ -25,8 +26,9 @@ type Change struct {
 	Segments []string `json:"segments,omitempty"`
 	// Stage that a migration flag serves everybody. Alone: none of the others is set beside it.
 	Stage Stage `json:"stage,omitempty"`
-	// Exclude serves one context false, or the stage off, by name and before everything else, and changes nothing for
-	// anybody else. Alone, too.
+	// Exclude serves one context false, or the stage off, by name and before all rules, and changes nothing for anybody else.
+	// Alone, too. Where a service keeps targets of several kinds in no order, a request that another of its contexts is served
+	// true for by name may be so still.
 	Exclude *Context `json:"exclude,omitempty"`
 }
 
@@ -57,6 +59,16 @@ func Stages() []Stage {
 // Order of a stage, from 0; -1 for what is none.
 func (s Stage) Order() int { return slices.Index(Stages(), s) }
 
+// Named tells whether the change serves true to anybody by name, or to segments.
+func (c Change) Named() bool {
+	for _, keys := range c.Targets {
+		if len(keys) > 0 {
+			return true
+		}
+	}
+	return len(c.Segments) > 0
+}
+
 var contextKind = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // Validate returns an ErrInvalid that says what to write instead. It never quotes a context's key.
@@ -72,16 +84,18 @@ func (c Change) Validate() error {
 	if c.Exclude != nil {
 		alone++
 		kinds = append(kinds, c.Exclude.Kind)
-		if c.Exclude.Key == "" {
-			return fmt.Errorf("a context to exclude needs a key: %w", ErrInvalid)
+		if err := validKey("a context to exclude", c.Exclude.Key); err != nil {
+			return err
 		}
 	}
 	for _, kind := range kinds {
 		if !contextKind.MatchString(kind) || kind == "kind" || kind == "multi" {
 			return fmt.Errorf("context kind %q: write letters, digits, '.', '_' or '-', and neither \"kind\" nor \"multi\": %w", kind, ErrInvalid)
 		}
-		if keys := c.Targets[kind]; c.Targets != nil && slices.Contains(keys, "") {
-			return fmt.Errorf("a target of kind %s has no key: %w", kind, ErrInvalid)
+		for _, key := range c.Targets[kind] {
+			if err := validKey("a target of kind "+kind, key); err != nil {
+				return err
+			}
 		}
 	}
 	if slices.ContainsFunc(c.Segments, func(s string) bool { return strings.TrimSpace(s) == "" }) {
@@ -95,6 +109,17 @@ func (c Change) Validate() error {
 	}
 	if alone > 1 || alone == 1 && (c.Percent != 0 || c.ContextKind != "" || len(c.Targets) > 0 || len(c.Segments) > 0) {
 		return fmt.Errorf("a stage, or a context to exclude, stands alone in a change: %w", ErrInvalid)
+	}
+	return nil
+}
+
+// validKey never quotes the key.
+func validKey(whose, key string) error {
+	switch {
+	case key == "":
+		return fmt.Errorf("%s needs a key: %w", whose, ErrInvalid)
+	case !utf8.ValidString(key): // JSON has no way to write it, and would name somebody else
+		return fmt.Errorf("the key of %s is no valid UTF-8: write it in UTF-8: %w", whose, ErrInvalid)
 	}
 	return nil
 }

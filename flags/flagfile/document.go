@@ -7,7 +7,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/launchdarkly/go-server-sdk-evaluation/v3/ldmodel"
 
@@ -71,7 +70,7 @@ func (d document) legible() error {
 		}
 		if json.Unmarshal(d.flags[key], &ldmodel.FeatureFlag{}) != nil {
 			return fmt.Errorf("flag %q in %s is not of the SDK's model%s, and no SDK reads a file with that: mend it: %w",
-				key, d.path, because(targeting.Decode(d.flags[key])), flags.ErrInvalid)
+				key, d.path, because(targeting.DecodeFile(d.flags[key])), flags.ErrInvalid)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.segments)) {
@@ -133,7 +132,7 @@ func (d document) find(key string) (entry, error) {
 	}
 	var out entry
 	var err error
-	if out.targeting, err = targeting.Decode(raw); err != nil {
+	if out.targeting, err = targeting.DecodeFile(raw); err != nil {
 		return entry{}, fmt.Errorf("flag %q in %s: %w: %w", key, d.path, err, flags.ErrInvalid)
 	}
 	if out.variations, err = targeting.New(key, model.Variations); err != nil {
@@ -151,7 +150,7 @@ func (d document) missing(key string) error {
 	return fmt.Errorf("flag %q is not in %q of %s: add it, or correct its key: %w", key, flagsMember, d.path, flags.ErrNotFound)
 }
 
-// want is the targeting in which c is served. It never quotes a context's key.
+// want is the targeting in which c is served.
 func (d document) want(e entry, c flags.Change) (targeting.Targeting, error) {
 	key := e.state.Key
 	if e.state.Archived {
@@ -167,14 +166,6 @@ func (d document) want(e entry, c flags.Change) (targeting.Targeting, error) {
 			return targeting.Targeting{}, fmt.Errorf("flag %q: segment %q is not in %q of %s: add it, or correct its key: %w",
 				key, segment, segmentsMember, d.path, flags.ErrInvalid)
 		}
-	}
-	named := slices.Concat(slices.Collect(maps.Values(c.Targets))...)
-	if c.Exclude != nil {
-		named = append(named, c.Exclude.Key)
-	}
-	if slices.ContainsFunc(named, func(name string) bool { return !utf8.ValidString(name) }) {
-		return targeting.Targeting{}, fmt.Errorf("flag %q: a context's key is no valid UTF-8, which a JSON file can't hold: correct it: %w",
-			key, flags.ErrInvalid)
 	}
 	return want, nil
 }
@@ -192,13 +183,11 @@ func (d document) setTargeting(current entry, want targeting.Targeting) error {
 		return fmt.Errorf("encode the rules of flag %q: %w", key, err)
 	}
 	for member, pair := range map[string][2]any{
-		"on":             {now.On, then.On},
-		"offVariation":   {now.OffVariation, then.OffVariation},
-		"fallthrough":    {now.Fallthrough, then.Fallthrough},
-		"targets":        {now.Targets, then.Targets},
-		"contextTargets": {now.SDKContextTargets(), then.SDKContextTargets()},
-		"prerequisites":  {now.Prerequisites, then.Prerequisites},
-		"version":        {current.state.Version, current.state.Version + 1},
+		"on":            {now.On, then.On},
+		"offVariation":  {now.OffVariation, then.OffVariation},
+		"fallthrough":   {now.Fallthrough, then.Fallthrough},
+		"prerequisites": {now.Prerequisites, then.Prerequisites},
+		"version":       {current.state.Version, current.state.Version + 1},
 	} {
 		if reflect.DeepEqual(pair[0], pair[1]) {
 			continue
@@ -209,6 +198,14 @@ func (d document) setTargeting(current entry, want targeting.Targeting) error {
 	}
 	if !reflect.DeepEqual(now.Rules, then.Rules) {
 		flag["rules"] = rules
+	}
+	if !reflect.DeepEqual(now.Targets, then.Targets) {
+		users, all := then.InFile()
+		for member, lists := range map[string][]targeting.Target{"targets": users, "contextTargets": all} {
+			if flag[member], err = json.Marshal(lists); err != nil {
+				return fmt.Errorf("encode %s of flag %q: %w", member, key, err)
+			}
+		}
 	}
 	if d.flags[key], err = json.Marshal(flag); err != nil {
 		return fmt.Errorf("encode flag %q: %w", key, err)

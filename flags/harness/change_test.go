@@ -200,8 +200,9 @@ func TestStagesCanBeServedInShares(t *testing.T) {
 
 	b.instruct(t, "move", `{"kind": "updateOffVariation", "parameters": {"variation": "live"}}`)
 	off := change(t, b, "move", flags.Change{Stage: flags.StageOff})
-	require.Equal(t, "on: stage off", off.Summary, "turned off it would serve live")
-	b.instruct(t, "move", `{"kind": "setFeatureFlagState", "parameters": {"state": "off"}}`)
+	require.Equal(t, "off", off.Summary)
+	require.Equal(t, "off", b.environment(t, "move").OffVariation, "turned off it would serve live")
+	b.instruct(t, "move", `{"kind": "updateOffVariation", "parameters": {"variation": "live"}}`)
 	theirs, err := b.provider.Get(t.Context(), "move")
 	require.NoError(t, err)
 	require.Equal(t, "off: stage live", theirs.Summary)

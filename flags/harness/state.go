@@ -27,8 +27,11 @@ func (v values) state(key string, version int, archived bool, c configuration) (
 		before := append(c.before(""), count(len(c.Prerequisites), "prerequisite"))
 		out.Summary = strings.Join(said("on: "+v.usual(c.DefaultServe), before...), ", ")
 		out.Exceptions = c.exceptions()
-	} else if out.Stage != "" && out.Stage != flags.StageOff {
-		out.Summary = "off: stage " + string(out.Stage)
+	} else if c.OffVariation != v.off() {
+		out.Summary = "off: true"
+		if v.stages != nil {
+			out.Summary = "off: stage " + string(out.Stage)
+		}
 	}
 	if archived {
 		out.Summary = "archived"

@@ -31,19 +31,17 @@ func (v values) want(key string, current configuration, c flags.Change) (configu
 	want := current
 	if c.Exclude != nil {
 		want = current.aim([]string{c.Exclude.Key}, v.off())
-		return want, nil
+		return want, v.excludable(key, current)
 	}
 	want = want.aim(c.Targets[flags.DefaultContextKind], v.yes).favour(c.Segments, v.yes)
 	switch {
-	case c.Stage == flags.StageOff && current.OffVariation == v.off():
-		want.On = false
+	case c.Stage == flags.StageOff, c.Stage == "" && c.Percent == 0 && !c.Named():
+		want.On, want.OffVariation = false, v.off()
 	case c.Stage != "":
 		want.On = true
 		if usual := v.stages[c.Stage]; current.DefaultServe.only() != usual {
 			want.DefaultServe = serve{Variation: usual}
 		}
-	case c.Percent == 0 && len(c.Targets) == 0 && len(c.Segments) == 0:
-		want.On, want.OffVariation = false, v.no
 	case c.Percent == 0:
 		want.On, want.DefaultServe = true, serve{Variation: v.no}
 	case c.Percent == everybody:
@@ -83,12 +81,27 @@ func (v values) refuse(key string, current configuration, c flags.Change) error 
 		to = v.off()
 	}
 	for _, m := range current.Targets {
-		if len(kinds) > 0 && m.Variation != to && len(m.Segments) > 0 {
-			// SDKs take the variations one after the other, targets and groups of each: who is named under a later one is not seen.
-			return fmt.Errorf("flag %q serves the target group %q without a rule, which may go before targets that are named: let a rule "+
+		if (len(kinds) > 0 || len(c.Segments) > 0) && m.Variation != to && len(m.Segments) > 0 {
+			// SDKs take the variations one after the other, targets and groups of each: who is named under a later one is not seen,
+			// and rules come behind all.
+			return fmt.Errorf("flag %q serves the target group %q without a rule, which may go before targets and goes before rules: let a rule "+
 				"serve that group instead (in Harness, take the flag off the group, and add the group on the flag's own page): %w",
 				key, m.Segments[0], flags.ErrInvalid)
 		}
+	}
+	return nil
+}
+
+// excludable refuses a flag that serves something else than off to those who are named, too.
+func (v values) excludable(key string, current configuration) error {
+	const wayOut = "turn it off for everybody instead, by the kill switch without a context, or correct its off variation"
+	switch {
+	case current.OffVariation == v.off():
+	case !current.On:
+		return fmt.Errorf("flag %q is off and serves everybody %s then, whoever is named: %s: %w", key, current.OffVariation, wayOut, flags.ErrInvalid)
+	case len(current.Prerequisites) > 0:
+		return fmt.Errorf("flag %q serves everybody %s while its prerequisite %s is not met, whoever is named: %s: %w",
+			key, current.OffVariation, current.Prerequisites[0].Feature, wayOut, flags.ErrInvalid)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func (f flag) want(c flags.Change) (config, error) {
 	case c.Exclude != nil:
 		want.Targets = want.Targets.moved(c.Exclude.Kind, []string{c.Exclude.Key}, false)
 		return want, nil
-	case c.Percent == 0 && len(c.Targets) == 0:
+	case c.Percent == 0 && !c.Named():
 		want.On = false
 		return want, nil
 	}
@@ -57,11 +57,11 @@ func (f flag) possible(c flags.Change) error {
 	case len(c.Segments) > 0:
 		return refused("can't be given to segments, because contraflow.flag knows none: list their members under targets")
 	case c.Exclude != nil && !keepable(c.Exclude.Key):
-		return refused("can't exclude that context: Postgres keeps no key with a NUL or broken UTF-8")
+		return refused("can't exclude that context: Postgres keeps no key with a NUL")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Targets)) {
 		if slices.ContainsFunc(c.Targets[kind], func(key string) bool { return !keepable(key) }) {
-			return refused("has a target of kind " + kind + " with a NUL or broken UTF-8 in its key, which Postgres can't keep: remove it")
+			return refused("has a target of kind " + kind + " with a NUL in its key, which Postgres can't keep: remove it")
 		}
 	}
 	return nil

@@ -23,9 +23,12 @@ func (b Boolean) Want(key string, current Targeting, c flags.Change) (Targeting,
 	case c.Stage != "":
 		return Targeting{}, fmt.Errorf("flag %q serves true and false and has no stage %q: move it by percentages: %w", key, c.Stage, flags.ErrInvalid)
 	case c.Exclude != nil:
-		return current.aim(c.Exclude.Kind, []string{c.Exclude.Key}, b.False), nil
-	case c.Percent == 0 && !named(c):
-		return b.off(key, current)
+		if err := current.excludable(key, b.False, "true"); err != nil {
+			return current, err
+		}
+		return current.aimFirst(c.Exclude.Kind, c.Exclude.Key, b.False), nil
+	case c.Percent == 0 && !c.Named():
+		return current.off(key, b.False)
 	}
 	if err := experimenting(key, current); err != nil {
 		return Targeting{}, err
@@ -43,24 +46,6 @@ func (b Boolean) Want(key string, current Targeting, c flags.Change) (Targeting,
 	return want, nil
 }
 
-func named(c flags.Change) bool {
-	for _, keys := range c.Targets {
-		if len(keys) > 0 {
-			return true
-		}
-	}
-	return len(c.Segments) > 0
-}
-
-func (b Boolean) off(key string, current Targeting) (Targeting, error) {
-	if current.OffVariation == nil {
-		return Targeting{}, fmt.Errorf("flag %q serves no variation when off: give it an off variation first: %w",
-			key, flags.ErrNotRestorable)
-	}
-	current.On, current.OffVariation = false, &b.False
-	return current, nil
-}
-
 // rollout turns the flag on and lets its default rule serve true to a percentage.
 func (b Boolean) rollout(key string, current Targeting, c flags.Change) (Targeting, error) {
 	want := current
@@ -73,14 +58,12 @@ func (b Boolean) rollout(key string, current Targeting, c flags.Change) (Targeti
 		want.Fallthrough = Serve{Variation: &b.True}
 		return want, nil
 	}
-	// In the order of their indexes, as LaunchDarkly keeps them: contexts once served true then stay so as it grows.
-	weights := make([]Weight, 2)
-	weights[b.True] = Weight{Variation: b.True, Weight: c.Percent * fullWeight / 100}
-	weights[b.False] = Weight{Variation: b.False, Weight: fullWeight - weights[b.True].Weight}
+	standing := b.percent(current.Fallthrough)
+	rolling := current.On && standing > 0 && standing < 100
 	want.Fallthrough = Serve{Rollout: &Rollout{
-		ContextKind: cmp.Or(c.ContextKind, flags.DefaultContextKind), Variations: weights,
+		ContextKind: cmp.Or(c.ContextKind, flags.DefaultContextKind), Variations: b.weights(c.Percent, current, rolling),
 	}}
-	if standing := b.percent(current.Fallthrough); current.On && standing > 0 && standing < 100 {
+	if rolling {
 		if err := current.Fallthrough.Rollout.sameBuckets(*want.Fallthrough.Rollout); err != nil {
 			return Targeting{}, fmt.Errorf("flag %q is rolled out to %v %%, and going on with it differently would take it from some who "+
 				"are served true (%w): give the plan the same contextKind, or bring the flag to 0 or 100 %% by hand first: %w",
@@ -88,6 +71,22 @@ func (b Boolean) rollout(key string, current Targeting, c flags.Change) (Targeti
 		}
 	}
 	return want, nil
+}
+
+// weights in the order of their indexes, as LaunchDarkly keeps them: contexts once served true then stay so as it grows. SDKs
+// serve the first of them to contexts that lack the rollout's kind. So where the order is ours that is false, unless a rollout
+// that goes on begins with true.
+func (b Boolean) weights(percent int, current Targeting, rolling bool) []Weight {
+	yes := Weight{Variation: b.True, Weight: percent * fullWeight / 100}
+	no := Weight{Variation: b.False, Weight: fullWeight - yes.Weight}
+	first := b.True == 0
+	if current.Ordered {
+		first = rolling && current.Fallthrough.Rollout.Variations[0].Variation == b.True
+	}
+	if first {
+		return []Weight{yes, no}
+	}
+	return []Weight{no, yes}
 }
 
 // sameBuckets says what makes two rollouts distribute contexts differently, apart from the weights.
@@ -113,6 +112,9 @@ func (r Rollout) sameBuckets(want Rollout) error {
 // State describes t.
 func (b Boolean) State(provider, key string, version int, archived bool, t Targeting) (flags.State, error) {
 	state, err := describe(provider, key, version, archived, t)
+	if err == nil && !t.On && !archived && t.OffVariation != nil && *t.OffVariation == b.True {
+		state.Summary = "off: true"
+	}
 	if err == nil && t.On {
 		state.Percent = b.percent(t.Fallthrough)
 		if !archived {

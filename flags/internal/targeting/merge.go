@@ -14,42 +14,6 @@ const segmentMatch = "segmentMatch"
 // favoured marks the rule for segments, for people and to find it again: nobody else's rule is ever replaced.
 const favoured = "contraflow: segments that go first"
 
-// aim moves contexts of a kind into the individual targets of one variation, out of those of all others.
-func (t Targeting) aim(kind string, keys []string, variation int) Targeting {
-	if len(keys) == 0 {
-		return t
-	}
-	t.Targets, t.ContextTargets = without(t.Targets, kind, keys), without(t.ContextTargets, kind, keys)
-	list := &t.ContextTargets
-	if kind == flags.DefaultContextKind {
-		list = &t.Targets
-	}
-	same := func(target Target) bool { return target.ContextKind == kind && target.Variation == variation }
-	at := slices.IndexFunc(*list, same)
-	if at < 0 {
-		at = len(*list)
-		*list = append(*list, Target{ContextKind: kind, Variation: variation})
-	}
-	(*list)[at].Values = append((*list)[at].Values, slices.Compact(slices.Sorted(slices.Values(keys)))...)
-	*list = normalTargets(*list)
-	return t
-}
-
-// without copies the targets without these contexts.
-func without(targets []Target, kind string, keys []string) []Target {
-	gone := map[string]bool{}
-	for _, key := range keys {
-		gone[key] = true
-	}
-	out := slices.Clone(targets)
-	for i := range out {
-		if out[i].ContextKind == kind {
-			out[i].Values = slices.DeleteFunc(slices.Clone(out[i].Values), func(key string) bool { return gone[key] })
-		}
-	}
-	return normalTargets(out)
-}
-
 // favour lets a rule above all others serve a variation to segments. It replaces rules that were made so for no other segments.
 func (t Targeting) favour(segments []string, variation int) Targeting {
 	var values []any

@@ -123,9 +123,9 @@ func TestStagesAreServedByARollout(t *testing.T) {
 	require.Equal(t, []string{"1 rule"}, state.Exceptions)
 
 	for raw, summary := range map[string]string{
-		`{"on": true, "offVariation": 0, "fallthrough": {"variation": 5}, "rules": [{"variation": 5}]}`: "off",
-		`{"on": true, "offVariation": 5, "fallthrough": {"variation": 5}}`:                              "on: stage off",
-		`{"on": false, "fallthrough": {"variation": 5}}`:                                                "on: stage off",
+		`{"on": true, "offVariation": 0, "fallthrough": {"variation": 5}, "rules": [{"variation": 5}]}`:  "off",
+		`{"on": true, "offVariation": 5, "fallthrough": {"variation": 5}}`:                               "off",
+		`{"on": false, "offVariation": 5, "fallthrough": {"variation": 5}, "rules": [{"variation": 5}]}`: "off",
 	} {
 		_, state = merged(t, s, raw, flags.Change{Stage: flags.StageOff})
 		require.Equal(t, summary, state.Summary)

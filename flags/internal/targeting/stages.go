@@ -31,13 +31,19 @@ func (s Stages) Want(key string, current Targeting, c flags.Change) (Targeting, 
 	off := s.Index[flags.StageOff.Order()]
 	switch {
 	case c.Exclude != nil:
+		var other flags.Stage
+		if current.OffVariation != nil {
+			other = s.stage(*current.OffVariation)
+		}
+		if err := current.excludable(key, off, "stage "+string(other)); err != nil || !current.On {
+			return current, err
+		}
 		return current.exclude(*c.Exclude, s.serve(current, off)), nil
 	case c.Stage == "":
 		return Targeting{}, fmt.Errorf("flag %q is a migration flag: move it by stages %v, without percentages, targets and segments: %w",
 			key, flags.Stages(), flags.ErrNotBoolean)
-	case c.Stage == flags.StageOff && current.OffVariation != nil && *current.OffVariation == off:
-		current.On = false
-		return current, nil
+	case c.Stage == flags.StageOff:
+		return current.off(key, off)
 	}
 	if err := experimenting(key, current); err != nil {
 		return Targeting{}, err

@@ -24,6 +24,9 @@ type Targeting struct {
 	ContextTargets []Target       `json:"contextTargets"`
 	Rules          []Rule         `json:"rules"`
 	Prerequisites  []Prerequisite `json:"prerequisites"`
+	// Ordered says that Targets are the lists of all kinds, in the order in which SDKs look at them, and ContextTargets none. A
+	// file keeps an order, which decides for contexts of several kinds; LaunchDarkly's API promises none.
+	Ordered bool `json:"ordered,omitempty"`
 }
 
 // Serve is either one variation or a rollout.
@@ -78,13 +81,20 @@ type Prerequisite struct {
 	Variation int    `json:"variation"`
 }
 
-// Decode reads any of the three shapes into the normal form.
+// Decode reads any of the three shapes, or a normal form, into the normal form.
 func Decode(raw []byte) (Targeting, error) {
-	var t Targeting
+	t, err := shaped(raw)
+	if err != nil {
+		return Targeting{}, err
+	}
+	t.normalize()
+	return t, nil
+}
+
+func shaped(raw []byte) (t Targeting, err error) {
 	if err := json.Unmarshal(raw, &t); err != nil {
 		return Targeting{}, fmt.Errorf("the flag's targeting is not of LaunchDarkly's shape: %w", shapeOnly(err))
 	}
-	t.normalize()
 	return t, nil
 }
 
@@ -98,8 +108,8 @@ func shapeOnly(err error) error {
 
 func (t *Targeting) normalize() {
 	t.Fallthrough.normalize()
-	t.Targets = normalTargets(t.Targets)
-	t.ContextTargets = normalTargets(t.ContextTargets)
+	t.Targets = t.normalTargets(t.Targets)
+	t.ContextTargets = t.normalTargets(t.ContextTargets)
 	t.Rules = append([]Rule{}, t.Rules...)
 	for i := range t.Rules {
 		rule := &t.Rules[i]
@@ -133,41 +143,25 @@ func (s *Serve) normalize() {
 	if rollout.BucketBy == "key" {
 		rollout.BucketBy = ""
 	}
-	// A variation that nobody is served may be named or not.
-	rollout.Variations = slices.DeleteFunc(append([]Weight{}, rollout.Variations...), func(w Weight) bool {
-		return w.Weight == 0 && rollout.Kind == ""
-	})
+	rollout.Variations = append([]Weight{}, rollout.Variations...)
+	if rollout.Kind == "" {
+		rollout.Variations = served(rollout.Variations)
+	}
 	s.Rollout = &rollout
 }
 
-// normalTargets drops the empty placeholders LaunchDarkly keeps for every variation; order means nothing there.
-func normalTargets(targets []Target) []Target {
-	out := []Target{}
-	for _, target := range targets {
-		if len(target.Values) == 0 {
-			continue
+// served are the weights as SDKs take them: what is beyond everybody weighs nothing, what is missing goes to the last. A
+// variation that nobody is served may be named or not.
+func served(weights []Weight) []Weight {
+	left := fullWeight
+	for i := range weights {
+		weights[i].Weight = max(0, min(weights[i].Weight, left))
+		if i == len(weights)-1 {
+			weights[i].Weight = left
 		}
-		target.ContextKind = cmp.Or(target.ContextKind, flags.DefaultContextKind)
-		target.Values = slices.Sorted(slices.Values(target.Values))
-		out = append(out, target)
+		left -= weights[i].Weight
 	}
-	slices.SortFunc(out, func(a, b Target) int {
-		return cmp.Or(cmp.Compare(a.ContextKind, b.ContextKind), cmp.Compare(a.Variation, b.Variation))
-	})
-	return out
-}
-
-// SDKContextTargets are the contextTargets an SDK needs beside Targets: once it has any, it looks at targets of kind
-// user only where an empty entry points there.
-func (t Targeting) SDKContextTargets() []Target {
-	if len(t.ContextTargets) == 0 {
-		return t.ContextTargets
-	}
-	var out []Target
-	for _, user := range t.Targets {
-		out = append(out, Target{ContextKind: user.ContextKind, Variation: user.Variation, Values: []string{}})
-	}
-	return append(out, t.ContextTargets...)
+	return slices.DeleteFunc(weights, func(w Weight) bool { return w.Weight == 0 })
 }
 
 // Equal compares normal forms.

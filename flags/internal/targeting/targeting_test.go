@@ -109,7 +109,7 @@ func TestExceptionsAreWhatTheDefaultRuleDoesNotDecide(t *testing.T) {
 		`{` + at100 + `}`: nil,
 		`{` + at100 + `, "targets": [{"variation": 0, "values": ["a"]}], "rules": [{"variation": 0}]}`:                                                   nil,
 		`{` + at100 + `, "targets": [{"variation": 1, "values": ["a", "b"]}], "contextTargets": [{"variation": 1, "values": ["c"]}]}`:                    {"3 targets"},
-		`{` + at100 + `, "rules": [{"variation": 1}, {}, {"rollout": {"variations": [{"variation": 0, "weight": 99999}]}}]}`:                             {"3 rules"},
+		`{` + at100 + `, "rules": [{"variation": 1}, {}, {"rollout": {"variations": [{"variation": 0, "weight": 99999}, {"variation": 1}]}}]}`:           {"3 rules"},
 		`{` + at100 + `, "rules": [{"rollout": {"variations": [{"variation": 1, "weight": 0}, {"variation": 0, "weight": 100000}]}}]}`:                   nil,
 		`{` + at100 + `, "prerequisites": [{"key": "b", "variation": 0}, {"key": "a", "variation": 0}]}`:                                                 {"prerequisite a", "prerequisite b"},
 		`{"on": true, "offVariation": 0, "fallthrough": {"variation": 0}, "prerequisites": [{"key": "a"}]}`:                                              nil,

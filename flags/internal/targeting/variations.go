@@ -64,3 +64,27 @@ func experimenting(key string, current Targeting) error {
 	}
 	return nil
 }
+
+// off is t turned off, with everybody served a variation: what stands above the default rule serves nobody then.
+func (t Targeting) off(key string, variation int) (Targeting, error) {
+	if t.OffVariation == nil {
+		return Targeting{}, fmt.Errorf("flag %q serves no variation when off: give it an off variation first: %w",
+			key, flags.ErrNotRestorable)
+	}
+	t.On, t.OffVariation = false, &variation
+	return t, nil
+}
+
+// excludable refuses a flag that serves something else than off to those who are named, too.
+func (t Targeting) excludable(key string, off int, other string) error {
+	const wayOut = "turn it off for everybody instead, by the kill switch without a context, or correct its off variation"
+	switch {
+	case t.OffVariation == nil || *t.OffVariation == off:
+	case !t.On:
+		return fmt.Errorf("flag %q is off and serves everybody %s then, whoever is named: %s: %w", key, other, wayOut, flags.ErrInvalid)
+	case len(t.Prerequisites) > 0:
+		return fmt.Errorf("flag %q serves everybody %s while its prerequisite %s is not met, whoever is named: %s: %w",
+			key, other, t.Prerequisites[0].Key, wayOut, flags.ErrInvalid)
+	}
+	return nil
+}
