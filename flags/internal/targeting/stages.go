@@ -35,7 +35,7 @@ func (s Stages) Want(key string, current Targeting, c flags.Change) (Targeting, 
 		if current.OffVariation != nil {
 			other = s.stage(*current.OffVariation)
 		}
-		if err := current.excludable(key, off, "stage "+string(other)); err != nil || !current.On {
+		if err := current.excludable(key, off, "stage "+string(other)); err != nil {
 			return current, err
 		}
 		return current.exclude(*c.Exclude, s.serve(current, off)), nil
