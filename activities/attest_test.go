@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/harness"
+	"github.com/contraflow/contraflow/internal/devstack/harnessserver"
 	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 )
@@ -101,6 +103,34 @@ func TestAStageThatTheFlagIsBeyondAlreadyIsAttestedToo(t *testing.T) {
 	b.reports(t, "shop-1", version, "")
 	require.NoError(t, wait())
 	require.Equal(t, 60, b.percent(t, writeNew))
+}
+
+func TestAStageThatTheFlagIsBeyondIsAttestedByTheVersionThatApplicationsSee(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	server := harnessserver.New(harnessserver.Options{Project: "shop", APIKey: apiToken, SDKKey: sdkKey, SDKVersions: 100})
+	require.NoError(t, server.Start("127.0.0.1:0"))
+	t.Cleanup(func() { _ = server.Close() })
+	server.CreateFlag(writeNew)
+	provider, err := harness.New(harness.Config{APIURL: server.AdminURL(), SDKURL: server.SDKURL(), APIKey: apiToken, SDKKey: sdkKey,
+		Account: "account", Organization: "default", Project: "shop", Environment: "production"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = provider.Close() })
+	b.acts.Flags = func(plan.FlagScope) (flags.Provider, error) { return provider, nil }
+	stands, err := provider.Apply(t.Context(), writeNew, flags.Change{Percent: 60}, "somebody", nil)
+	require.NoError(t, err)
+	require.Greater(t, stands.SeenAs(), stands.Version)
+	b.reports(t, "shop-1", stands.SeenAs()-1, "")
+	in := begun.flag("write-new", writeNew, 50)
+	in.Attest = &plan.Attest{Within: longAlive}
+	var heard story
+	wait := background(func() error {
+		_, err := run[FlagNow](t, b, b.acts.ApplyFlag, in, call{onAir: heard.hear(t)})
+		return err
+	})
+	heard.hears(t, fmt.Sprintf("waits for 1 of 1 instances: shop-1 (version %d, ", stands.SeenAs()-1))
+	b.reports(t, "shop-1", stands.SeenAs(), "")
+	require.NoError(t, wait())
 }
 
 func TestWhatEverybodyIsServedMustBeAttestedToo(t *testing.T) {
