@@ -176,7 +176,7 @@ func TestAContextIsExcludedFromStagesByARule(t *testing.T) {
 
 	const off = `{"on": false, "offVariation": 5, "fallthrough": {"variation": 2}}`
 	raw, _ = exclude(off, "user", "anna")
-	require.Equal(t, decode(t, off), decode(t, raw))
+	require.Equal(t, []any{"anna"}, decode(t, raw).Rules[0].Clauses[0].Values, "for when the flag goes on")
 }
 
 func TestAChangeIsOfTheFlagsOwnKind(t *testing.T) {
