@@ -34,6 +34,7 @@ const furnished = `{
       "variations": ["complete", "live", "shadow", "off", "dualwrite", "rampdown"],
       "fallthrough": {"rollout": {"contextKind": "user", "variations": [{"variation": 3, "weight": 100000}]}}
     },
+    "inverted": {"key": "inverted", "version": 2, "on": false, "variations": [false, true], "fallthrough": {"variation": 1}, "offVariation": 1, "salt": "i"},
     "text": {"key": "text", "version": 1, "on": false, "variations": ["a", "b"], "fallthrough": {"variation": 0}, "offVariation": 1}
   },
   "flagValues": {"simple": true},
@@ -94,7 +95,8 @@ func TestConformance(t *testing.T) {
 		b := setup(t, furnished)
 		require.NoError(t, b.provider.Create(t.Context(), "plain", flags.NewFlag{}))
 		return flagstest.Fixture{
-			Provider: b.provider, Plain: "plain", Furnished: "furnished", Text: "text", Migration: "staged",
+			Provider: b.provider, Plain: "plain", Furnished: "furnished", Text: "text", Migration: "staged", Inverted: "inverted",
+			KindAlone: true, Ordered: true,
 			Segment: "staff", Members: []string{"ann@staff", "bob@staff"},
 			Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(application(t, b.path)) },
 			Target: func(t *testing.T, key, user string) {

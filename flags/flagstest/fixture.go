@@ -33,6 +33,13 @@ type Stager interface {
 	Stage(key, contextKind, contextKey string) (stage string, ok bool)
 }
 
+// Mixer is a Reader that evaluates a boolean flag for contexts of several kinds at once, as one request of an application has
+// them.
+type Mixer interface {
+	// Mixed evaluates as Bool does, for one context of each kind.
+	Mixed(key string, contexts ...flags.Context) (value, ok bool)
+}
+
 // Versioner is a Reader that knows which version of a flag it evaluates. The suite then holds State.SeenAs against it.
 type Versioner interface {
 	// Version of the flag as the application has it now; ok is false where it has none.
@@ -52,6 +59,8 @@ type Fixture struct {
 	Exempt []Exempt
 	// Told is what the Exceptions of Furnished's state say when its default rule serves true to a percentage: 1 and 100.
 	Told map[int][]string
+	// Inverted is a boolean flag that is off, and serves everybody true then; empty where the service knows none.
+	Inverted string
 	// Text is a flag that serves texts; empty where the service knows boolean flags only.
 	Text string
 	// Migration is a migration flag with six stages: off, its off variation the stage off, without targets and rules. Empty
@@ -65,6 +74,11 @@ type Fixture struct {
 	OneKind bool
 	// OneTargetKind says that the service has individual targets of one kind of context only. Apply then refuses any other.
 	OneTargetKind bool
+	// KindAlone says that a percentage by one kind of context serves false, below 100, to contexts that lack the kind.
+	KindAlone bool
+	// Ordered says that targets of several kinds stand in an order that the provider decides on: who is excluded is served false
+	// whatever the other contexts of the same request are served by name.
+	Ordered bool
 	// Target lets a stranger serve true to one user, not through the provider.
 	Target func(t *testing.T, key, user string)
 	// Rule lets a stranger serve false to one user by a rule above all others. Needed where there are segments.

@@ -6,6 +6,8 @@ import (
 	"github.com/launchdarkly/go-sdk-common/v3/ldcontext"
 	"github.com/launchdarkly/go-sdk-common/v3/ldmigration"
 	ld "github.com/launchdarkly/go-server-sdk/v7"
+
+	"github.com/contraflow/contraflow/flags"
 )
 
 // LikeLaunchDarkly is f where Furnished has the targets and rules that LaunchDarkly knows: false for the user "user-1", true
@@ -20,13 +22,22 @@ func (f Fixture) LikeLaunchDarkly() Fixture {
 	return f
 }
 
-// LaunchDarkly is the Reader, Listener, Stager and Versioner of LaunchDarkly's client, which stays the caller's to close.
+// LaunchDarkly is the Reader, Mixer, Listener, Stager and Versioner of LaunchDarkly's client, which stays the caller's to close.
 func LaunchDarkly(client *ld.LDClient) Reader { return launchDarkly{client} }
 
 type launchDarkly struct{ client *ld.LDClient }
 
 func (l launchDarkly) Bool(key, contextKind, contextKey string) (value, ok bool) {
 	value, err := l.client.BoolVariation(key, ldcontext.NewWithKind(ldcontext.Kind(contextKind), contextKey), false)
+	return value, err == nil
+}
+
+func (l launchDarkly) Mixed(key string, contexts ...flags.Context) (value, ok bool) {
+	mixed := ldcontext.NewMultiBuilder()
+	for _, one := range contexts {
+		mixed.Add(ldcontext.NewWithKind(ldcontext.Kind(one.Kind), one.Key))
+	}
+	value, err := l.client.BoolVariation(key, mixed.Build(), false)
 	return value, err == nil
 }
 

@@ -230,3 +230,11 @@ func excludeOff(t *testing.T, f Fixture) {
 	require.ErrorIs(t, err, flags.ErrArchived)
 	require.NotContains(t, err.Error(), zoe)
 }
+
+func nobodyNamed(t *testing.T, f Fixture) {
+	app := f.Application(t)
+	apply(t, f, f.Plain, flags.Change{Percent: 100})
+	serves(t, app, f.Plain, user, zoe, true)
+	require.Equal(t, "off", apply(t, f, f.Plain, flags.Change{Targets: map[string][]string{user: {}}}).Summary)
+	serves(t, app, f.Plain, user, zoe, false)
+}

@@ -191,10 +191,14 @@ func notBoolean(t *testing.T, f Fixture) {
 func invalid(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
-	for _, change := range []flags.Change{{Percent: -1}, {Percent: 101}, {Percent: 5, ContextKind: "multi"}, {ContextKind: "a b"}} {
+	for _, change := range []flags.Change{{Percent: -1}, {Percent: 101}, {Percent: 5, ContextKind: "multi"}, {ContextKind: "a b"},
+		{Targets: map[string][]string{user: {"caf\xe9"}}}, {Exclude: &flags.Context{Kind: user, Key: "caf\xe9"}}} {
+		_, err = f.Provider.Preview(t.Context(), f.Plain, change)
+		require.ErrorIs(t, err, flags.ErrInvalid)
 		_, err = f.Provider.Apply(t.Context(), f.Plain, change, note, nil)
 		require.ErrorIs(t, err, flags.ErrInvalid)
 		require.True(t, flags.Permanent(err))
+		require.NotContains(t, err.Error(), "caf")
 	}
 	after, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
@@ -223,6 +227,13 @@ func otherKind(t *testing.T, f Fixture) {
 		got := share(served(t, app, f.Plain, device))
 		return got > 0.3-tolerance && got < 0.3+tolerance
 	}, patience, poll)
+	if f.KindAlone {
+		require.Zero(t, share(served(t, app, f.Plain, user)), "users are of another kind")
+		_, err = f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 60, ContextKind: device}, note, nil)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return share(served(t, app, f.Plain, device)) > 0.6-tolerance }, patience, poll)
+		require.Zero(t, share(served(t, app, f.Plain, user)))
+	}
 }
 
 // previews goes through all changes one behind the other.

@@ -50,6 +50,11 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"who is named or in a segment is excluded": excludeNamed,
 		"who is excluded while it is off stays so": excludeOff,
 
+		"a request of several contexts is left alone":    mixedBystander,
+		"one of several contexts is excluded":            excludeMixed,
+		"a flag that serves true when off is turned off": inverted,
+		"nobody named is nobody":                         nobodyNamed,
+
 		"segments are served":                    segments,
 		"segments stand above all rules, once":   segmentsAbove,
 		"segments that don't exist are refused":  segmentsMissing,

@@ -18,13 +18,15 @@ func TestConformance(t *testing.T) {
 	flagstest.Run(t, func(t *testing.T) flagstest.Fixture {
 		b := setupWith(t, harnessserver.Options{SDKVersions: 100}) // nothing promises that both count alike
 		b.furnish(t, "furnished")
+		b.server.CreateFlag("inverted")
+		b.instruct(t, "inverted", `{"kind": "updateOffVariation", "parameters": {"variation": "true"}}`)
 		b.server.CreateSegment("beta", []string{"beata", "benno"}, nil)
 		require.NoError(t, b.provider.Create(t.Context(), "staged", flags.NewFlag{Migration: true}))
 		b.admin(t, http.MethodPost, "", `{"identifier": "text", "name": "text", "kind": "string", "project": "shop",
 			"defaultOnVariation": "a", "defaultOffVariation": "b",
 			"variations": [{"identifier": "a", "name": "a", "value": "a"}, {"identifier": "b", "name": "b", "value": "b"}]}`)
 		return flagstest.Fixture{
-			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text", Migration: "staged",
+			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text", Migration: "staged", Inverted: "inverted",
 			Segment: "beta", Members: []string{"beata", "benno"}, OneTargetKind: true,
 			Application: b.application,
 			Rule: func(t *testing.T, key, user string) {

@@ -89,7 +89,7 @@ func (a inMemory) Version(key string) (version int, ok bool) {
 func (b bundle) fixture(t *testing.T, application func(*testing.T) flagstest.Reader) flagstest.Fixture {
 	b.furnish(t, "furnished")
 	return flagstest.Fixture{
-		Provider: b.provider, Plain: plain, Furnished: "furnished",
+		Provider: b.provider, Plain: plain, Furnished: "furnished", KindAlone: true,
 		Exempt: []flagstest.Exempt{
 			{ContextKind: "user", ContextKey: "user-1", Value: false},
 			{ContextKind: "device", ContextKey: "phone", Value: true},
