@@ -40,6 +40,7 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if err := record.presses.forbid(in); err != nil {
 		return FlagNow{}, err
 	}
+	in, record.out = in.without(record.presses)
 	now, err := a.found(ctx, db, provider, in, record)
 	if err != nil {
 		return FlagNow{}, err
@@ -54,7 +55,7 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if now, err = a.move(ctx, db, provider, in, mine, now); err != nil {
 		return FlagNow{}, err
 	}
-	return FlagNow{now.Summary, now.Version}, nil
+	return FlagNow{now.Summary, now.Version, record.out}, nil
 }
 
 // goingOn decides whether the plan may go on from the flag as it is now, and returns the record to go on with.
@@ -105,7 +106,11 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 			return now, fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 		}
 	}
-	if err := audit(ctx, db, in.Origin, "flag", in.Key+" "+now.Summary); err != nil {
+	served := in.Key + " " + now.Summary
+	if r.out > 0 {
+		served += fmt.Sprintf(", without %d of the named contexts, for whom the kill switch was pressed", r.out)
+	}
+	if err := audit(ctx, db, in.Origin, "flag", served); err != nil {
 		return now, err
 	}
 	if !needed && in.Attest != nil {
@@ -182,7 +187,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err := awaitAttestedBack(ctx, db, in, now); err != nil {
 		return FlagNow{}, err
 	}
-	return FlagNow{now.Summary, now.Version}, db.ledger.ForgetFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
+	return FlagNow{Summary: now.Summary, Version: now.Version}, db.ledger.ForgetFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
 }
 
 // looks is how often an attempt looks at a flag that changes under its hands before it leaves that to the next one.

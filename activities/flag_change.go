@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/ledger"
 )
 
 // wanted is the change that a stage makes of a flag; none where the flag serves more than that already: a stage never lowers a
@@ -18,11 +20,31 @@ func (in FlagInput) wanted(now flags.State) (c flags.Change, needed bool) {
 		return c, now.Stage.Order() <= c.Stage.Order()
 	}
 	c = flags.Change{Percent: in.Percent, ContextKind: in.ContextKind, Targets: in.Targets, Segments: in.Segments}
+	if in.Percent == 0 && len(in.Targets)+len(in.Segments) == 0 { // the kill switch keeps out all whom the stage is for
+		return c, false
+	}
 	if !now.On || now.Percent <= float64(in.Percent) {
 		return c, true
 	}
 	c.Percent = int(math.Ceil(now.Percent)) // the named are served true, and nobody loses it
 	return c, len(in.Targets)+len(in.Segments) > 0
+}
+
+// without leaves out of the named contexts those that the kill switch has taken out of this flag, which stay so, and says how many.
+func (in FlagInput) without(ps presses) (left FlagInput, out int) {
+	targets := map[string][]string{}
+	for kind, keys := range in.Targets {
+		stay := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+			return slices.ContainsFunc(ps, func(k ledger.Kill) bool {
+				return k.Key == in.Key && k.ContextKind == kind && k.ContextKey == key
+			})
+		})
+		if out += len(keys) - len(stay); len(stay) > 0 {
+			targets[kind] = stay
+		}
+	}
+	in.Targets = targets
+	return in, out
 }
 
 // full is the change that reaches everybody.

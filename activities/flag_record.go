@@ -29,6 +29,8 @@ type flagRecord struct {
 	others []flags.State
 	// presses of the kill switch. What they leave is nobody else's doing.
 	presses presses
+	// out is how many of the contexts that the stage names the kill switch keeps out of it.
+	out int
 }
 
 // keptState is one entry of the ledger's record.

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 )
@@ -129,6 +130,39 @@ func TestAKillForOneContextIsInTheWayOfTheLastStageAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 50, b.percent(t, writeNew))
 	_, err = b.apply(t, begun.flag("write-new", writeNew, 100))
+	requirePermanent(t, err, "Stranger", "(1 target)", "the kill switch has turned it off for")
+}
+
+func TestAKilledContextThatThePlanNamesStaysOff(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	in := begun.flag("write-new", writeNew, 0)
+	in.Targets = map[string][]string{"user": {customer, "S3CRET-OTHER"}}
+	_, err := b.apply(t, in)
+	require.NoError(t, err)
+	require.True(t, b.served(t, writeNew))
+	b.press(t, "run-1", flags.Change{Exclude: &flags.Context{Kind: "user", Key: customer}})
+	alone := in
+	alone.Targets = map[string][]string{"user": {customer}}
+	for _, again := range []FlagInput{in, alone, in} {
+		before := b.configuration(t, writeNew)
+		now, err := b.apply(t, again)
+		require.NoError(t, err)
+		require.Equal(t, 1, now.Out)
+		require.False(t, b.served(t, writeNew))
+		require.Equal(t, before, b.configuration(t, writeNew))
+	}
+	in.Percent = 50
+	_, err = b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, []flagserver.Target{
+		{ContextKind: "user", Variation: 0, Values: []string{"S3CRET-OTHER"}}, {ContextKind: "user", Variation: 1, Values: []string{customer}},
+	}, b.configuration(t, writeNew).Targets)
+	detail := one[string](t, b, "select detail from contraflow.audit where event = 'flag' order by at desc limit 1")
+	require.Contains(t, detail, "on: 50 % true, 2 targets, without 1 of the named contexts")
+	b.requireDiscreet(t, detail)
+	in.Percent = 100
+	_, err = b.apply(t, in)
 	requirePermanent(t, err, "Stranger", "(1 target)", "the kill switch has turned it off for")
 }
 

@@ -114,6 +114,8 @@ type RetireInput struct {
 type FlagNow struct {
 	Summary string `json:"summary"`
 	Version int    `json:"version"`
+	// Out is how many of the contexts that the plan names stay off, because the kill switch was pressed for them.
+	Out int `json:"out,omitempty"`
 }
 
 // BackfillInput names a backfill step.

@@ -21,7 +21,8 @@ func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 			return err
 		}
 		if m.Until.IsZero() {
-			if err := m.together(ctx, step, moves[m.Stage]); err != nil {
+			out, err := m.together(ctx, step, moves[m.Stage])
+			if err != nil {
 				return err
 			}
 			wait := step.Flag.Soak.Std()
@@ -31,7 +32,7 @@ func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 			m.Key, m.Until = 0, workflow.Now(ctx).Add(wait)
 			status := m.current()
 			status.Percent, status.Stage = moves[m.Stage].Percent, moves[m.Stage].Stage
-			status.Detail = serving(step.Flag, moves[m.Stage])
+			status.Detail = serving(step.Flag, moves[m.Stage]) + leftOut(out)
 			m.show()
 		}
 		if err := m.soaked(ctx); err != nil {
@@ -48,27 +49,41 @@ func (m *migration) flag(ctx workflow.Context, step plan.Step) error {
 	return nil
 }
 
-// together brings all flags of the step to a stage. A pause lets those that are left follow, a kill does not.
-func (m *migration) together(ctx workflow.Context, step plan.Step, to plan.Move) error {
+// together brings all flags of the step to a stage, and returns how many of the named contexts stay off in one of them at most.
+// A pause lets those that are left follow, a kill does not.
+func (m *migration) together(ctx workflow.Context, step plan.Step, to plan.Move) (out int, err error) {
 	keys := step.Flag.All()
 	for m.Key < len(keys) {
 		if m.Off != nil {
 			if err := m.whilePaused(ctx); err != nil {
-				return err
+				return out, err
 			}
 		}
+		var now activities.FlagNow
 		err := m.unlessKilled(ctx, func() error {
 			in := m.moveInput(step, keys[m.Key], to)
 			in.Force, in.Kills = m.Forced, m.Kills
-			return workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, nil)
+			return workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, &now)
 		})
 		if err != nil {
-			return err
+			return out, err
 		}
+		out = max(out, now.Out)
 		m.Key++
 		m.Forced = false // it was about that flag and that stage alone
 	}
-	return nil
+	return out, nil
+}
+
+// leftOut says behind what a stage serves whom the kill switch keeps out of it.
+func leftOut(out int) string {
+	switch out {
+	case 0:
+		return ""
+	case 1:
+		return "; 1 of the contexts stays off, since the kill switch was pressed for it"
+	}
+	return fmt.Sprintf("; %d of the contexts stay off, since the kill switch was pressed for them", out)
 }
 
 // unflag puts the step's flags back to exactly what they were before it, the last one first.

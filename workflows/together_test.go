@@ -88,6 +88,18 @@ func TestWhomAFlagIsForIsToldAsNumbers(t *testing.T) {
 	}
 }
 
+func TestWhomTheKillSwitchKeepsOutIsToldAsANumber(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, pair))
+	b.when("ApplyFlag turn dualwrite a", play{out: activities.FlagNow{Out: 2}})
+	b.after(30*time.Minute, func() {
+		require.Equal(t, "a and b at dualwrite; 2 of the contexts stay off, since the kill switch was pressed for them", b.step("turn").Detail)
+	})
+	b.approveAll()
+	b.completes()
+	require.Equal(t, "; 1 of the contexts stays off, since the kill switch was pressed for it", leftOut(1))
+}
+
 // Where the kill switch turns one of them off in the middle of a stage, the others stay where they are.
 func TestAKillInTheMiddleOfAStage(t *testing.T) {
 	t.Parallel()
