@@ -65,3 +65,12 @@ func Tell(ctx context.Context, waiting string) {
 		tell(waiting)
 	}
 }
+
+type urgentKey struct{}
+
+// Urgent returns a context whose changes go before what is scheduled or asked for in the service, and would fail by them: those of
+// the kill switch. Any other change gives way.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// IsUrgent is how a provider knows of it.
+func IsUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }

@@ -85,9 +85,12 @@ func (p *Provider) read(ctx context.Context, key string) (snapshot, error) {
 
 // patch makes the change. A dry run changes nothing and answers as if it had.
 func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch, dryRun bool) (snapshot, error) {
-	r := request{method: http.MethodPatch, key: key, path: p.flagPath(key), body: patch, discreet: true}
+	r := request{method: http.MethodPatch, key: key, path: p.flagPath(key), query: url.Values{}, body: patch, discreet: true}
 	if dryRun {
-		r.query = url.Values{"dryRun": {"true"}}
+		r.query.Set("dryRun", "true")
+	}
+	if flags.IsUrgent(ctx) { // else a change that is scheduled for tomorrow disarms the kill switch tonight
+		r.query.Set("ignoreConflicts", "true")
 	}
 	if err := flags.Late(ctx); err != nil {
 		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -239,4 +240,33 @@ func TestAMigrationFlagGoesToItsStageOff(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"address-stage off", "read-new off", "write-new off"}, outcomes(report))
 	require.Equal(t, []string{"off"}, b.now(key))
+}
+
+func TestWhatIsScheduledForTomorrowDoesNotDisarmTheSwitch(t *testing.T) {
+	t.Parallel()
+	for _, c := range []*flags.Context{nil, {Kind: "user", Key: acme}} {
+		b := setup(t)
+		b.server.Schedule(readNew, time.Now().Add(24*time.Hour))
+		p, err := b.provider(plan.FlagScope{Project: "shop", Environment: "production"})
+		require.NoError(t, err)
+		_, err = p.Apply(t.Context(), readNew, flags.Change{Percent: 50}, "step", nil)
+		require.ErrorIs(t, err, flags.ErrInvalid, "any other change gives way")
+		report, err := b.press(func(o *kill.Order) { o.Context = c })
+		require.NoError(t, err)
+		require.Equal(t, []string{"read-new off", "write-new off"}, outcomes(report))
+	}
+}
+
+func TestWhoIsTurnedOffAloneWhileTheFlagsAreOffStaysSo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.press()
+	require.NoError(t, err)
+	report, err := b.press(func(o *kill.Order) { o.Context = &flags.Context{Kind: "user", Key: acme} })
+	require.NoError(t, err)
+	require.Equal(t, []string{"read-new off", "write-new off"}, outcomes(report))
+	b.moves(writeNew, flags.Change{Percent: 100}) // resumed
+	flag, _ := b.server.Snapshot(writeNew)
+	require.Equal(t, []string{acme}, flag.Environments["production"].Targets[0].Values)
+	require.Equal(t, 1, flag.Environments["production"].Targets[0].Variation, "false")
 }

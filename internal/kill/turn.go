@@ -48,7 +48,7 @@ func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Fl
 		became.Outcome, became.Why = Failed, err.Error()
 		return t, became, err
 	}
-	bounded, cancel := context.WithTimeout(flags.Telling(ctx, func(waiting string) {
+	bounded, cancel := context.WithTimeout(flags.Telling(flags.Urgent(ctx), func(waiting string) {
 		if waiting != "" {
 			p.order.Tell("%s: %s", used.Key, waiting)
 		}
