@@ -86,12 +86,11 @@ func leftOut(out int) string {
 	return fmt.Sprintf("; %d of the contexts stay off, since the kill switch was pressed for them", out)
 }
 
-// unflag puts the step's flags back to exactly what they were before it, the last one first.
+// unflag puts the step's flags back to exactly what they were before it, the last one first, but those that a person leaves.
 func (m *migration) unflag(ctx workflow.Context, index int) (string, error) {
 	step := m.Plan.Steps[index]
-	keys := step.Flag.All()
-	for len(m.Back) < len(keys) {
-		in := m.flagInput(step, keys[len(keys)-1-len(m.Back)])
+	for len(m.Back) < len(step.Flag.All()) {
+		in := m.flagInput(step, m.nextBack(step))
 		in.Force, in.Attest = m.Forced, step.Flag.Attest
 		var now activities.FlagNow
 		if err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.RestoreFlag, in).Get(ctx, &now); err != nil {
@@ -100,8 +99,22 @@ func (m *migration) unflag(ctx workflow.Context, index int) (string, error) {
 		m.Back = append(m.Back, fmt.Sprintf("%s is %s again", in.Key, now.Summary))
 		m.Forced = false
 	}
-	m.Steps[index].Percent, m.Steps[index].Stage = 0, ""
-	return strings.Join(m.Back, ", "), nil
+	if !m.Left {
+		m.Steps[index].Percent, m.Steps[index].Stage = 0, ""
+	}
+	return strings.Join(m.Back, "; "), nil
+}
+
+// nextBack is the flag that the compensation puts back next.
+func (m *migration) nextBack(step plan.Step) string {
+	keys := step.Flag.All()
+	return keys[len(keys)-1-len(m.Back)]
+}
+
+// leave goes on without putting back that flag.
+func (m *migration) leave(step plan.Step, failure error) {
+	m.Back = append(m.Back, fmt.Sprintf("%s is left as it is: %s", m.nextBack(step), reason(failure)))
+	m.Left = true
 }
 
 func (m *migration) flagInput(step plan.Step, key string) activities.FlagInput {

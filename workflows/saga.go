@@ -61,26 +61,42 @@ func (m *migration) compensate(ctx workflow.Context, index int) (signals.Compens
 	for {
 		status.State = signals.StepCompensating
 		m.show()
-		detail, err := m.undo(ctx, index)
-		if err == nil {
-			status.State, status.Detail, status.Ended = signals.StepCompensated, detail, workflow.Now(ctx)
-			return signals.Compensated{Step: step.Name, Outcome: signals.StepCompensated, Detail: detail}, nil
+		detail, failure := m.undo(ctx, index)
+		outcome := signals.StepCompensated
+		if failure != nil {
+			problem := fmt.Sprintf("undoing step %s fails: %s", step.Name, reason(failure))
+			given, err := m.askAboutUndoing(ctx, step, problem, failure)
+			if err != nil {
+				return signals.Compensated{}, err
+			}
+			m.Forced = given == forceIt
+			if given != skipIt {
+				continue
+			}
+			if step.Flag != nil { // it is about one flag: those that moved with it still go back
+				m.leave(step, failure)
+				continue
+			}
+			outcome, detail = signals.StepSkipped, problem
 		}
-		problem := fmt.Sprintf("undoing step %s fails: %s", step.Name, reason(err))
-		meaning, offers := "`retry` tries it again, `skip` leaves it as it is and goes on", []answer{retryIt, skipIt}
-		if step.Flag != nil && kind(err) == strangerType {
-			meaning, offers = "`retry` looks again, `force` puts what was there before over it, `skip` leaves it as it is and goes on", anyAnswer
+		if m.Left {
+			outcome = signals.StepSkipped
 		}
-		given, err := m.ask(ctx, problem+"; "+meaning, offers...)
-		if err != nil {
-			return signals.Compensated{}, err
-		}
-		if given == skipIt {
-			status.State, status.Detail, status.Ended = signals.StepSkipped, problem, workflow.Now(ctx)
-			return signals.Compensated{Step: step.Name, Outcome: signals.StepSkipped, Detail: problem}, nil
-		}
-		m.Forced = given == forceIt
+		status.State, status.Detail, status.Ended = outcome, detail, workflow.Now(ctx)
+		return signals.Compensated{Step: step.Name, Outcome: outcome, Detail: detail}, nil
 	}
+}
+
+func (m *migration) askAboutUndoing(ctx workflow.Context, step plan.Step, problem string, failure error) (answer, error) {
+	what := "it"
+	if step.Flag != nil {
+		what = "flag " + m.nextBack(step)
+	}
+	meaning, offers := "`retry` tries it again, `skip` leaves %s as it is and goes on", []answer{retryIt, skipIt}
+	if step.Flag != nil && kind(failure) == strangerType {
+		meaning, offers = "`retry` looks again, `force` puts what was there before over it, `skip` leaves %s as it is and goes on", anyAnswer
+	}
+	return m.ask(ctx, problem+"; "+fmt.Sprintf(meaning, what), offers...)
 }
 
 // flagsToUndo tells whether flags are still where this migration has brought them.

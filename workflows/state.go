@@ -62,7 +62,8 @@ type stepState struct {
 	Key      int       `json:"key,omitempty"`     // how many of the flags that move together have reached it
 	Forced   bool      `json:"forced,omitempty"`  // whether a person wants the next change made all the same
 	Given    answer    `json:"given,omitempty"`   // what a person has said to end the step's waiting, until it is done
-	Back     []string  `json:"back,omitempty"`    // flags that the compensation has put back, in words
+	Back     []string  `json:"back,omitempty"`    // flags that the compensation has put back or left, in words
+	Left     bool      `json:"left,omitempty"`    // whether it has left any
 	Until    time.Time `json:"until,omitzero"`    // end of a soak that has begun
 	Deadline time.Time `json:"deadline,omitzero"` // of the step's timeout
 }

@@ -161,9 +161,9 @@ func TestAStrangersFlagInACompensation(t *testing.T) {
 		state  signals.StepState
 		detail string
 	}{
-		signals.Retry: {[]bool{false, false}, signals.StepCompensated, "b is off again, a is off again"},
-		signals.Force: {[]bool{false, true}, signals.StepCompensated, "b is off again, a is off again"},
-		signals.Skip:  {[]bool{false}, signals.StepSkipped, `undoing step turn fails: flag k was left "on: 10 % true" and is "off"`},
+		signals.Retry: {[]bool{false, false}, signals.StepCompensated, "b is off again; a is off again"},
+		signals.Force: {[]bool{false, true}, signals.StepCompensated, "b is off again; a is off again"},
+		signals.Skip:  {[]bool{false}, signals.StepSkipped, `b is off again; a is left as it is: flag k was left "on: 10 % true" and is "off"`},
 	} {
 		t.Run(says, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +172,7 @@ func TestAStrangersFlagInACompensation(t *testing.T) {
 			b.when("RestoreFlag turn a", strangers, play{})
 			b.after(5*time.Hour, func() {
 				require.Equal(t, `undoing step turn fails: flag k was left "on: 10 % true" and is "off"; `+
-					"`retry` looks again, `force` puts what was there before over it, `skip` leaves it as it is and goes on", b.status().Needs)
+					"`retry` looks again, `force` puts what was there before over it, `skip` leaves flag a as it is and goes on", b.status().Needs)
 				require.Equal(t, []string{"retry", "force", "skip"}, b.status().Answers)
 			})
 			b.after(6*time.Hour, b.say(says))
@@ -183,6 +183,39 @@ func TestAStrangersFlagInACompensation(t *testing.T) {
 			require.Equal(t, c.state == signals.StepSkipped, b.step("turn").Stage == "live", "what stands there is told")
 		})
 	}
+}
+
+// What is given up is one flag. The schema goes back next, so those that moved with it must not stay where they were.
+func TestALeftFlagKeepsNoOtherFromGoingBack(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]play{"a stranger's": strangers, "one that can't be put back": permanent} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, pair))
+			b.when("Verify prove", permanent)
+			b.when("RestoreFlag turn b", failure)
+			b.after(5*time.Hour, func() { require.Contains(t, b.status().Needs, "`skip` leaves flag b as it is and goes on") })
+			b.after(6*time.Hour, b.say(signals.Skip))
+			report := b.rollsBack()
+			require.Equal(t, []string{"RestoreFlag turn b", "RestoreFlag turn a", "MigrateDown expand"}, b.compensations())
+			detail := "b is left as it is: " + reason(failure.err) + "; a is off again"
+			require.Equal(t, signals.Compensated{Step: "turn", Outcome: signals.StepSkipped, Detail: detail}, report.Compensations[0])
+			require.Equal(t, signals.StepSkipped, b.step("turn").State)
+			require.Equal(t, "live", b.step("turn").Stage)
+		})
+	}
+}
+
+func TestAFlagThatWasForcedForcesNoOther(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, pair))
+	b.when("Verify prove", permanent)
+	b.when("RestoreFlag turn b", strangers)
+	b.after(5*time.Hour, b.say(signals.Force))
+	b.after(6*time.Hour, b.say(signals.Skip))
+	b.rollsBack()
+	require.Equal(t, []bool{false, true}, b.forces("RestoreFlag turn b"))
+	require.Equal(t, []bool{false}, b.forces("RestoreFlag turn a"))
 }
 
 // A stranger's schema version is a failure like others: nobody can be asked to go on from there.

@@ -17,7 +17,8 @@ func (b *bundle) say(signal string) func() {
 
 func TestCompensationThatKeepsFailingAsks(t *testing.T) {
 	t.Parallel()
-	const question = "undoing step write-new fails: the network is down; `retry` tries it again, `skip` leaves it as it is and goes on"
+	const question = "undoing step write-new fails: the network is down; `retry` tries it again, " +
+		"`skip` leaves flag customers-write-new as it is and goes on"
 	for name, c := range map[string]struct {
 		says    string
 		plays   []play
@@ -25,7 +26,7 @@ func TestCompensationThatKeepsFailingAsks(t *testing.T) {
 		detail  string
 	}{
 		"retry": {signals.Retry, append(attempts(compensationAttempts), play{}), signals.StepCompensated, "customers-write-new is off again"},
-		"skip":  {signals.Skip, attempts(1), signals.StepSkipped, "undoing step write-new fails: the network is down"},
+		"skip":  {signals.Skip, attempts(1), signals.StepSkipped, "customers-write-new is left as it is: the network is down"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -35,7 +35,7 @@ func TestFlagsThatMovedTogetherGoBackInReverse(t *testing.T) {
 	b.when("Verify prove", permanent)
 	report := b.rollsBack()
 	require.Equal(t, []string{"RestoreFlag turn b", "RestoreFlag turn a", "MigrateDown expand"}, b.compensations())
-	require.Equal(t, "b is off again, a is off again", report.Compensations[0].Detail)
+	require.Equal(t, "b is off again; a is off again", report.Compensations[0].Detail)
 	require.Empty(t, b.step("turn").Stage)
 	require.Equal(t, []string{"a", "b"}, b.plan.Steps[1].Flag.Keys)
 	for _, key := range []string{"ApplyFlag turn live a", "RestoreFlag turn a"} {
