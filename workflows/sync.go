@@ -24,6 +24,10 @@ func (m *migration) unsync(ctx workflow.Context, steps int, dropping bool) error
 		if step.Backfill == nil || step.Backfill.Sync == "" || slices.Contains(m.Unsynced, i) {
 			continue
 		}
+		// While somebody holds it, or flags are off by the kill switch, the old shape may be all that is written.
+		if err := m.whilePaused(ctx); err != nil {
+			return err
+		}
 		in := m.backfillInput(step)
 		in.Dropping = dropping
 		if err := workflow.ExecuteActivity(long(ctx, 0), acts.RemoveSync, in).Get(ctx, nil); err != nil {

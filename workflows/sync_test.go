@@ -122,6 +122,37 @@ func TestATriggerThatCannotBeRemovedAtTheEndIsAskedAbout(t *testing.T) {
 	}
 }
 
+// With the flags off the trigger alone fills the new shape, and no proof comes behind it.
+func TestAKillKeepsTheTriggersThatAreLeft(t *testing.T) {
+	t.Parallel()
+	const plan = `{name: p, database: d, migrations: m, flags: {project: shop, environment: production, drain: 0s}, steps: [
+		{name: turn, flag: {key: k, soak: 1h}}, {name: one, backfill: {table: t, set: {a: b}, where: a is null, sync: trigger}},
+		{name: two, backfill: {table: u, set: {a: b}, where: a is null, sync: trigger}}]}`
+	for name, c := range map[string]struct {
+		first  play
+		says   string
+		before int // removals until the resume
+	}{
+		"while one can't be removed": {permanent, signals.Retry, 1},
+		"while one is removed":       {play{after: time.Hour}, signals.Throttle, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, plan))
+			b.when("RemoveSync one", c.first, play{})
+			b.when("WatchHealth", press(90*time.Minute, 7, "k"), forever)
+			b.after(3*time.Hour, b.say(c.says))
+			b.after(5*time.Hour, func() {
+				require.Equal(t, signals.Paused, b.status().State)
+				require.Len(t, b.made("RemoveSync"), c.before)
+				b.say(signals.Resume)()
+			})
+			b.completes()
+			require.Equal(t, 5*time.Hour, b.made("RemoveSync two")[0].at)
+		})
+	}
+}
+
 // A trigger that stays must not keep the checkpoints: they would be gone on from, and the lanes not be fenced.
 func TestATriggerThatStaysDoesNotKeepTheCheckpoints(t *testing.T) {
 	t.Parallel()
