@@ -33,12 +33,15 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if err := db.ledger.UseFlag(ctx, in.Origin.Plan, in.Origin.holder(), ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}, in.Key); err != nil {
 		return FlagNow{}, err
 	}
+	if _, err := db.ledger.KeepOut(ctx, in.Origin.Plan, in.Origin.holder(), in.Key); err != nil {
+		return FlagNow{}, err
+	}
 	record, err := a.record(ctx, db, in)
 	if err != nil {
 		return FlagNow{}, err
 	}
 	if err := record.presses.forbid(in); err != nil {
-		return FlagNow{}, err
+		return FlagNow{}, a.darken(ctx, db, provider, in, record, err)
 	}
 	in, record.out = in.without(record.presses)
 	now, err := a.found(ctx, db, provider, in, record)
@@ -49,7 +52,10 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if err != nil {
 		return FlagNow{}, err
 	}
-	if err := a.reachesEverybody(ctx, provider, in, now, record); err != nil {
+	if mine, now, err = a.keepOut(ctx, db, provider, in, mine, now); err != nil {
+		return FlagNow{}, err
+	}
+	if err := a.reachesEverybody(ctx, db, provider, in, now, record, mine); err != nil {
 		return FlagNow{}, err
 	}
 	if now, err = a.move(ctx, db, provider, in, mine, now); err != nil {

@@ -59,10 +59,21 @@ func (in FlagInput) isFull() bool {
 	return in.Percent == 100 || flags.Stage(in.Stage) == flags.StageComplete
 }
 
+// reached tells whether a state serves what the last stage does.
+func (in FlagInput) reached(s flags.State) bool {
+	if in.Stage != "" {
+		return s.On && s.Stage == flags.StageComplete
+	}
+	return s.On && s.Percent == 100
+}
+
 // reachesEverybody refuses a flag that even at its last stage could serve something else to somebody: the plan would go on under
 // an application that still lives in the old shape. It is asked at every stage, so that the first one finds it and nothing is
-// half done. A context that the kill switch has taken out is in the way of the last stage alone.
-func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provider, in FlagInput, now flags.State, r flagRecord) error {
+// half done. A context that the kill switch has taken out is in the way of the last stage alone, and not if the flag was there
+// already when that happened, or people go on without it. mine is r behind the decision to go on.
+func (a *Activities) reachesEverybody(
+	ctx context.Context, db *Database, provider flags.Provider, in FlagInput, now flags.State, r, mine flagRecord,
+) error {
 	full, err := provider.Preview(ctx, in.Key, in.full())
 	if err != nil {
 		return err
@@ -81,10 +92,11 @@ func (a *Activities) reachesEverybody(ctx context.Context, provider flags.Provid
 	const wayOut = "flag %s could serve %s even %s (%s): take that out of its targeting, or let it serve what the default rule does, then "
 	what := strings.Join(full.Exceptions, ", ")
 	switch {
-	case r.presses.excluded(in.Key) && !in.isFull():
+	case r.presses.excluded(in.Key) && (!in.isFull() || slices.ContainsFunc(r.ours, in.reached) || r.forced(ctx, in, now)):
 		return nil
 	case r.presses.excluded(in.Key):
-		return permanent("Stranger", wayOut+"retry; or roll back. A context that the kill switch has turned it off for is among them", in.Key, least, most, what)
+		return a.show(ctx, db, in, mine, now, false, permanent("Stranger", wayOut+"retry; or roll back. A context that the kill switch has turned it off for is "+
+			"among them: force goes on without it", in.Key, least, most, what))
 	case r.begun(): // its first stage has found nothing
 		return permanent("Stranger", wayOut+"retry; or roll back", in.Key, least, most, what)
 	}

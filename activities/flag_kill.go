@@ -32,13 +32,18 @@ func pressed(ctx context.Context, db *Database, plan string) (presses, error) {
 // forbid refuses to move any flag while one of this run is off for everybody and nobody has resumed from that: the guard pauses
 // the migration, but an attempt can be faster than its next look.
 func (ps presses) forbid(in FlagInput) error {
-	unseen := slices.DeleteFunc(slices.Clone(ps), func(k ledger.Kill) bool {
-		return k.FirstRun != in.Origin.FirstRun || k.ID <= in.Kills || !k.Everybody()
-	})
+	unseen := ps.unseen(in)
 	if len(unseen) == 0 {
 		return nil
 	}
 	return &killedError{fmt.Sprintf("flag %s is left alone: %s", in.Key, killed(unseen).Reading)}
+}
+
+// unseen are the presses for everybody of which this run's people have not been told.
+func (ps presses) unseen(in FlagInput) presses {
+	return slices.DeleteFunc(slices.Clone(ps), func(k ledger.Kill) bool {
+		return k.FirstRun != in.Origin.FirstRun || k.ID <= in.Kills || !k.Everybody()
+	})
 }
 
 // darkening are the parts of a configuration that the switch changes, as all providers call them: for everybody, or for one context.
@@ -79,11 +84,6 @@ func differsIn(a, b flags.State, allowed []string) bool {
 	return a.Archived == b.Archived && len(then) > 0
 }
 
-func leaves(k ledger.Kill, s flags.State) bool {
-	var state flags.State
-	return k.State != nil && json.Unmarshal(k.State, &state) == nil && state.Equal(s)
-}
-
 // earlier is the press by which the flag is off for everybody since an earlier run, "" for none. Who starts a plan again need not
 // know of it, so the run asks before it turns the flag on.
 func (ps presses) earlier(in FlagInput, now flags.State) string {
@@ -93,7 +93,7 @@ func (ps presses) earlier(in FlagInput, now flags.State) string {
 			last = i
 		}
 	}
-	if last < 0 || ps[last].FirstRun == in.Origin.FirstRun || lit(now) || ps[last].State != nil && !leaves(ps[last], now) {
+	if last < 0 || ps[last].FirstRun == in.Origin.FirstRun || lit(now) {
 		return ""
 	}
 	return killed(ps[last : last+1]).Reading
@@ -119,30 +119,15 @@ func (a *Activities) staysKilled(ctx context.Context, db *Database, provider fla
 	if err != nil {
 		return err
 	}
-	refusal := all.forbid(in)
-	hit := slices.ContainsFunc(all, func(k ledger.Kill) bool {
-		return k.Key == in.Key && k.Everybody() && k.FirstRun == in.Origin.FirstRun && k.ID > in.Kills
-	})
-	if refusal == nil || !hit {
-		return refusal
+	// Also where this flag is not among those that were turned off: whoever pressed did not know of it yet.
+	if refusal := all.forbid(in); refusal != nil {
+		return a.turnOff(ctx, db, provider, in, kept, refusal)
 	}
-	off := flags.Change{}
-	if in.Stage != "" {
-		off.Stage = flags.StageOff
+	late, err := db.ledger.KeepOut(ctx, in.Origin.Plan, in.Origin.holder(), in.Key)
+	if err == nil && late {
+		err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 	}
-	want, err := provider.Preview(ctx, in.Key, off)
-	if err != nil {
-		return err
-	}
-	again := kept
-	again.ours = append(slices.Clone(kept.ours), want)
-	if err := a.replace(ctx, db, in, kept, again); err != nil {
-		return err
-	}
-	if _, err := provider.Apply(ctx, in.Key, off, note(in.Origin)+", kill switch", a.current(db, in, again)); err != nil {
-		return err
-	}
-	return refusal
+	return err
 }
 
 // attested waits for the application's instances, and no longer once somebody turns the flag off: then they never come.

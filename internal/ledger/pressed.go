@@ -6,15 +6,30 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// sinceItEnded is when plan $1 was last completed or rolled back.
+const sinceItEnded = `(select coalesce(max(at), '-infinity') from contraflow.audit where plan = $1 and event in ('completed', 'rolled_back'))`
+
 // Pressed lists the kills of all flags of a plan since it was last completed or rolled back, in their order, whichever run was
 // told: what a run that was cut off left of them the next one finds.
 func (l *Ledger) Pressed(ctx context.Context, plan string) ([]Kill, error) {
 	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, state,
-		clock_timestamp() - at from contraflow.flag_kill where plan = $1 and at >
-		(select coalesce(max(at), '-infinity') from contraflow.audit where plan = $1 and event in ('completed', 'rolled_back')) order by id`, plan)
+		clock_timestamp() - at from contraflow.flag_kill where plan = $1 and at > `+sinceItEnded+` order by id`, plan)
 	if err != nil {
 		return nil, wrap(err, "read the kill switch")
 	}
 	kills, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Kill])
 	return kills, wrap(err, "read the kill switch")
+}
+
+// KeepOut writes that the contexts which the switch has turned other flags of the plan off for shall stay out of this one, too, and
+// tells whether there were any that it was not written of yet. These rows are no presses: no run is told of them, and their FirstRun
+// is "". Whoever takes a context out of the flag calls Killed.
+func (l *Ledger) KeepOut(ctx context.Context, plan string, me Holder, key string) (bool, error) {
+	tag, err := l.pool.Exec(ctx, `insert into contraflow.flag_kill (plan, migration, first_run, flag_key, context_kind, context_key, actor, reason)
+		select distinct on (context_kind, context_key) $1, $2, '', $3, context_kind, context_key, actor, reason
+		from contraflow.flag_kill k where plan = $1 and context_kind <> '' and at > `+sinceItEnded+` and not exists (
+			select from contraflow.flag_kill there where there.plan = $1 and there.flag_key = $3 and there.at > `+sinceItEnded+`
+			and there.context_kind = k.context_kind and there.context_key = k.context_key)
+		order by context_kind, context_key, id`, plan, me.Migration, key)
+	return tag.RowsAffected() > 0, wrap(err, "keep contexts out of flag "+key)
 }
