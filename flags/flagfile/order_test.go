@@ -143,6 +143,21 @@ func TestTargetsAreWhatTheSDKLooksAt(t *testing.T) {
 	})
 }
 
+// SDKs of all languages find users by an entry without values, and each user once.
+func TestUsersStandWhereAllSDKsLook(t *testing.T) {
+	t.Parallel()
+	b := fileOf(t, t.TempDir(), `"on": true, "offVariation": 1, "fallthrough": {"variation": 0}, "targets": [{"variation": 0, "values": ["a"]}],
+		"contextTargets": [{"contextKind": "user", "variation": 0, "values": []}, {"contextKind": "device", "variation": 0, "values": ["d"]}]`)
+	_, err := b.provider.Apply(t.Context(), "f", flags.Change{Exclude: &flags.Context{Kind: "user", Key: "x"}}, "", nil)
+	require.NoError(t, err)
+	flag, err := json.Marshal(content(t, b.path)["flags"]["f"])
+	require.NoError(t, err)
+	var written struct{ Targets, ContextTargets []list }
+	require.NoError(t, json.Unmarshal(flag, &written))
+	require.Equal(t, []list{{"user", 1, []string{"x"}}, {"user", 0, []string{"a"}}}, written.Targets)
+	require.Equal(t, []list{{"user", 1, []string{}}, {"user", 0, []string{}}, {"device", 0, []string{"d"}}}, written.ContextTargets)
+}
+
 // The SDK gives what is missing to 100 % to the last variation.
 func TestWeightsThatDoNotAddUpAreThoseOfTheSDK(t *testing.T) {
 	t.Parallel()

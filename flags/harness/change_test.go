@@ -110,6 +110,31 @@ func TestGroupsWithoutARuleGoBeforeNamesSoNobodyIsNamedBesideThem(t *testing.T) 
 	require.NotContains(t, err.Error(), "bert")
 }
 
+func TestGroupsWithoutARuleGoBeforeThoseWithOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.CreateSegment("beta", []string{"bob"}, nil)
+	b.instruct(t, plain, `{"kind": "addSegmentToVariationTargetMap", "parameters": {"variation": "false", "targetSegments": ["beta"]}}`)
+	for _, percent := range []int{0, 50, 100} {
+		_, err := b.provider.Preview(t.Context(), plain, groups(percent, "beta"))
+		require.ErrorIs(t, err, flags.ErrInvalid)
+		require.ErrorContains(t, err, `"beta" without a rule`)
+	}
+	require.Equal(t, "off", change(t, b, plain, flags.Change{Targets: map[string][]string{"user": {}}}).Summary, "which names nobody")
+}
+
+func TestWhoeverIsServedTrueAnywayIsNotSaidToBeExcluded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.CreateFlag("needed")
+	b.instruct(t, plain, `{"kind": "setFeatureFlagState", "parameters": {"state": "on"}}, {"kind": "updateOffVariation", "parameters": {"variation": "true"}},
+		{"kind": "addPrerequisite", "parameters": {"feature": "needed", "variations": ["true"]}}`)
+	_, err := b.provider.Preview(t.Context(), plain, flags.Change{Exclude: &flags.Context{Kind: "user", Key: "bob"}})
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, "prerequisite needed")
+	require.NotContains(t, err.Error(), "bob")
+}
+
 func TestARolloutOfThreePartsIsNotGoneOnWith(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

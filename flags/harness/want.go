@@ -81,7 +81,7 @@ func (v values) refuse(key string, current configuration, c flags.Change) error 
 		to = v.off()
 	}
 	for _, m := range current.Targets {
-		if (len(kinds) > 0 || len(c.Segments) > 0) && m.Variation != to && len(m.Segments) > 0 {
+		if (c.Named() || c.Exclude != nil) && m.Variation != to && len(m.Segments) > 0 {
 			// SDKs take the variations one after the other, targets and groups of each: who is named under a later one is not seen,
 			// and rules come behind all.
 			return fmt.Errorf("flag %q serves the target group %q without a rule, which may go before targets and goes before rules: let a rule "+
