@@ -101,6 +101,8 @@ func (m *migration) give(a answer, r signals.Request) error {
 		return nil
 	case m.asking == "":
 		return fmt.Errorf("nothing is stuck")
+	case m.answer != noAnswer:
+		return fmt.Errorf("it is answered already: %s", m.answer)
 	case !slices.Contains(m.offers, a):
 		return fmt.Errorf("it is no answer to what the migration asks now: say %s", strings.Join(words(m.offers), " or "))
 	}

@@ -18,12 +18,14 @@ type heard struct {
 	take func(json.RawMessage) error
 }
 
+// vocabulary is in the order in which names are heard that have arrived while no worker answered: in which order they were said
+// can't be told then. The safer one has the last word, and of answers to one question the milder one the first and only.
 func (m *migration) vocabulary() []heard {
 	return []heard{
 		{signals.Approve, taking(func(d signals.Decision) error { return m.decideBySignal(d, signals.Approved) })},
 		{signals.Reject, taking(func(d signals.Decision) error { return m.decideBySignal(d, signals.Rejected) })},
-		{signals.Pause, taking(m.pauseBySignal)},
 		{signals.Resume, taking(m.resume)},
+		{signals.Pause, taking(m.pauseBySignal)},
 		{signals.Rollback, taking(m.rollbackBySignal)},
 		{signals.Retry, taking(func(r signals.Request) error { return m.give(retryIt, r) })},
 		{signals.Force, taking(func(r signals.Request) error { return m.give(forceIt, r) })},

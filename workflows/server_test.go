@@ -34,10 +34,11 @@ func replayed(h *history.History) error {
 
 // target plays the activities on a real server: it does nothing, but takes its time as the real ones do.
 type target struct {
-	plan *plan.Plan
-	mu   sync.Mutex
-	did  []string
-	lane func(context.Context, activities.BackfillInput) error
+	plan  *plan.Plan
+	mu    sync.Mutex
+	did   []string
+	lane  func(context.Context, activities.BackfillInput) error
+	inUse error // what is in the way of retiring flags
 }
 
 func (w *target) note(what string) {
@@ -52,8 +53,8 @@ func (w *target) noted() []string {
 	return append([]string(nil), w.did...)
 }
 
-// serve runs a worker with the target's activities under the names that the workflow uses.
-func (w *target) serve(t *testing.T, c client.Client, queue string) {
+// serve runs a worker with the target's activities under the names that the workflow uses, until stop.
+func (w *target) serve(t *testing.T, c client.Client, queue string) (stop func()) {
 	t.Helper()
 	run := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 100 * time.Millisecond})
 	run.RegisterWorkflow(Migration)
@@ -74,7 +75,7 @@ func (w *target) serve(t *testing.T, c client.Client, queue string) {
 		})
 	}
 	real(run, "MayRetire", w, func(context.Context, activities.RetireInput) (activities.Retirable, error) {
-		return activities.Retirable{}, nil
+		return activities.Retirable{}, w.inUse
 	})
 	real(run, "PrepareBackfill", w, func(context.Context, activities.BackfillInput) (activities.BackfillPrepared, error) {
 		return activities.BackfillPrepared{Lanes: []int{0, 1}, Total: 1000}, nil
@@ -97,7 +98,9 @@ func (w *target) serve(t *testing.T, c client.Client, queue string) {
 		return activities.GuardVerdict{Outcome: activities.Healthy}, beating(ctx)
 	})
 	require.NoError(t, run.Start())
-	t.Cleanup(run.Stop)
+	stop = sync.OnceFunc(run.Stop)
+	t.Cleanup(stop)
+	return stop
 }
 
 func real[In, Out any](r worker.Worker, name string, w *target, act func(context.Context, In) (Out, error)) {
