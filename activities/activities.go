@@ -4,7 +4,6 @@ package activities
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -136,5 +135,5 @@ func (l *latest[T]) get() T {
 func (l *latest[T]) details() []any { return []any{l.get()} }
 
 func note(o Origin) string {
-	return fmt.Sprintf("contraflow: migration %s, step %s, plan hash %s", o.Migration, o.Step, plan.ShortHash(o.PlanHash))
+	return ledger.StepNote(o.Migration, o.Step, plan.ShortHash(o.PlanHash))
 }

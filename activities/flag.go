@@ -17,7 +17,7 @@ import (
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
-	now, err := whenApproved(asking(ctx), told, lookingAgain(func(ctx context.Context) (FlagNow, error) { return a.applyFlag(ctx, in) }))
+	now, err := whenApproved(asking(ctx), told, lookingAgain(a.takingBack(in, func(ctx context.Context) (FlagNow, error) { return a.applyFlag(ctx, in) })))
 	return now, fail(ctx, err)
 }
 
@@ -42,6 +42,9 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	}
 	if err := record.presses.forbid(in); err != nil {
 		return FlagNow{}, a.darken(ctx, db, provider, in, record, err)
+	}
+	if err := record.presses.forget(ctx, provider, in.Key); err != nil {
+		return FlagNow{}, err
 	}
 	in, record.out = in.without(record.presses)
 	now, err := a.found(ctx, db, provider, in, record)
@@ -165,6 +168,9 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 		if err := asking.Withdraw(ctx, in.Key, note(in.Origin)); err != nil {
 			return FlagNow{}, err
 		}
+	}
+	if err := record.presses.forget(ctx, provider, in.Key); err != nil {
+		return FlagNow{}, err
 	}
 	now, err := provider.Get(ctx, in.Key)
 	if errors.Is(err, flags.ErrNotFound) {

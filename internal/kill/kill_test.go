@@ -1,6 +1,7 @@
 package kill_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -269,4 +270,27 @@ func TestWhoIsTurnedOffAloneWhileTheFlagsAreOffStaysSo(t *testing.T) {
 	flag, _ := b.server.Snapshot(writeNew)
 	require.Equal(t, []string{acme}, flag.Environments["production"].Targets[0].Values)
 	require.Equal(t, 1, flag.Environments["production"].Targets[0].Variation, "false")
+}
+
+func TestWhatStepsHaveAskedForIsTakenBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.Require(1)
+	b.config.RequestApprovals = true
+	p, err := b.provider(plan.FlagScope{Project: "shop", Environment: "production"})
+	require.NoError(t, err)
+	require.NoError(t, b.ledger.RecordFlag(t.Context(), "p", "turn", readNew, json.RawMessage(`{}`), json.RawMessage(`[]`)))
+	_, err = p.Apply(t.Context(), readNew, flags.Change{Percent: 50}, ledger.StepNote("split", "turn", "h"), nil)
+	require.ErrorIs(t, err, flags.ErrApprovalRequired)
+	_, err = p.Apply(t.Context(), readNew, flags.Change{Percent: 70}, "somebody else's", nil)
+	require.ErrorIs(t, err, flags.ErrApprovalRequired)
+	require.Len(t, b.server.Approvals(readNew), 2)
+
+	b.config.Token = adminToken // who presses it needs no approval
+	_, err = b.press()
+	require.NoError(t, err)
+	require.Equal(t, []string{"off", "off"}, b.now(readNew, writeNew))
+	left := b.server.Approvals(readNew)
+	require.Len(t, left, 1, "approved now it would turn the flag on again")
+	require.Contains(t, left[0].Description, "somebody else's")
 }

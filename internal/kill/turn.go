@@ -36,7 +36,28 @@ func (p *press) turnOff(ctx context.Context) error {
 		p.made(ctx, i, t.state)
 		all = append(all, t)
 	}
-	return p.lookAgain(ctx, all)
+	err := p.lookAgain(ctx, all)
+	p.takeBack(ctx, all)
+	return err
+}
+
+// takeBack deletes what steps have asked people for: approved later, it would turn the flags on again. A step that goes on asks
+// anew.
+func (p *press) takeBack(ctx context.Context, all []turned) {
+	for _, t := range all {
+		asking, ok := t.provider.(flags.Withdrawer)
+		for _, step := range t.Steps {
+			if !ok {
+				break
+			}
+			bounded, cancel := context.WithTimeout(ctx, lookTimeout)
+			err := asking.Withdraw(bounded, t.Key, ledger.StepNote(p.order.Migration, step, plan.ShortHash(p.found.PlanHash)))
+			cancel()
+			if err != nil {
+				p.order.Tell("%s: take back what step %s has asked for there, or it turns the flag on again once it is approved: %s", t.Key, step, err)
+			}
+		}
+	}
 }
 
 // turn turns one flag off. Whether it was made is what the service holds, and not whether the call came to its end.
@@ -95,7 +116,7 @@ func (p *press) changes() []flags.Change {
 
 // note goes into the service's own audit.
 func (p *press) note() string {
-	text := fmt.Sprintf("contraflow: kill switch of migration %s, pressed by %s", p.order.Migration, p.order.By)
+	text := fmt.Sprintf("%s: pressed by %s", ledger.KillNote(p.order.Migration), p.order.By)
 	if p.order.Reason != "" {
 		text += ": " + p.order.Reason
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,6 +33,8 @@ type Used struct {
 	Key     string
 	Scope   Scope
 	Retired bool
+	// Steps have begun to change it, and nobody has undone that.
+	Steps []string
 }
 
 // Switch is what the kill switch needs to know of a migration.
@@ -63,7 +66,8 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 				union all select plan, 2, used_at from contraflow.flag_use where migration = $1) c
 			order by place, at desc limit 1)
 		select plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''),
-			m.plan is not null and m.ended_at is null, u.flag_key, u.scope, u.retired_at is not null
+			m.plan is not null and m.ended_at is null, u.flag_key, u.scope, u.retired_at is not null,
+			(select array_agg(step order by step) from contraflow.flag_record r where r.plan = found.plan and r.flag_key = u.flag_key)
 		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u using (plan)
 		order by u.first_used_at, u.flag_key`, migration)
 	var s Switch
@@ -72,10 +76,11 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 		var key *string
 		var scope *Scope
 		var retired bool
-		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &key, &scope, &retired}, func() error {
+		var steps []string
+		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &key, &scope, &retired, &steps}, func() error {
 			known = true
 			if key != nil {
-				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired})
+				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired, Steps: slices.Clone(steps)})
 			}
 			return nil
 		})
