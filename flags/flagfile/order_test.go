@@ -158,6 +158,29 @@ func TestUsersStandWhereAllSDKsLook(t *testing.T) {
 	require.Equal(t, []list{{"user", 1, []string{}}, {"user", 0, []string{}}, {"device", 0, []string{"d"}}}, written.ContextTargets)
 }
 
+func TestTheFirstListThatNamesAContextDecides(t *testing.T) {
+	t.Parallel()
+	b := fileOf(t, t.TempDir(), `"on": true, "offVariation": 1, "fallthrough": {"variation": 1}, "targets": [{"variation": 1, "values": ["a"]},
+		{"variation": 0, "values": ["a", "b"]}, {"variation": 1, "values": ["b"]}, {"variation": 0, "values": ["c"]}]`)
+	before, err := b.provider.Get(t.Context(), "f")
+	require.NoError(t, err)
+	require.Equal(t, "on: 0 % true, 3 targets", before.Summary)
+	require.Equal(t, []string{"2 targets"}, before.Exceptions)
+	start := evaluator(t, b.path)
+	ours, err := b.provider.Apply(t.Context(), "f", flags.Change{Targets: map[string][]string{"device": {"d"}}}, "", nil)
+	require.NoError(t, err)
+	require.Equal(t, "on: 0 % true, 4 targets", ours.Summary)
+	now := evaluator(t, b.path)
+	_, err = b.provider.Restore(t.Context(), "f", before, ours, "")
+	require.NoError(t, err)
+	for key, want := range map[string]string{"a": "false", "b": "true", "c": "true", "x": "false"} {
+		who := flags.Context{Kind: "user", Key: key}
+		require.Equal(t, want, start(who))
+		require.Equal(t, want, now(who))
+		require.Equal(t, want, evaluator(t, b.path)(who))
+	}
+}
+
 // The SDK gives what is missing to 100 % to the last variation.
 func TestWeightsThatDoNotAddUpAreThoseOfTheSDK(t *testing.T) {
 	t.Parallel()
