@@ -3,26 +3,111 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/health"
 	"github.com/contraflow/contraflow/internal/ledger"
 )
 
-// pastReturn marks that the old shape is about to go: from here on the kill switch is not pressed lightly. It refuses where the
-// application lives in the old shape by a press of it, and where rows that were written under an earlier press lack the new one.
+// pastReturn marks that the old shape is about to go: from here on the kill switch is not pressed lightly. It refuses where
+// somebody lives in the old shape by a press of it, and where rows that were written under an earlier press lack the new one.
 func (a *Activities) pastReturn(ctx context.Context, in MigrateInput) error {
 	db, err := a.database(ctx, in.Origin)
 	if err != nil {
 		return err
 	}
-	if err := proveAgain(ctx, db, in.Proofs); err != nil {
+	all, err := pressed(ctx, db, in.Origin.Plan)
+	if err != nil {
 		return err
+	}
+	unseen := slices.ContainsFunc(all, func(k ledger.Kill) bool { return k.FirstRun == in.Origin.FirstRun && k.ID > in.Kills })
+	if !unseen && !in.Force { // of those that people have not been told of they can't have decided
+		if err := a.oldShape(ctx, in, all); err != nil {
+			return err
+		}
+	}
+	if !unseen {
+		if err := proveAgain(ctx, db, in.Proofs); err != nil {
+			return err
+		}
 	}
 	err = db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
 	if errors.Is(err, ledger.ErrKilled) {
 		return permanent("Killed", "%v: the old shape stays as long as the application may need it; resume puts the flags back and goes on", err)
 	}
 	return err
+}
+
+// oldShape refuses while the kill switch keeps somebody in the old shape: everybody, where a flag was not put back, or contexts
+// that were turned off alone. It goes by what the flags serve now, whichever run was told of the press.
+func (a *Activities) oldShape(ctx context.Context, in MigrateInput, all presses) error {
+	if len(all) == 0 || in.Flags == nil {
+		return nil
+	}
+	provider, err := a.provider(*in.Flags)
+	if err != nil {
+		return err
+	}
+	var keys, found []string
+	for _, k := range all {
+		if !slices.Contains(keys, k.Key) {
+			keys = append(keys, k.Key)
+		}
+	}
+	for _, key := range keys {
+		text, err := all.outOf(ctx, provider, key)
+		if err != nil {
+			return err
+		}
+		if text != "" {
+			found = append(found, text)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return permanent("InUse", "the old shape would go from under those who live in it since the kill switch was pressed: %s. Let them in again in the flag "+
+		"service, with their rows filled, then retry", strings.Join(found, "; "))
+}
+
+// outOf says who is out of a flag by the switch, in words and without a key; "" for nobody.
+func (ps presses) outOf(ctx context.Context, provider flags.Provider, key string) (string, error) {
+	now, err := provider.Get(ctx, key)
+	if errors.Is(err, flags.ErrNotFound) || err == nil && now.Archived { // then applications live by the fallback in their code
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	everybody := slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == key && k.Everybody() })
+	if everybody && !lit(now) {
+		return fmt.Sprintf("flag %s is %s for everybody", key, now.Summary), nil
+	}
+	out := map[flags.Context]bool{}
+	for _, k := range ps {
+		who := flags.Context{Kind: k.ContextKind, Key: k.ContextKey}
+		if k.Key != key || k.Everybody() || out[who] {
+			continue
+		}
+		want, err := provider.Preview(ctx, key, flags.Change{Exclude: &who})
+		switch {
+		case errors.Is(err, flags.ErrInvalid): // it never was
+		case err != nil:
+			return "", err
+		case want.Equal(now):
+			out[who] = true
+		}
+	}
+	switch len(out) {
+	case 0:
+		return "", nil
+	case 1:
+		return fmt.Sprintf("one context is out of flag %s", key), nil
+	}
+	return fmt.Sprintf("%d contexts are out of flag %s", len(out), key), nil
 }
 
 // proveAgain asks earlier verifications once more: while flags were off the application wrote the old shape alone, and nothing has

@@ -26,9 +26,11 @@ func TestWhatNothingUndoesIsMarkedBeforeItBegins(t *testing.T) {
 	require.Equal(t, 2, one[int](t, b, "select version::int from schema_migrations"), "the application reads the old columns again")
 
 	drop.Kills = ids[0]
-	one := b.pressed(t, "run-1", "account", readNew)
-	require.NotEmpty(t, one)
-	require.NoError(t, migrate(), "resumed from, and one context alone stops nothing")
+	alone := b.pressed(t, "run-1", "account", readNew)
+	requirePermanent(t, migrate(), "Killed", "the kill switch was pressed")
+	require.False(t, b.marked(t))
+	drop.Kills = alone[0]
+	require.NoError(t, migrate(), "resumed from")
 	require.True(t, b.marked(t))
 }
 
@@ -60,4 +62,58 @@ func TestWhatWasWrittenWhileFlagsWereOffIsProvedBeforeAnythingIsDropped(t *testi
 	b.exec(t, "update customers set street_number = '1', street = 'Street'")
 	require.NoError(t, migrate())
 	require.True(t, b.marked(t))
+}
+
+// dropping is the irreversible step behind flags that serve everybody.
+func dropping(t *testing.T) (*bundle, Begun, *MigrateInput, func() error) {
+	t.Helper()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 100))
+	require.NoError(t, err)
+	drop := &MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 3, Irreversible: true, Flags: &scope}
+	return b, begun, drop, func() error { _, err := run[Migrated](t, b, b.acts.Migrate, *drop, call{}); return err }
+}
+
+func TestTheOldShapeStaysWhileAContextLivesInIt(t *testing.T) {
+	t.Parallel()
+	for _, force := range []bool{false, true} {
+		b, _, drop, migrate := dropping(t)
+		id := b.press(t, "run-1", theCustomer)
+		requirePermanent(t, migrate(), "Killed")
+		drop.Kills = id
+		requirePermanent(t, migrate(), "InUse", "one context is out of flag "+writeNew, "then retry")
+		require.False(t, b.marked(t), "the switch can be pressed still")
+		if drop.Force = force; !force {
+			b.instruct(t, writeNew, `{"kind": "removeTargets", "variationId": "`+b.variation(t, writeNew, 1)+`", "values": ["`+customer+`"]}`)
+		}
+		require.NoError(t, migrate())
+		require.True(t, b.marked(t))
+	}
+}
+
+// Whether nobody has put it back, or a run that was cut off was told of the press.
+func TestTheOldShapeStaysWhileAFlagIsOffByTheSwitch(t *testing.T) {
+	t.Parallel()
+	for _, told := range []string{"run-1", "run-0"} {
+		b, _, drop, migrate := dropping(t)
+		id := b.press(t, told, changeTo(0))
+		if told == "run-1" {
+			drop.Kills = id
+		}
+		requirePermanent(t, migrate(), "InUse", "flag "+writeNew+" is off for everybody")
+		require.Equal(t, 2, one[int](t, b, "select version::int from schema_migrations"))
+		b.serve(t, writeNew, 100)
+		require.NoError(t, migrate())
+	}
+}
+
+func TestForceIsNotOfWhoIsKilledSince(t *testing.T) {
+	t.Parallel()
+	b, _, drop, migrate := dropping(t)
+	drop.Kills, drop.Force = b.press(t, "run-1", theCustomer), true
+	b.press(t, "run-1", theCustomer)
+	requirePermanent(t, migrate(), "Killed")
+	require.False(t, b.marked(t))
 }

@@ -65,6 +65,10 @@ type MigrateInput struct {
 	// Kills is the id of the latest press of the kill switch that people have seen and resumed from: later ones forbid what is
 	// irreversible.
 	Kills int64 `json:"kills,omitempty"`
+	// Flags is where the plan's flags live; nil for a plan without.
+	Flags *plan.FlagScope `json:"flags,omitempty"`
+	// Force says that a person wants the old shape to go though somebody lives in it by the kill switch.
+	Force bool `json:"force,omitempty"`
 	// Proofs are the verifications behind which the step stands. They are asked again if flags were off meanwhile.
 	Proofs []Proof `json:"proofs,omitempty"`
 }

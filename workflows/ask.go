@@ -30,7 +30,7 @@ var anyAnswer = []answer{retryIt, forceIt, skipIt}
 // Types of the activities' errors on which a person decides.
 const (
 	strangerType = "Stranger" // of a flag: somebody else has changed it
-	inUseType    = "InUse"    // a flag can't be retired yet
+	inUseType    = "InUse"    // a flag can't be retired yet, or the old shape not go
 	killedType   = "Killed"   // the kill switch was pressed, and the guard has not told yet
 )
 
@@ -52,6 +52,8 @@ func (m *migration) choices(step plan.Step, failure error) (meaning string, offe
 		offers = anyAnswer
 	case step.Retire != nil && why == inUseType:
 		meaning, offers = "`retry` looks again, `force` archives all the same, `skip` goes on and leaves the flags there", anyAnswer
+	case step.Migrate != nil && why == inUseType:
+		meaning, offers = "`retry` looks again, `force` goes on all the same, and leaves them without a shape", []answer{retryIt, forceIt}
 	case m.PointOfNoReturn:
 		return "the point of no return has passed, so nothing is undone: `retry` tries the step again, `skip` goes on without it", []answer{retryIt, skipIt}
 	default:

@@ -21,7 +21,10 @@ func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
 	}
 	var done activities.Migrated
 	err := m.unlessKilled(ctx, func() error {
-		return workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, m.migrateInput(m.Step)).Get(ctx, &done)
+		in := m.migrateInput(m.Step)
+		in.Flags, in.Force = m.Plan.Flags, m.Forced
+		m.Forced = false // whoever is turned off from here on was not decided on
+		return workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, in).Get(ctx, &done)
 	})
 	if step.Irreversible() {
 		m.PointOfNoReturn = m.PointOfNoReturn || err == nil || m.mayHaveMigrated(m.Step)

@@ -139,8 +139,8 @@ func (l *Ledger) Kills(ctx context.Context, firstRun string, after int64) ([]Kil
 }
 
 // PastReturn marks that a step which nothing undoes is about to begin: from then on the kill switch wants force. kills is the id
-// of the latest press that people have resumed from; where a flag was turned off for everybody since, it marks nothing and fails
-// with ErrKilled, since the application lives in the old shape. The first mark stays. Fails with ErrSuperseded where the plan is
+// of the latest press that people have resumed from; where the switch was pressed since, if only for one context, it marks nothing
+// and fails with ErrKilled, since the application lives in the old shape. The first mark stays. Fails with ErrSuperseded where the plan is
 // not the run's any more.
 func (l *Ledger) PastReturn(ctx context.Context, plan string, me Holder, kills int64) error {
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
@@ -154,7 +154,7 @@ func (l *Ledger) PastReturn(ctx context.Context, plan string, me Holder, kills i
 		}
 		// A statement of its own behind the lock: it sees what a press that had it before has written.
 		var killed bool
-		if err := tx.QueryRow(ctx, `select exists (select from contraflow.flag_kill where first_run = $1 and id > $2 and context_kind = '')`,
+		if err := tx.QueryRow(ctx, `select exists (select from contraflow.flag_kill where first_run = $1 and id > $2)`,
 			me.FirstRun, kills).Scan(&killed); err != nil {
 			return err
 		}

@@ -125,7 +125,10 @@ func TestBehindThePointOfNoReturnASwitchWantsForce(t *testing.T) {
 	ids, err := l.Press(t.Context(), kill("run-1", "", "a"), true)
 	require.NoError(t, err)
 	require.ErrorIs(t, l.PastReturn(t.Context(), "p", first, 0), ledger.ErrKilled, "another attempt at the step")
-	require.NoError(t, l.PastReturn(t.Context(), "p", first, ids[0]))
+	alone, err := l.Press(t.Context(), kill("run-1", "account", "a"), true)
+	require.NoError(t, err)
+	require.ErrorIs(t, l.PastReturn(t.Context(), "p", first, ids[0]), ledger.ErrKilled, "one context needs the old shape as well")
+	require.NoError(t, l.PastReturn(t.Context(), "p", first, alone[0]))
 
 	again := func(outcome string, me ledger.Holder, hash string) bool {
 		_, err := pool.Exec(t.Context(), "update contraflow.migration set past_return_at = now()")
