@@ -159,7 +159,7 @@ func (v variations) serve(s targeting.Serve) (served, error) {
 		if err != nil {
 			return served{}, err
 		}
-		out.RolloutWeights[id] = w.Weight
+		out.RolloutWeights[id] += w.Weight // one that stands twice has both
 	}
 	return out, nil
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/contraflow/contraflow/flags"
 )
 
+// experiment is the kind of a rollout that LaunchDarkly itself sees to, as the SDK's stream writes it.
+const experiment = "experiment"
+
 // fullWeight is 100 % in the thousandths of a percent that rollout weights are counted in.
 const fullWeight = 100_000
 
@@ -42,6 +45,9 @@ type Rollout struct {
 	BucketBy    string   `json:"bucketBy,omitempty"` // empty: the context's key
 	Seed        *int64   `json:"seed,omitempty"`
 	Variations  []Weight `json:"variations"`
+	// Allocation is how the REST API says, instead of by Kind, that an experiment or an automatic rollout sees to it:
+	// https://launchdarkly.com/docs/api/feature-flags/get-feature-flag. The normal form has none.
+	Allocation json.RawMessage `json:"experimentAllocation,omitempty"`
 }
 
 // Weight of one variation, in thousandths of a percent.
@@ -49,6 +55,8 @@ type Weight struct {
 	Variation int  `json:"variation"`
 	Weight    int  `json:"weight"`
 	Untracked bool `json:"untracked,omitempty"`
+	// Unseen is how the REST API writes Untracked. The normal form has none.
+	Unseen bool `json:"_untracked,omitempty"`
 }
 
 // Target serves one variation to named contexts.
@@ -144,6 +152,16 @@ func (s *Serve) normalize() {
 		rollout.BucketBy = ""
 	}
 	rollout.Variations = append([]Weight{}, rollout.Variations...)
+	for i, w := range rollout.Variations {
+		rollout.Variations[i].Untracked, rollout.Variations[i].Unseen = w.Untracked || w.Unseen, false
+		if w.Unseen {
+			rollout.Kind = experiment
+		}
+	}
+	if len(rollout.Allocation) > 0 && string(rollout.Allocation) != "null" {
+		rollout.Kind = experiment
+	}
+	rollout.Allocation = nil
 	if rollout.Kind == "" {
 		rollout.Variations = served(rollout.Variations)
 	}
@@ -175,7 +193,7 @@ func (t Targeting) Encode() (json.RawMessage, error) { return json.Marshal(t) }
 func (t Targeting) SameEffect(sdk Targeting) bool {
 	return t.On == sdk.On &&
 		reflect.DeepEqual(t.OffVariation, sdk.OffVariation) &&
-		reflect.DeepEqual(t.Fallthrough.weights(), sdk.Fallthrough.weights()) &&
+		t.Fallthrough.sameEffect(sdk.Fallthrough) &&
 		reflect.DeepEqual(t.Targets, sdk.Targets) &&
 		reflect.DeepEqual(t.ContextTargets, sdk.ContextTargets) &&
 		slices.EqualFunc(t.Rules, sdk.Rules, Rule.sameEffect) &&
@@ -183,10 +201,24 @@ func (t Targeting) SameEffect(sdk Targeting) bool {
 }
 
 func (r Rule) sameEffect(sdk Rule) bool {
-	return reflect.DeepEqual(r.weights(), sdk.weights()) &&
+	return r.Serve.sameEffect(sdk.Serve) &&
 		slices.EqualFunc(r.Clauses, sdk.Clauses, func(a, b Clause) bool {
 			return a.Op == b.Op && a.ContextKind == b.ContextKind && a.Negate == b.Negate && reflect.DeepEqual(a.Values, b.Values)
 		})
+}
+
+// sameEffect does without kind and seed where only one of both says them.
+func (s Serve) sameEffect(sdk Serve) bool {
+	a, b := s.weights(), sdk.weights()
+	if a.Rollout != nil && b.Rollout != nil {
+		if a.Rollout.Kind == "" || b.Rollout.Kind == "" {
+			a.Rollout.Kind, b.Rollout.Kind = "", ""
+		}
+		if a.Rollout.Seed == nil || b.Rollout.Seed == nil {
+			a.Rollout.Seed, b.Rollout.Seed = nil, nil
+		}
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // weights leaves out what has no effect on who is served what.

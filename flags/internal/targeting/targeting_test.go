@@ -1,6 +1,7 @@
 package targeting_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,6 +32,41 @@ func TestNormalFormHidesWhatMeansTheSame(t *testing.T) {
 	require.Equal(t, rest, sdk)
 	require.True(t, rest.SameEffect(sdk))
 	require.Empty(t, targeting.Differences(rest, sdk))
+}
+
+// The REST API knows no kind of a rollout, and the stream no allocation.
+func TestWhatLaunchDarklySeesToItselfIsNoPlainRollout(t *testing.T) {
+	t.Parallel()
+	b := targeting.Boolean{True: 0, False: 1}
+	const rest = `{"on": true, "offVariation": 1, "fallthrough": {"rollout": {"variations": [{"variation": 0, "weight": 10000, "_untracked": %s},
+		{"variation": 1, "weight": 90000, "_untracked": false}], "experimentAllocation": %s%s}}}`
+	for raw, plain := range map[string]bool{
+		fmt.Sprintf(rest, "false", "null", ""):                              true,
+		fmt.Sprintf(rest, "true", "null", ""):                               false,
+		fmt.Sprintf(rest, "false", `{"type": "progressiveRollout"}`, ""):    false,
+		fmt.Sprintf(rest, "false", `{"canReshuffle": true}`, `, "seed": 7`): false,
+	} {
+		standing := decode(t, raw)
+		_, err := b.Want("k", standing, flags.Change{Percent: 50})
+		if plain {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, flags.ErrNotRestorable)
+		off, err := b.Want("k", standing, flags.Change{})
+		require.NoError(t, err, "turning it off is put back by turning it on")
+		require.False(t, off.On)
+		for _, kind := range []string{"experiment", "rollout"} {
+			sdk := decode(t, `{"on": true, "offVariation": 1, "fallthrough": {"rollout": {"kind": "`+kind+`", "seed": 7, "variations": [
+				{"variation": 0, "weight": 10000}, {"variation": 1, "weight": 90000}]}}}`)
+			require.True(t, standing.SameEffect(sdk), raw)
+			sdk.Fallthrough.Rollout.Variations[0].Weight++
+			require.False(t, standing.SameEffect(sdk))
+		}
+		stored, err := standing.Encode()
+		require.NoError(t, err)
+		require.Equal(t, standing, decode(t, string(stored)))
+	}
 }
 
 func TestDifferencesAreNamedWithoutTargets(t *testing.T) {

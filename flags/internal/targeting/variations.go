@@ -60,7 +60,7 @@ func newStages(values []any) (Stages, bool) {
 // experimenting refuses a flag whose default rule could not be put back.
 func experimenting(key string, current Targeting) error {
 	if r := current.Fallthrough.Rollout; r != nil && (r.Kind != "" || r.Seed != nil) {
-		return fmt.Errorf("flag %q runs an experiment on its default rule: stop the experiment first: %w", key, flags.ErrNotRestorable)
+		return fmt.Errorf("flag %q runs an experiment, or a rollout that LaunchDarkly moves by itself, on its default rule: stop that first: %w", key, flags.ErrNotRestorable)
 	}
 	return nil
 }
