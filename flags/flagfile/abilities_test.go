@@ -64,6 +64,29 @@ func TestOtherRulesKeepWhatOnlyTheFileKnows(t *testing.T) {
 		content(t, b.path)["segments"]["staff"])
 }
 
+func TestARuleThatGrowsStaysTheSame(t *testing.T) {
+	t.Parallel()
+	b := setup(t, furnished)
+	spoilFile(t, b.path, func(file, _ map[string]any) {
+		file["segments"].(map[string]any)["beta"] = map[string]any{"key": "beta", "version": 1}
+	})
+	_, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 50, Segments: []string{"staff"}}, "", nil)
+	require.NoError(t, err)
+	edit(t, b.path, "furnished", func(flag map[string]any) { flag["rules"].([]any)[0].(map[string]any)["id"] = "ours" })
+	before, err := b.provider.Get(t.Context(), "furnished")
+	require.NoError(t, err)
+	start := content(t, b.path)["flags"]["furnished"].(map[string]any)["rules"]
+	ours, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 50, Segments: []string{"staff", "beta"}}, "", nil)
+	require.NoError(t, err)
+	grown := content(t, b.path)["flags"]["furnished"].(map[string]any)["rules"].([]any)
+	require.Len(t, grown, 2)
+	require.Equal(t, "ours", grown[0].(map[string]any)["id"])
+	require.Equal(t, []any{"beta", "staff"}, grown[0].(map[string]any)["clauses"].([]any)[0].(map[string]any)["values"])
+	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "")
+	require.NoError(t, err)
+	require.Equal(t, start, content(t, b.path)["flags"]["furnished"].(map[string]any)["rules"])
+}
+
 func TestAContextThatNoJSONHoldsIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t, furnished)

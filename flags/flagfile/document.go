@@ -213,7 +213,8 @@ func (d document) setTargeting(current entry, want targeting.Targeting) error {
 	return nil
 }
 
-// keepRules are the rules wanted; those that stand there already keep what only the file knows of them, such as their ids.
+// keepRules are the rules wanted; those that stand there already, or did with other values,
+// keep what only the file knows of them, such as their ids.
 func keepRules(raw json.RawMessage, now, want []targeting.Rule) (json.RawMessage, error) {
 	var standing []json.RawMessage
 	if len(now) > 0 {
@@ -224,19 +225,43 @@ func keepRules(raw json.RawMessage, now, want []targeting.Rule) (json.RawMessage
 	used := make([]bool, len(now))
 	out := make([]json.RawMessage, len(want))
 	for i, rule := range want {
-		for j := range now {
-			if !used[j] && reflect.DeepEqual(now[j], rule) {
-				used[j], out[i] = true, standing[j]
-				break
-			}
+		if j := free(now, used, func(standing targeting.Rule) bool { return reflect.DeepEqual(standing, rule) }); j >= 0 {
+			used[j], out[i] = true, standing[j]
 		}
+	}
+	for i, rule := range want {
 		if out[i] != nil {
 			continue
 		}
-		var err error
-		if out[i], err = json.Marshal(rule); err != nil {
-			return nil, err
+		members := map[string]json.RawMessage{}
+		if j := free(now, used, rule.Continues); j >= 0 {
+			used[j] = true
+			if err := json.Unmarshal(standing[j], &members); err != nil {
+				return nil, errors.New("a rule is not an object")
+			}
+			delete(members, "variation")
+			delete(members, "rollout")
+		}
+		own, err := json.Marshal(rule)
+		if err == nil {
+			err = json.Unmarshal(own, &members)
+		}
+		if err == nil {
+			out[i], err = json.Marshal(members)
+		}
+		if err != nil {
+			return nil, errors.New("a rule is not an object")
 		}
 	}
 	return json.Marshal(out)
+}
+
+// free is the first rule that is so and not used, -1 for none.
+func free(rules []targeting.Rule, used []bool, so func(targeting.Rule) bool) int {
+	for i, rule := range rules {
+		if !used[i] && so(rule) {
+			return i
+		}
+	}
+	return -1
 }

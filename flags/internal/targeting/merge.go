@@ -45,6 +45,11 @@ func (r Rule) does(other Rule) bool {
 		mine.Attribute == theirs.Attribute && mine.Negate == theirs.Negate
 }
 
+// Continues tells whether r is standing with other values.
+func (r Rule) Continues(standing Rule) bool {
+	return r.Description == standing.Description && standing.does(r)
+}
+
 // sortedValues of texts, each once.
 func sortedValues(values []any) []any {
 	slices.SortFunc(values, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
