@@ -69,6 +69,8 @@ type Receipt struct {
 type Request struct {
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Question that retry, force and skip answer, see Status.Question: while another one is asked they are refused. 0 answers any.
+	Question int `json:"question,omitempty"`
 }
 
 // ThrottleRequest caps the running backfill; 0 takes the cap away.

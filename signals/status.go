@@ -8,7 +8,7 @@ type State string
 // States of a migration. The last three are final.
 const (
 	Running     State = "running"
-	Waiting     State = "waiting" // for people
+	Waiting     State = "waiting" // for people, or for what they can end by one of Status.Answers, if there are any
 	Paused      State = "paused"
 	RollingBack State = "rolling_back"
 	Stuck       State = "stuck" // needs one of Status.Answers
@@ -43,8 +43,11 @@ type Status struct {
 	State    State  `json:"state"`
 	// Needs says in words what the migration waits for; "" when it works.
 	Needs string `json:"needs,omitempty"`
-	// Answers are the names of the signals that answer what a stuck migration asks; none while it asks nothing.
+	// Answers are the names of the signals that answer what a stuck migration asks, or that end what a waiting one waits for; none
+	// while there is nothing to answer.
 	Answers []string `json:"answers,omitempty"`
+	// Question is the number of what Answers answer; 0 for none. Each question has a number of its own.
+	Question int `json:"question,omitempty"`
 	// Killed are the flags that the kill switch has turned off for everybody. A resume puts them back first.
 	Killed []string `json:"killed,omitempty"`
 	// Cause of a rollback or failure.

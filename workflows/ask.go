@@ -65,51 +65,79 @@ func (m *migration) choices(step plan.Step, failure error) (meaning string, offe
 	return meaning, offers
 }
 
-// ask waits for one of the answers offered, in the state stuck. One question is asked at a time.
-func (m *migration) ask(ctx workflow.Context, question string, offers ...answer) (answer, error) {
-	if err := workflow.Await(ctx, func() bool { return m.asking == "" }); err != nil {
+// question is what people are asked.
+type question struct {
+	number int
+	step   string // "" behind the last one
+	text   string
+	offers []answer
+	// wanted tells whether the answer would still count; nil: until it is given.
+	wanted func() bool
+	given  answer
+}
+
+func (q *question) over() bool { return q.wanted != nil && !q.wanted() }
+
+// ask waits for one of the answers offered, in the state stuck; noAnswer where it isn't wanted any more. One question is asked
+// at a time.
+func (m *migration) ask(ctx workflow.Context, q question) (answer, error) {
+	if err := workflow.Await(ctx, func() bool { return m.asked == nil || q.over() }); err != nil || q.over() {
 		return noAnswer, err
 	}
-	m.asking, m.offers, m.answer = question, offers, noAnswer
+	q.number = m.nextQuestion()
+	m.asked = &q
 	m.show()
-	m.news("stuck", question)
-	asked := workflow.Now(ctx)
-	err := workflow.Await(ctx, func() bool { return m.answer != noAnswer })
-	given := m.answer
-	m.asking, m.offers, m.answer = "", nil, noAnswer
+	m.news("stuck", q.text)
+	since := workflow.Now(ctx)
+	err := workflow.Await(ctx, func() bool { return q.given != noAnswer || q.over() })
+	m.asked = nil
 	if err != nil {
 		return noAnswer, err
 	}
-	m.notice("%s after %s: %s", given, workflow.Now(ctx).Sub(asked).Round(time.Second), question)
+	if q.given != noAnswer {
+		m.notice("%s after %s: %s", q.given, workflow.Now(ctx).Sub(since).Round(time.Second), q.text)
+	}
 	m.show()
-	return given, nil
+	return q.given, nil
 }
 
-// answers that a person may give now: to a question, or to end what the step waits for.
-func (m *migration) answers() []answer {
-	if m.asking == "" {
-		return m.ends
+// nextQuestion numbers all questions of the migration, so that an answer is of the one that was seen.
+func (m *migration) nextQuestion() int {
+	m.Questions++
+	return m.Questions
+}
+
+// question that people may answer now: what is asked, or how to end what the step waits for; nil for none.
+func (m *migration) question() *question {
+	switch {
+	case m.asked != nil && !m.asked.over():
+		return m.asked
+	case m.asked == nil && m.Waiting != 0:
+		return &question{number: m.Waiting, step: m.current().Name, text: m.endless(), offers: anyAnswer, given: m.Given}
 	}
-	return m.offers
+	return nil
 }
 
 // give takes a person's answer, if it is one of those offered.
 func (m *migration) give(a answer, r signals.Request) error {
+	q := m.question()
 	switch {
-	case m.asking == "" && m.Given == noAnswer && slices.Contains(m.ends, a):
-		m.record(string(a), m.current().Name, r.By, r.Reason)
-		m.notice("%s%s: step %s", a, by(r), m.current().Name)
-		m.Given = a
-		return nil
-	case m.asking == "":
+	case q == nil:
 		return fmt.Errorf("nothing is stuck")
-	case m.answer != noAnswer:
-		return fmt.Errorf("it is answered already: %s", m.answer)
-	case !slices.Contains(m.offers, a):
-		return fmt.Errorf("it is no answer to what the migration asks now: say %s", strings.Join(words(m.offers), " or "))
+	case r.Question != 0 && r.Question != q.number:
+		return fmt.Errorf("it answers question %d, and question %d is asked now: look at what the migration needs", r.Question, q.number)
+	case q.given != noAnswer:
+		return fmt.Errorf("it is answered already: %s", q.given)
+	case !slices.Contains(q.offers, a):
+		return fmt.Errorf("it is no answer to what the migration asks now: say %s", strings.Join(words(q.offers), " or "))
 	}
-	m.record(string(a), "", r.By, r.Reason)
-	m.answer = a
+	m.record(string(a), q.step, r.By, r.Reason)
+	if q == m.asked {
+		q.given = a
+		return nil
+	}
+	m.notice("%s%s: step %s", a, by(r), q.step)
+	m.Given = a
 	return nil
 }
 

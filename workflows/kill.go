@@ -117,30 +117,36 @@ func (m *migration) putBackOnResume(ctx workflow.Context) {
 }
 
 // putBack brings the killed flags back to where the steps had brought them, for as long as that is wanted. A flag that can't be
-// put back is asked about.
+// put back is asked about. One that stands behind a verification comes back once that holds again: what was written meanwhile is
+// not served in the new shape before the new shape has it.
 func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
-	for _, at := range m.reached() {
-		force := false
-		for slices.Contains(m.Off.Flags, at.key) {
-			in := m.moveInput(at.step, at.key, at.move)
-			in.Force, in.Kills = force, m.Kills
-			err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ApplyFlag, in).Get(ctx, nil)
-			if !wanted() || kind(err) == killedType {
+	legs := m.legs()
+	drained := false
+	for i, leg := range legs {
+		for _, at := range leg.places {
+			if slices.Contains(m.Off.Flags, at.key) {
+				drained = false
+			}
+			if err := m.putBackOne(ctx, at, !comeBack(legs[i+1:], at.key), wanted); err != nil || !wanted() {
 				return err
 			}
-			given := skipIt
-			if err != nil {
-				if given, err = m.askAboutPuttingBack(ctx, at.key, err); err != nil || !wanted() {
-					return err
-				}
+		}
+		if leg.proof == nil || !comeBack(legs[i+1:], m.Off.Flags...) {
+			continue
+		}
+		if !drained { // requests that saw flags off may write still
+			if err := workflow.Sleep(ctx, m.drain()); err != nil || !wanted() {
+				return err
 			}
-			if force = given == forceIt; given == skipIt { // or put back
-				m.Off.Flags = slices.DeleteFunc(m.Off.Flags, func(key string) bool { return key == at.key })
-			}
+			drained = true
+		}
+		if err := m.proveAgain(ctx, *leg.proof, wanted); err != nil || !wanted() {
+			return err
 		}
 	}
-	// Until requests that saw a flag off are done, checks may still meet what they write.
-	if err := workflow.Sleep(ctx, m.drain()); err != nil || !wanted() {
+	// Until requests that saw a flag off are done, checks may still meet what they write. A soak that ended before anybody told
+	// of the press has its rest now.
+	if err := workflow.Sleep(ctx, m.drain()+max(0, m.Soaked.Sub(m.Off.Since))); err != nil || !wanted() {
 		return err
 	}
 	if len(m.Off.Flags) > 0 {
@@ -149,12 +155,72 @@ func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
 	return nil
 }
 
-func (m *migration) askAboutPuttingBack(ctx workflow.Context, key string, failure error) (answer, error) {
-	question := fmt.Sprintf("putting back the killed flag %s fails: %s; ", key, reason(failure))
-	if kind(failure) == strangerType {
-		return m.ask(ctx, question+"`retry` looks again, `force` goes on from what stands there now, `skip` leaves it as it is and goes on", anyAnswer...)
+// putBackOne brings one flag back to a place, if it is killed; behind its last one it is so no more.
+func (m *migration) putBackOne(ctx workflow.Context, at place, last bool, wanted func() bool) error {
+	back := func() { m.Off.Flags = slices.DeleteFunc(m.Off.Flags, func(key string) bool { return key == at.key }) }
+	force := false
+	for slices.Contains(m.Off.Flags, at.key) {
+		in := m.moveInput(at.step, at.key, at.move)
+		in.Force, in.Kills = force, m.Kills
+		err := workflow.ExecuteActivity(quick(ctx, compensationAttempts), acts.ApplyFlag, in).Get(ctx, nil)
+		if !wanted() || kind(err) == killedType {
+			return err
+		}
+		if err == nil {
+			if last {
+				back()
+			}
+			return nil
+		}
+		given, err := m.askAboutPuttingBack(ctx, at, wanted, err)
+		if err != nil || !wanted() {
+			return err
+		}
+		if force = given == forceIt; given == skipIt {
+			back()
+		}
 	}
-	return m.ask(ctx, question+"`retry` tries it again, `skip` leaves it as it is and goes on", retryIt, skipIt)
+	return nil
+}
+
+// proveAgain asks a verification that was passed before, and people as long as it does not hold.
+func (m *migration) proveAgain(ctx workflow.Context, step plan.Step, wanted func() bool) error {
+	for {
+		proving, stop := workflow.WithCancel(ctx)
+		asked := workflow.ExecuteActivity(long(proving, compensationAttempts), acts.Verify, activities.VerifyInput{Origin: m.at(step), Verify: *step.Verify})
+		err := workflow.Await(ctx, func() bool { return asked.IsReady() || !wanted() })
+		stop()
+		if failed := asked.Get(ctx, nil); err == nil {
+			err = failed
+		}
+		if err == nil || !wanted() {
+			return err
+		}
+		text := fmt.Sprintf("%s can't be put back: what step %s has proved does not hold any more: %s. While flags were off rows were written in the old shape alone, "+
+			"and whoever is served the new one would meet what stood there before: fill them, then `retry`", list(m.Off.Flags), step.Name, reason(err))
+		offers := []answer{retryIt}
+		if kind(err) != notProvenType {
+			text = fmt.Sprintf("%s can't be put back: step %s can't be asked whether what it has proved still holds: %s; `retry` asks again, `skip` goes on without an answer",
+				list(m.Off.Flags), step.Name, reason(err))
+			offers = append(offers, skipIt)
+		}
+		if !m.PointOfNoReturn {
+			text += "; `rollback` undoes"
+		}
+		if given, err := m.ask(ctx, question{step: step.Name, text: text, offers: offers, wanted: wanted}); err != nil || !wanted() || given == skipIt {
+			return err
+		}
+	}
+}
+
+// askAboutPuttingBack asks for as long as the flag is to be put back: behind a new pause another resume asks again.
+func (m *migration) askAboutPuttingBack(ctx workflow.Context, at place, wanted func() bool, failure error) (answer, error) {
+	meaning, offers := "`retry` tries it again, `skip` leaves it as it is and goes on", []answer{retryIt, skipIt}
+	if kind(failure) == strangerType {
+		meaning, offers = "`retry` looks again, `force` goes on from what stands there now, `skip` leaves it as it is and goes on", anyAnswer
+	}
+	text := fmt.Sprintf("putting back the killed flag %s fails: %s; %s", at.key, reason(failure), meaning)
+	return m.ask(ctx, question{step: at.step.Name, text: text, offers: offers, wanted: wanted})
 }
 
 // place is where a step has brought one of its flags.
@@ -164,13 +230,27 @@ type place struct {
 	move plan.Move
 }
 
-// reached lists the flags that the steps have moved and not archived, each where the latest of them has left it, in the order
-// in which they moved.
-func (m *migration) reached() []place {
-	var all []place
+// leg of the way back: flags that may come on, each where the latest step in it has left it, and then the verification that the
+// next ones stand behind; nil behind the last leg, and where the old shape that it compares with is gone.
+type leg struct {
+	places []place
+	proof  *plan.Step
+}
+
+// legs are the flags that the steps have moved and not archived, in the order in which they moved.
+func (m *migration) legs() []leg {
+	legs := []leg{{}}
 	for i, step := range m.Plan.Steps[:min(m.Step+1, len(m.Plan.Steps))] {
+		last := &legs[len(legs)-1]
 		switch {
 		case m.Steps[i].State == signals.StepSkipped:
+		case step.Verify != nil && i < m.Step:
+			last.proof = &m.Plan.Steps[i]
+			legs = append(legs, leg{})
+		case step.Irreversible() && i < m.Step:
+			for l := range legs {
+				legs[l].proof = nil
+			}
 		case step.Flag != nil:
 			moves := step.Flag.Moves()
 			for k, key := range step.Flag.All() {
@@ -179,7 +259,7 @@ func (m *migration) reached() []place {
 					at = m.stageOf(k)
 				}
 				if at >= 0 {
-					all = append(without(all, key), place{step, key, moves[at]})
+					last.places = append(without(last.places, key), place{step, key, moves[at]})
 				}
 			}
 		case step.Retire != nil:
@@ -187,10 +267,19 @@ func (m *migration) reached() []place {
 			if i == m.Step {
 				archived = archived[:m.Stage]
 			}
-			all = without(all, archived...)
+			for l := range legs {
+				legs[l].places = without(legs[l].places, archived...)
+			}
 		}
 	}
-	return all
+	return legs
+}
+
+// comeBack tells whether one of these flags has a place in the legs.
+func comeBack(legs []leg, keys ...string) bool {
+	return slices.ContainsFunc(legs, func(l leg) bool {
+		return slices.ContainsFunc(l.places, func(p place) bool { return slices.Contains(keys, p.key) })
+	})
 }
 
 func without(all []place, keys ...string) []place {

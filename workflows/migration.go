@@ -26,10 +26,7 @@ type migration struct {
 	halt workflow.CancelFunc
 
 	interrupted interruption
-	answer      answer            // to what the migration asks while it is stuck
-	asking      string            // what it asks, "" when nothing
-	offers      []answer          // that it takes
-	ends        []answer          // that end what the current step waits for, while nothing is asked
+	asked       *question         // while it is stuck
 	puttingBack bool              // killed flags, before the steps go on
 	closing     bool              // the end is being written down: nothing that is said now could act any more
 	controls    int               // rises when pause, resume or throttle must reach a running backfill
@@ -85,6 +82,7 @@ func (m *migration) run() (*signals.Result, error) {
 				return nil, m.continueAsNew()
 			}
 		}
+		m.Waiting = 0
 		if m.Step < len(m.Steps) && m.current().State != signals.StepPending {
 			m.current().State, m.current().Ended = signals.StepFailed, workflow.Now(m.ctx)
 		}
@@ -185,13 +183,14 @@ func (m *migration) runStep(ctx workflow.Context) error {
 			return errHalted
 		}
 		status.State, status.Detail = signals.StepFailed, reason(err)
+		m.Given, m.Waiting = noAnswer, 0
 		m.closeApproval("expired") // open still if the step's own timeout ended it
 		meaning, offers := m.choices(step, err)
 		problem := fmt.Sprintf("step %s: %s", step.Name, reason(err))
 		if len(offers) == 0 {
 			return errors.New(problem)
 		}
-		given, askErr := m.ask(ctx, problem+"; "+meaning, offers...)
+		given, askErr := m.ask(ctx, question{step: step.Name, text: problem + "; " + meaning, offers: offers})
 		if askErr != nil {
 			return askErr
 		}

@@ -56,12 +56,12 @@ func (m *migration) mayRetire(ctx workflow.Context, step plan.Step) error {
 		if m.Given == noAnswer { // or the run before was told
 			may, err = m.lookAtFlags(ctx, step)
 		}
-		given := m.Given
-		m.Given = noAnswer
-		switch {
-		case ctx.Err() != nil:
-			m.Given = given
+		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		given := m.Given
+		m.Given, m.Waiting = noAnswer, 0
+		switch {
 		case given == skipIt:
 			m.addEvidence(step.Name, "skipped%s", stillWaitedFor(err))
 			return errSkipped
@@ -88,8 +88,9 @@ func (m *migration) lookAtFlags(ctx workflow.Context, step plan.Step) (may activ
 	looking, stop := workflow.WithCancel(ctx)
 	defer stop()
 	if step.Retire.Otherwise == plan.OtherwiseWait {
-		m.ends = anyAnswer
-		defer func() { m.ends = nil }()
+		if m.Waiting == 0 { // or it waited in the run before
+			m.Waiting = m.nextQuestion()
+		}
 		workflow.Go(looking, func(ctx workflow.Context) {
 			if workflow.Await(ctx, func() bool { return m.Given != noAnswer }) == nil {
 				stop()

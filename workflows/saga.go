@@ -96,7 +96,7 @@ func (m *migration) askAboutUndoing(ctx workflow.Context, step plan.Step, proble
 	if step.Flag != nil && kind(failure) == strangerType {
 		meaning, offers = "`retry` looks again, `force` puts what was there before over it, `skip` leaves %s as it is and goes on", anyAnswer
 	}
-	return m.ask(ctx, problem+"; "+fmt.Sprintf(meaning, what), offers...)
+	return m.ask(ctx, question{step: step.Name, text: problem + "; " + fmt.Sprintf(meaning, what), offers: offers})
 }
 
 // flagsToUndo tells whether flags are still where this migration has brought them.

@@ -42,6 +42,7 @@ type state struct {
 	Blind         bool                    `json:"blind,omitempty"`   // whether the kill switch isn't, either
 	Kills         int64                   `json:"kills,omitempty"`   // the latest press of the kill switch that is known
 	Off           *killing                `json:"off,omitempty"`     // what it has turned off for everybody, until that is put back
+	Soaked        time.Time               `json:"soaked,omitzero"`   // end of the latest soak that has ended
 	Steered       bool                    `json:"steered,omitempty"` // whether anybody has paused, resumed or throttled
 	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
 	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
@@ -52,8 +53,9 @@ type state struct {
 	Thread        activities.CardRef      `json:"thread,omitzero"` // latest card: notices go below it
 	Evidence      []activities.Evidence   `json:"evidence,omitempty"`
 	Notices       []signals.Notice        `json:"notices,omitempty"`
-	Audit         []activities.AuditEvent `json:"audit,omitempty"`   // decisions not yet written
-	Audited       int                     `json:"audited,omitempty"` // how many there were, so that each has a key of its own
+	Audit         []activities.AuditEvent `json:"audit,omitempty"`     // decisions not yet written
+	Questions     int                     `json:"questions,omitempty"` // how many there were: they are numbered
+	Audited       int                     `json:"audited,omitempty"`   // how many there were, so that each has a key of its own
 }
 
 // stepState belongs to the current step alone.
@@ -61,7 +63,8 @@ type stepState struct {
 	Stage    int       `json:"stage,omitempty"`   // of a flag's rollout
 	Key      int       `json:"key,omitempty"`     // how many of the flags that move together have reached it
 	Forced   bool      `json:"forced,omitempty"`  // whether a person wants the next change made all the same
-	Given    answer    `json:"given,omitempty"`   // what a person has said to end the step's waiting, until it is done
+	Waiting  int       `json:"waiting,omitempty"` // number of the question how to end what it waits for; 0 for none
+	Given    answer    `json:"given,omitempty"`   // what a person has said to that, until it is done
 	Back     []string  `json:"back,omitempty"`    // flags that the compensation has put back or left, in words
 	Left     bool      `json:"left,omitempty"`    // whether it has left any
 	Until    time.Time `json:"until,omitzero"`    // end of a soak that has begun
@@ -100,7 +103,7 @@ func (m *migration) restore(raw json.RawMessage) error {
 // considerContinuing halts the steps when the history has grown so long that the server suggests a new run. A question stays
 // in the run that asked it: a new one would try again what a person has been asked about.
 func (m *migration) considerContinuing() {
-	if m.asking == "" && workflow.GetInfo(m.ctx).GetContinueAsNewSuggested() {
+	if m.asked == nil && workflow.GetInfo(m.ctx).GetContinueAsNewSuggested() {
 		m.interrupt(toContinueAsNew, "")
 	}
 }

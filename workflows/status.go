@@ -37,7 +37,7 @@ func (m *migration) serve() error {
 func (m *migration) status() signals.Status {
 	s := signals.Status{
 		Plan: m.Input.Name, PlanHash: m.PlanHash, State: m.derived(), Needs: m.needs(), Cause: m.Cause,
-		Answers: words(m.answers()), StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
+		StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
 		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Rehearsal: m.Rehearsal, Notices: m.Notices,
 	}
 	if m.Plan != nil {
@@ -45,6 +45,9 @@ func (m *migration) status() signals.Status {
 	}
 	if m.Off != nil {
 		s.Killed = m.Off.Flags
+	}
+	if q := m.question(); q != nil && q.given == noAnswer {
+		s.Question, s.Answers = q.number, words(q.offers)
 	}
 	return s
 }
@@ -61,13 +64,13 @@ func (m *migration) derived() signals.State {
 	switch {
 	case m.State != "":
 		return m.State
-	case m.asking != "":
+	case m.asked != nil:
 		return signals.Stuck
 	case m.RollingBack:
 		return signals.RollingBack
 	case m.Pausing != nil:
 		return signals.Paused
-	case m.Approval != nil || m.atPeople() || len(m.ends) > 0:
+	case m.Approval != nil || m.atPeople() || m.Waiting != 0:
 		return signals.Waiting
 	}
 	return signals.Running
@@ -87,15 +90,15 @@ func (m *migration) needs() string {
 	switch {
 	case m.State.Final():
 		return ""
-	case m.asking != "":
-		return m.asking
+	case m.asked != nil:
+		return m.asked.text
 	case m.Pausing != nil:
 		return m.heldBy()
 	case m.Approval != nil:
 		return fmt.Sprintf("approval of step %s by %d of %s", m.Approval.Step, m.Approval.Quorum, strings.Join(m.Approval.By, ", "))
 	case m.atPeople():
 		return fmt.Sprintf("people to do the rows of step %s, until none matches where", m.current().Name)
-	case len(m.ends) > 0:
+	case m.Waiting != 0:
 		return m.endless()
 	}
 	return ""

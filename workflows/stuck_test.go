@@ -72,12 +72,17 @@ func attempts(n int) []play {
 // audited are the events that reached the target database, in their order.
 func (b *bundle) audited() []string {
 	var events []string
-	for _, c := range b.made("Audit") {
-		for _, e := range c.in.(activities.AuditInput).Events {
-			events = append(events, e.Event)
-		}
+	for _, e := range b.audit() {
+		events = append(events, e.Event)
 	}
 	return events
+}
+
+func (b *bundle) audit() (all []activities.AuditEvent) {
+	for _, c := range b.made("Audit") {
+		all = append(all, c.in.(activities.AuditInput).Events...)
+	}
+	return all
 }
 
 func TestRetryAndSkipNeedAQuestion(t *testing.T) {

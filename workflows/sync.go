@@ -45,7 +45,9 @@ func (m *migration) unsyncAll(ctx workflow.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		given, askErr := m.ask(ctx, err.Error()+"; `retry` tries it again, `skip` leaves it there, to be dropped by hand", retryIt, skipIt)
+		given, askErr := m.ask(ctx, question{
+			text: err.Error() + "; `retry` tries it again, `skip` leaves it there, to be dropped by hand", offers: []answer{retryIt, skipIt},
+		})
 		if askErr != nil || given == skipIt {
 			return askErr
 		}
