@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/contraflow/contraflow/ddl"
+	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 )
 
@@ -46,15 +47,24 @@ func resumeAt(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files)
 
 // begunBefore finds the steps that an earlier run has begun and not undone. Without them a run that fails early would take the
 // schema from under a flag that the earlier one has turned on. Behind the point of no return nothing is undone, but sync triggers
-// are still to be removed.
+// are still to be removed. A plan that has moved to another environment would find neither what was done there nor what it was before.
 func begunBefore(ctx context.Context, db *Database, p *plan.Plan, files *ddl.Files, from int) ([]int, error) {
 	synced, err := syncedBefore(ctx, db, p)
-	if err != nil || from > 0 {
+	if err != nil {
 		return nil, err
 	}
 	flagged, filled, err := db.ledger.Begun(ctx, p.Name)
 	if err != nil {
 		return nil, err
+	}
+	for _, f := range flagged {
+		if there := f.Scope; there != nil && p.Flags != nil && *there != (ledger.Scope{Project: p.Flags.Project, Environment: p.Flags.Environment}) {
+			return nil, permanent("BadPlan", "an earlier run of plan %s has changed flag %s in environment %s of project %s, and the plan's flags now say environment %s of project %s: "+
+				"put that back, so that the flag can be undone", p.Name, f.Key, there.Environment, there.Project, p.Flags.Environment, p.Flags.Project)
+		}
+	}
+	if from > 0 {
+		return nil, nil
 	}
 	var steps []int
 	for _, f := range flagged {

@@ -183,3 +183,24 @@ func TestAFlagThatAStrangerArchivedIsNoSignOfTheEnd(t *testing.T) {
 	_, err = b.begin(t, shopPlan, "run-2")
 	requirePermanent(t, err, "Flag", "unarchive it")
 }
+
+func TestAFlagIsUndoneWhereItWasChanged(t *testing.T) {
+	t.Parallel()
+	for was, becomes := range map[string]string{"environment: production": "environment: staging", "project: shop": "project: other"} {
+		b := setup(t)
+		b.acts.Alive = dead
+		b.only(t, "  - {name: some, flag: {key: "+writeNew+", rollout: [10, 100]}}\n")
+		begun, err := b.begin(t, "p", "run-1")
+		require.NoError(t, err)
+		_, err = b.apply(t, begun.flag("some", writeNew, 10))
+		require.NoError(t, err)
+		b.edit(t, "shop/plan.yaml", was, becomes)
+		_, err = b.begin(t, "p", "run-2")
+		requirePermanent(t, err, "BadPlan", writeNew, "environment production of project shop", "put that back")
+		require.Equal(t, "run-1", b.holder(t))
+		b.edit(t, "shop/plan.yaml", becomes, was)
+		again, err := b.begin(t, "p", "run-2")
+		require.NoError(t, err)
+		require.Equal(t, []int{0}, again.Begun)
+	}
+}

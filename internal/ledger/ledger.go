@@ -135,11 +135,16 @@ func (l *Ledger) Left(ctx context.Context, plan, key string) ([]json.RawMessage,
 }
 
 // BegunFlag is a flag that a step has begun to change.
-type BegunFlag struct{ Step, Key string }
+type BegunFlag struct {
+	Step, Key string
+	// Scope in which the plan has moved it; nil where that is not known.
+	Scope *Scope
+}
 
 // Begun lists what steps of the plan have begun and nobody has undone yet: changes of flags, and backfills by their steps.
 func (l *Ledger) Begun(ctx context.Context, plan string) (flags []BegunFlag, backfills []string, err error) {
-	rows, err := l.pool.Query(ctx, `select step, flag_key from contraflow.flag_record where plan = $1 order by step, flag_key`, plan)
+	rows, err := l.pool.Query(ctx, `select step, flag_key, scope from contraflow.flag_record left join contraflow.flag_use using (plan, flag_key)
+		where plan = $1 order by step, flag_key`, plan)
 	if err == nil {
 		flags, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BegunFlag])
 	}
