@@ -107,6 +107,9 @@ func inverted(t *testing.T, f Fixture) {
 	require.Equal(t, "off: true", before.Summary)
 	serves(t, app, f.Inverted, user, zoe, true)
 	refused(t, f, f.Inverted, flags.Change{Exclude: &flags.Context{Kind: user, Key: zoe}}, "turn it off for everybody")
+	for _, change := range []flags.Change{{Percent: 10}, {Targets: map[string][]string{user: {zoe}}}} {
+		refused(t, f, f.Inverted, change, "would take it from some")
+	}
 	require.Equal(t, "off", apply(t, f, f.Inverted, flags.Change{}).Summary)
 	serves(t, app, f.Inverted, user, zoe, false)
 	require.Equal(t, "on: 100 % true", apply(t, f, f.Inverted, flags.Change{Percent: 100}).Summary)

@@ -75,6 +75,9 @@ func (v values) refuse(key string, current configuration, c flags.Change) error 
 	case v.stages != nil && c.Stage == "" && c.Exclude == nil:
 		return fmt.Errorf("flag %q is a migration flag: move it by stages %v, without percentages, targets and segments: %w",
 			key, flags.Stages(), flags.ErrNotBoolean)
+	case v.stages == nil && !current.On && current.OffVariation == v.yes && (c.Percent > 0 || c.Named()) && c.Percent < everybody:
+		return fmt.Errorf("flag %q serves true to everybody while it is off, and %d %% would take it from some: let its off variation "+
+			"serve false first: %w", key, c.Percent, flags.ErrInvalid)
 	}
 	to := v.yes
 	if c.Exclude != nil {

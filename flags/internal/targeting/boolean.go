@@ -33,6 +33,10 @@ func (b Boolean) Want(key string, current Targeting, c flags.Change) (Targeting,
 	if err := experimenting(key, current); err != nil {
 		return Targeting{}, err
 	}
+	if off := current.OffVariation; !current.On && off != nil && *off == b.True && c.Percent < 100 {
+		return Targeting{}, fmt.Errorf("flag %q serves true to everybody while it is off, and %d %% would take it from some: let its off "+
+			"variation serve false first: %w", key, c.Percent, flags.ErrInvalid)
+	}
 	want, err := b.rollout(key, current, c)
 	if err != nil {
 		return Targeting{}, err
