@@ -72,7 +72,7 @@ func TestTerminatedBehindThePointOfNoReturnAndStartedAgain(t *testing.T) {
 	b.asks("contract")
 	b.flagsAt.down()
 	b.approve("contract")
-	b.waits("retire", "RetireFlag")
+	b.waits("retire", "MayRetire")
 	b.terminate()
 	b.flagsAt.up()
 	require.Equal(t, "3", b.version())
