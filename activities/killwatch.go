@@ -84,6 +84,9 @@ func killed(kills []ledger.Kill) GuardVerdict {
 		}
 		told = append(told, press(rest[:n]))
 		for _, k := range rest[:n] {
+			if k.Everybody() && len(v.KilledFlags) == 0 {
+				v.Since = time.Now().Add(-k.Age)
+			}
 			if k.Everybody() && !slices.Contains(v.KilledFlags, k.Key) {
 				v.KilledFlags = append(v.KilledFlags, k.Key)
 			}

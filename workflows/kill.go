@@ -16,6 +16,9 @@ import (
 // killSwitch is on whose behalf a press of it pauses.
 const killSwitch = "kill switch"
 
+// notProvenType is the type of the error of a verification that does not hold.
+const notProvenType = "NotProven"
+
 // killing is what the kill switch has turned off for everybody and nobody has put back.
 type killing struct {
 	Flags []string  `json:"flags"`
@@ -35,6 +38,9 @@ func (m *migration) killed(v activities.GuardVerdict) {
 	if len(v.KilledFlags) > 0 {
 		if m.Off == nil {
 			m.Off = &killing{Since: workflow.Now(m.ctx)}
+			if !v.Since.IsZero() && v.Since.Before(m.Off.Since) { // nobody may have run to hear of it
+				m.Off.Since = v.Since
+			}
 		}
 		for _, key := range v.KilledFlags {
 			if !slices.Contains(m.Off.Flags, key) {

@@ -145,8 +145,10 @@ func TestWhereTheFlagsHadCome(t *testing.T) {
 			m.Steps[1].State = signals.StepSkipped
 		}
 		got := map[string]int{}
-		for _, at := range m.reached() {
-			got[at.key] = at.move.Percent
+		for _, leg := range m.legs() {
+			for _, at := range leg.places {
+				got[at.key] = at.move.Percent
+			}
 		}
 		require.Equal(t, c.want, got, "%+v", c)
 	}

@@ -85,6 +85,7 @@ func (m *migration) soaked(ctx workflow.Context) error {
 			return err
 		}
 		if m.Off == nil && !workflow.Now(ctx).Before(m.Until) {
+			m.Soaked = m.Until
 			return nil
 		}
 		if err := workflow.Await(ctx, func() bool { return m.Off == nil }); err != nil {
