@@ -28,7 +28,8 @@ type Creator interface {
 
 // Depender knows which flags need another.
 type Depender interface {
-	// Dependents lists the flags of the environment, sorted, that have this one as a prerequisite and are not archived.
+	// Dependents lists the flags of the environment, sorted, that have this one as a prerequisite and are not archived. Where
+	// Archive acts on other environments too it lists theirs as well, as people read them: "other (environment staging)".
 	Dependents(ctx context.Context, key string) ([]string, error)
 }
 

@@ -35,7 +35,7 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 		examples[one.Name] = example{one.Status, one.Answer}
 	}
 	const inside = "/api/v2/projects/my-project/flags/flag-key-123abc/environments/my-environment"
-	const dependents = "/api/v2/flags/my-project/my-environment/flag-key-123abc/dependent-flags"
+	const dependents = "/api/v2/flags/my-project/flag-key-123abc/dependent-flags"
 	routes := map[string]string{
 		"GET /api/v2/flags/my-project/flag-key-123abc":                        "flag",
 		"PATCH /api/v2/flags/my-project/flag-key-123abc":                      "error 405",
@@ -45,7 +45,7 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 		"GET /api/v2/flags/my-project/dependent-flag-key-123abc":              "flag",
 		"GET /api/v2/flags/my-project/other-flag":                             "flag",
 		"GET /api/v2/flags/my-project":                                        "list of flags",
-		"GET " + dependents:                                                   "dependent flags",
+		"GET " + dependents:                                                   "dependent flags of all environments",
 		"GET /api/v2/segments/my-project/my-environment/beta":                 "segment",
 		"GET /api/v2/projects/my-project":                                     "project",
 		"GET /api/v2/projects/my-project/environments/my-environment":         "environment",
@@ -117,7 +117,7 @@ func TestTheDocumentedAnswersAreUnderstood(t *testing.T) {
 	require.Equal(t, "on: 100 % true, 2 targets, 2 rules, 1 prerequisite", preview.Summary)
 	needed, err := p.Dependents(t.Context(), key)
 	require.NoError(t, err)
-	require.Equal(t, []string{"dependent-flag-key-123abc"}, needed)
+	require.Equal(t, []string{"dependent-flag-key-123abc (environment environment-key-123abc)"}, needed)
 	needed, err = p.Dependents(t.Context(), "other-flag") // not told here, and so found in the list
 	require.NoError(t, err)
 	require.Equal(t, []string{key}, needed)

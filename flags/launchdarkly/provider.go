@@ -229,8 +229,13 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, nil) + "; archive it there, and the migration goes on"}
 		}
 		if errors.Is(err, flags.ErrInvalid) { // a prerequisite cannot be archived
-			if needed, failed := p.dependents(ctx, key); failed == nil && len(needed) > 0 {
+			needed, failed := p.Dependents(ctx, key)
+			switch {
+			case failed == nil && len(needed) > 0:
 				err = fmt.Errorf("flag %q is a prerequisite of %s: remove it there first: %w", key, strings.Join(needed, ", "), flags.ErrInvalid)
+			case failed == nil:
+				err = fmt.Errorf("%w (of no flag that the API token may see in environment %q it is a prerequisite; look whether it is one in another)",
+					err, p.config.Environment)
 			}
 			err = p.overtaken(ctx, current, err)
 		}

@@ -121,6 +121,10 @@ func TestAnswersHaveTheDocumentedShape(t *testing.T) {
 		"migration flag":  {migrating, "GET", flags + "/staged?expand=migrationSettings", ""},
 		"list of flags":   {nil, "GET", flags + "?env=production&filter=filterEnv:production&summary=0", ""},
 		"dependent flags": {beta, "GET", flags + "/production/new-page/dependent-flags", ""},
+		"dependent flags of all environments": {func(t *testing.T, b *bundle) {
+			beta(t, b)
+			b.server.Depend("staging", "full", "new-page")
+		}, "GET", flags + "/new-page/dependent-flags", ""},
 		"segment": {func(t *testing.T, b *bundle) {
 			require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna"}, "device": {"phone"}}))
 		}, "GET", "/api/v2/segments/shop/production/beta", ""},

@@ -74,33 +74,95 @@ func listed(flag flagAnswer, whole bool) (map[string]any, error) {
 	return out, nil
 }
 
-// listDependents lists archived flags as well: whether LaunchDarkly does is not documented. It is a beta resource:
-// https://launchdarkly.com/docs/api#beta-resources
-func (s *Server) listDependents(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("LD-API-Version") != betaVersion {
-		refuse(w, http.StatusForbidden)
-		return
-	}
+// dependent is a flag that needs another in an environment.
+type dependent struct{ environment, flag string }
+
+// Depend lets a flag need another in another environment of the project.
+func (s *Server) Depend(environment, flag, on string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.needed[on] = append(s.needed[on], dependent{environment, flag})
+}
+
+// dependents lists archived flags as well: whether LaunchDarkly does is not documented. The caller holds mu.
+func (s *Server) dependents(key string) []dependent {
+	var out []dependent
+	for _, other := range slices.Sorted(maps.Keys(s.flags)) {
+		if s.flags[other].needs(key, s.options.Environment) {
+			out = append(out, dependent{s.options.Environment, other})
+		}
+	}
+	return append(out, s.needed[key]...)
+}
+
+func (s *Server) site(key string) link {
+	return link{"/" + s.options.Project + "/~/features/" + key, "text/html"}
+}
+
+func (s *Server) flagLink(key string) link {
+	return jsonLink("/api/v2/flags/" + s.options.Project + "/" + key)
+}
+
+// dependentsOf answers 404 itself, and 403 to who does not ask for a beta resource: https://launchdarkly.com/docs/api#beta-resources
+// The caller holds mu.
+func (s *Server) dependentsOf(w http.ResponseWriter, r *http.Request) ([]dependent, bool) {
+	if r.Header.Get("LD-API-Version") != betaVersion {
+		refuse(w, http.StatusForbidden)
+		return nil, false
+	}
 	flag, ok := s.find(w, r)
+	return s.dependents(flag.Key), ok
+}
+
+func (s *Server) answerDependents(w http.ResponseWriter, r *http.Request, items []any) {
+	key := r.PathValue("key")
+	answer(w, http.StatusOK, map[string]any{
+		"items": items, "_site": s.site(key), "_links": map[string]link{"self": jsonLink(r.URL.Path), "parent": s.flagLink(key)},
+	})
+}
+
+func (s *Server) listDependents(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, ok := s.dependentsOf(w, r)
 	if !ok || !s.ours(w, r) {
 		return
 	}
-	site := func(key string) link { return link{"/" + s.options.Project + "/~/features/" + key, "text/html"} }
 	items := []any{}
-	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
-		if s.flags[key].needs(flag.Key, s.options.Environment) {
+	for _, d := range all {
+		if d.environment == s.options.Environment {
 			items = append(items, map[string]any{
-				"key": key, "name": s.flags[key].Name, "_site": site(key),
-				"_links": map[string]link{"self": jsonLink("/api/v2/flags/" + s.options.Project + "/" + key)},
+				"key": d.flag, "name": s.flags[d.flag].Name, "_site": s.site(d.flag), "_links": map[string]link{"self": s.flagLink(d.flag)},
 			})
 		}
 	}
-	answer(w, http.StatusOK, map[string]any{
-		"items": items, "_site": site(flag.Key),
-		"_links": map[string]link{"self": jsonLink(r.URL.Path), "parent": jsonLink("/api/v2/flags/" + s.options.Project + "/" + flag.Key)},
-	})
+	s.answerDependents(w, r, items)
+}
+
+// listDependentsAnywhere has one item for each flag, with its environments.
+func (s *Server) listDependentsAnywhere(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, ok := s.dependentsOf(w, r)
+	if !ok {
+		return
+	}
+	environments := map[string][]any{}
+	for _, d := range all {
+		environments[d.flag] = append(environments[d.flag], map[string]any{
+			"key": d.environment, "name": d.environment,
+			"_links": map[string]link{"self": jsonLink("/api/v2/projects/" + s.options.Project + "/environments/" + d.environment)},
+			"_site":  link{"/" + s.options.Project + "/" + d.environment + "/features/" + d.flag, "text/html"},
+		})
+	}
+	items := []any{}
+	for _, key := range slices.Sorted(maps.Keys(environments)) {
+		items = append(items, map[string]any{
+			"key": key, "name": s.flags[key].Name, "environments": environments[key],
+			"_site": s.site(key), "_links": map[string]link{"self": s.flagLink(key)},
+		})
+	}
+	s.answerDependents(w, r, items)
 }
 
 func (f Flag) needs(key, environment string) bool {

@@ -13,8 +13,8 @@
 //	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
 //	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
 //	GET    /api/v2/flag-status/{project}/{key}          feature-flags/get-feature-flag-status-across-environments
-//	       …/flags/{project}/{env}/{key}/dependent-flags  feature-flags-beta/get-dependent-flags-by-env; wants
-//	                                          LD-API-Version: beta
+//	       …/flags/{project}/{key}/dependent-flags        feature-flags-beta/get-dependent-flags, and
+//	       …/flags/{project}/{env}/{key}/dependent-flags  …/get-dependent-flags-by-env; both want LD-API-Version: beta
 //	POST   /api/v2/segments/{project}/{env}         segments/post-segment: key, name
 //	GET    /api/v2/segments/{project}/{env}/{key}   segments/get-segment
 //	GET    /api/v2/projects/{project}         projects/get-project

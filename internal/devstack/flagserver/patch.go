@@ -82,9 +82,9 @@ func (s *Server) apply(flag Flag, p patch) (Flag, error) {
 
 func (s *Server) instruct(flag *Flag, environmentKey string, in instruction) error {
 	if in.Kind == "archiveFlag" {
-		for _, other := range s.flags {
-			if !other.Archived && other.needs(flag.Key, s.options.Environment) {
-				return fmt.Errorf("the flag is a prerequisite of %q", other.Key)
+		for _, other := range s.dependents(flag.Key) {
+			if !s.flags[other.flag].Archived {
+				return fmt.Errorf("the flag is a prerequisite of %q", other.flag)
 			}
 		}
 		if !flag.Archived {

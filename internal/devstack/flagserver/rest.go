@@ -26,6 +26,7 @@ func (s *Server) routes() http.Handler {
 	rest.HandleFunc("GET /api/v2/flags/{project}/{key}", s.getFlag)
 	rest.HandleFunc("PATCH /api/v2/flags/{project}/{key}", s.patchFlag)
 	rest.HandleFunc("DELETE /api/v2/flags/{project}/{key}", s.deleteFlag)
+	rest.HandleFunc("GET /api/v2/flags/{project}/{key}/dependent-flags", s.listDependentsAnywhere)
 	rest.HandleFunc("GET /api/v2/flags/{project}/{environment}/{key}/dependent-flags", s.listDependents)
 	rest.HandleFunc("POST /api/v2/segments/{project}/{environment}", s.createSegment)
 	rest.HandleFunc("GET /api/v2/segments/{project}/{environment}/{key}", s.getSegment)

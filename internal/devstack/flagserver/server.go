@@ -37,6 +37,7 @@ type Server struct {
 	segments  map[string]Segment          // lost with the process
 	requested map[string]time.Time        // when an SDK last evaluated a flag
 	elsewhere map[string]map[string]heard // what other environments say of a flag, by its key
+	needed    map[string][]dependent      // that other environments have, by the key of the flag that is needed
 	streams   map[chan event]struct{}
 	injected  []int // statuses the next REST requests are answered with
 	denied    map[string]bool
@@ -54,7 +55,8 @@ func New(o Options) *Server {
 	o.Project = cmp.Or(o.Project, "default")
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
-		options: o, flags: map[string]Flag{}, segments: map[string]Segment{}, requested: map[string]time.Time{}, elsewhere: map[string]map[string]heard{}, streams: map[chan event]struct{}{},
+		options: o, flags: map[string]Flag{}, segments: map[string]Segment{}, requested: map[string]time.Time{},
+		elsewhere: map[string]map[string]heard{}, needed: map[string][]dependent{}, streams: map[chan event]struct{}{},
 		approvals: noApprovals(), requests: map[string][]*ApprovalRequest{},
 		scheduled: map[string][]scheduledChange{},
 	}
