@@ -108,6 +108,7 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 		Plan: plan, PlanHash: stubHash, Database: "shop", State: signals.Waiting, StartedBy: in.StartedBy, Started: workflow.Now(ctx),
 		Steps:    []signals.StepStatus{{Name: "cutover", Verb: "approve", State: signals.StepWaiting, Started: workflow.Now(ctx)}},
 		Approval: &signals.ApprovalStatus{Step: "cutover", By: []string{"alice", "bob"}, Quorum: 1, Deadline: workflow.Now(ctx).Add(time.Hour)},
+		Question: 7,
 	}
 	if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.Status, error) { return st, nil }); err != nil {
 		return nil, err
@@ -140,7 +141,11 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 					st.Notices = append(st.Notices, signals.Notice{At: workflow.Now(ctx), Text: name + " by " + r.By + " refused: nothing is stuck"})
 					continue
 				}
-				st.Notices = append(st.Notices, signals.Notice{At: workflow.Now(ctx), Text: name + " by " + r.By + ": " + r.Reason})
+				text := name + " by " + r.By + ": " + r.Reason
+				if r.Question != 0 {
+					text += fmt.Sprintf(", to question %d", r.Question)
+				}
+				st.Notices = append(st.Notices, signals.Notice{At: workflow.Now(ctx), Text: text})
 				switch name {
 				case signals.Rollback:
 					verdict, cause = signals.Rejected, "rollback: "+r.Reason

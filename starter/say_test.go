@@ -122,11 +122,13 @@ func TestWhatIsSaidArrives(t *testing.T) {
 		{"pause", id, "--by", "alice", "--reason", "lunch"},
 		{"resume", id, "--by", "bob"},
 		{"retry", id, "--by", "bob", "--reason", "fixed"},
-		{"force", id, "--by", "bob", "--reason", "seen"},
+		{"force", id, "--by", "bob", "--reason", "seen", "--question", "6"},
 		{"throttle", id, "--rows-per-second", "5000", "--by", "dave"},
 	} {
 		require.Zero(t, call(t, args...).code)
 	}
+	require.Equal(t, exitUsage, call(t, "retry", id, "--question", "-1").code)
+	require.Equal(t, exitUsage, call(t, "pause", id, "--question", "7").code, "it answers nothing")
 	var s watch.Snapshot
 	require.Eventually(t, func() bool {
 		s = watch.Snapshot{} // decoding would keep what is there
@@ -137,7 +139,7 @@ func TestWhatIsSaidArrives(t *testing.T) {
 	for _, n := range s.Status.Notices {
 		told = append(told, n.Text)
 	}
-	require.ElementsMatch(t, []string{"pause by alice: lunch", "resume by bob: ", "retry by bob: fixed", "force by bob: seen", "throttle 5000 by dave"}, told)
+	require.ElementsMatch(t, []string{"pause by alice: lunch", "resume by bob: ", "retry by bob: fixed, to question 7", "force by bob: seen, to question 6", "throttle 5000 by dave"}, told)
 	require.Equal(t, "carol", s.Status.StartedBy)
 
 	shown := call(t, "status", id).stdout

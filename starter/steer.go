@@ -50,6 +50,7 @@ to clean up; the report names it.`),
 
 func newRequest(a *app, signal, short, long string) *cobra.Command {
 	var request signals.Request
+	answers := slices.Contains([]string{signals.Retry, signals.Force, signals.Skip}, signal)
 	cmd := &cobra.Command{
 		Use: signal + " ID", GroupID: groupDecide, Short: short, Long: long,
 		Example: fmt.Sprintf("  contraflow %s split-customer-address --reason \"why, for the record\"", signal),
@@ -60,11 +61,22 @@ func newRequest(a *app, signal, short, long string) *cobra.Command {
 				return err
 			}
 			request.By = by
-			return a.say(ctx, args[0], signal, by, request)
+			if request.Question < 0 {
+				return &usageError{fmt.Errorf("--question is %d: give the number that contraflow status shows", request.Question)}
+			}
+			return a.say(ctx, args[0], signal, by, func(s *signals.Status) any {
+				if answers && request.Question == 0 && s != nil {
+					request.Question = s.Question
+				}
+				return request
+			})
 		}),
 	}
 	cmd.Flags().StringVar(&request.Reason, "reason", "", "why; recorded and shown")
 	cmd.Flags().StringVar(&request.By, "by", "", "who says so (default the user of this machine)")
+	if answers {
+		cmd.Flags().IntVar(&request.Question, "question", 0, "number of the question that it answers, as status shows it (default the one that is asked when it is sent)")
+	}
 	return cmd
 }
 
@@ -85,7 +97,7 @@ func newThrottle(a *app) *cobra.Command {
 				return err
 			}
 			request.By = by
-			return a.say(ctx, args[0], signals.Throttle, by, request)
+			return a.say(ctx, args[0], signals.Throttle, by, func(*signals.Status) any { return request })
 		}),
 	}
 	const flag = "rows-per-second"
@@ -95,8 +107,9 @@ func newThrottle(a *app) *cobra.Command {
 	return cmd
 }
 
-// say sends a signal to the running migration and tells what the migration answers.
-func (a *app) say(ctx context.Context, id, signal, by string, payload any) error {
+// say sends a signal to the running migration and tells what the migration answers. The payload may depend on the status before,
+// which is nil where no worker answers.
+func (a *app) say(ctx context.Context, id, signal, by string, from func(*signals.Status) any) error {
 	return a.connected(ctx, func(c client.Client) error {
 		before, err := watch.Fetch(ctx, c, id, "")
 		if err != nil {
@@ -105,6 +118,7 @@ func (a *app) say(ctx context.Context, id, signal, by string, payload any) error
 		if before.Closed {
 			return over(before)
 		}
+		payload := from(before.Status)
 		sending, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
 		err = watch.Explain(c.SignalWorkflow(sending, id, "", signal, payload), "say "+signal+" to migration "+id)

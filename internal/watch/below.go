@@ -14,10 +14,14 @@ func (r *renderer) below() {
 	if st := r.Status; st != nil && !r.Closed {
 		r.guard(st.Guard)
 		r.approval(st.Approval)
-		r.labelled("cause", red, clean(st.Cause))
-		r.labelled("needs", yellow, clean(st.Needs))
+		r.labelled("cause", red, points(st.Cause))
+		r.labelled("needs", yellow, points(st.Needs))
 		for _, answer := range st.Answers {
-			r.item("", plain, span{fmt.Sprintf("contraflow %s %s", clean(answer), clean(r.ID)), dim})
+			command := fmt.Sprintf("contraflow %s %s", clean(answer), clean(r.ID))
+			if st.Question > 0 { // what is asked next is another matter
+				command += fmt.Sprintf(" --question %d", st.Question)
+			}
+			r.item("", plain, span{command, dim})
 		}
 	}
 	r.heldUp()

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +11,17 @@ import (
 
 	"github.com/contraflow/contraflow/signals"
 )
+
+// A migration writes what is in the way of retiring flags one below the other.
+func TestObstaclesAreKeptApart(t *testing.T) {
+	t.Parallel()
+	s := stuck()
+	s.Status.Needs = "step away: flag a is active\nflag a is a prerequisite of c"
+	s.Status.Steps[5].Detail = s.Status.Needs
+	lines := strings.Join(Render(s, Style{Width: 200}), "\n")
+	require.Equal(t, 2, strings.Count(lines, "flag a is active; flag a is a prerequisite of c"), lines)
+	require.Contains(t, RenderList([]Entry{{ID: "m", Needs: s.Status.Needs}}, s.At, Style{Width: 200})[1], "is active; flag a")
+}
 
 // Whatever a change waits for is shown, be it of the schema, a sync trigger or a flag.
 func TestWhatIsWaitedForIsShown(t *testing.T) {

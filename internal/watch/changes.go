@@ -73,7 +73,7 @@ func (c *changes) status(old, now *signals.Status) {
 	}
 	c.approval(old.Approval, now.Approval)
 	if shape(old.Needs) != shape(now.Needs) && now.Needs != "" {
-		c.say("needs: %s", now.Needs)
+		c.say("needs: %s", points(now.Needs))
 	}
 	c.guard(old.Guard, now.Guard)
 }
@@ -91,7 +91,7 @@ func (c *changes) step(old, now signals.StepStatus) {
 			text += ", " + number(now.Rows) + " rows"
 		}
 		if now.Detail != "" {
-			text += ", " + now.Detail
+			text += ", " + points(now.Detail)
 		}
 		if !now.Ended.IsZero() && !now.Started.IsZero() && !undone(now) {
 			text += " (" + duration(now.Ended.Sub(now.Started)) + ")"

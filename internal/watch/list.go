@@ -122,7 +122,7 @@ func RenderList(entries []Entry, now time.Time, style Style) []string {
 		if !e.Ended.IsZero() {
 			ended = clock(e.Ended, now)
 		}
-		lines = append(lines, row(clean(e.ID), tail(e.RunID), glyph+" "+words(e.State), c, clock(e.Started, now), ended, clean(e.Needs)))
+		lines = append(lines, row(clean(e.ID), tail(e.RunID), glyph+" "+words(e.State), c, clock(e.Started, now), ended, points(e.Needs)))
 	}
 	return lines
 }

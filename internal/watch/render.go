@@ -171,7 +171,7 @@ func (r *renderer) steps(st *signals.Status) {
 			left = append(left, bar(flagBar, share, c)...)
 			left = append(left, span{fmt.Sprintf(" %5s  ", reached), text})
 		}
-		detail := clean(step.Detail)
+		detail := points(step.Detail)
 		if step.Rows > 0 && step.State == signals.StepDone {
 			detail = strings.TrimSuffix(number(step.Rows)+" rows, "+detail, ", ")
 		}

@@ -73,7 +73,7 @@ func stuck() Snapshot {
 	st := s.Status
 	st.State, st.Cause, st.Needs = signals.Stuck, "check \"shop answers\" failed 3 times: connection refused", "undoing step read-new fails: flag customers-read-new was "+
 		"left at \"on: 25 % true\" and is \"on: 33 % true\"; `retry` looks again, `force` puts what was there before over it, `skip` leaves it as it is and goes on"
-	st.Answers = []string{signals.Retry, signals.Force, signals.Skip}
+	st.Answers, st.Question = []string{signals.Retry, signals.Force, signals.Skip}, 3
 	st.Steps[1].Percent, st.Steps[1].Stage, st.Steps[1].Detail = 0, "shadow", "customers-write-new at shadow"
 	st.Steps[5] = signals.StepStatus{Name: "read-new", Verb: "flag", State: signals.StepCompensating, Percent: 25, Started: at("14:02:00")}
 	st.Steps[2].State, st.Steps[2].Ended = signals.StepCompensated, at("14:02:10")

@@ -107,6 +107,9 @@ func clean(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
+// points keeps apart what a migration writes one below the other, and is clean.
+func points(s string) string { return clean(strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")) }
+
 // wrap breaks a clean text into lines of at most limit cells, at spaces where there are any.
 func wrap(s string, limit int) []string {
 	limit = max(limit, 1)
