@@ -80,7 +80,7 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if err := a.checkRetire(p, from); err != nil {
 		return Begun{}, err
 	}
-	waits, err := a.tryFlags(ctx, p, from)
+	waits, err := a.tryFlags(ctx, db, p, from)
 	if err != nil {
 		return Begun{}, err
 	}

@@ -12,7 +12,11 @@ import (
 
 // tryFlags lets the flag service try what the steps from there on will ask of it, and changes nothing: what it would refuse
 // fails the plan before anything is done. It returns what will have to wait for people there.
-func (a *Activities) tryFlags(ctx context.Context, p *plan.Plan, from int) (waits []string, err error) {
+func (a *Activities) tryFlags(ctx context.Context, db *Database, p *plan.Plan, from int) (waits []string, err error) {
+	touched, err := db.ledger.Touched(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
 	var tried []string
 	for _, s := range p.Steps[from:] {
 		if s.Flag == nil {
@@ -25,6 +29,11 @@ func (a *Activities) tryFlags(ctx context.Context, p *plan.Plan, from int) (wait
 			}
 			again := slices.Contains(tried, key)
 			tried = append(tried, key)
+			if !again && !slices.Contains(touched, key) { // else its step asks, and knows what was done before
+				if err := canReach(ctx, provider, key, *s.Flag); err != nil {
+					return nil, err
+				}
+			}
 			err = tryFlag(ctx, provider, key, *s.Flag, again)
 			if required, ok := errors.AsType[*flags.ApprovalRequired](err); ok {
 				if !again {
@@ -36,6 +45,31 @@ func (a *Activities) tryFlags(ctx context.Context, p *plan.Plan, from int) (wait
 		}
 	}
 	return waits, nil
+}
+
+// canReach refuses a flag as its first stage would: one that even at its last leaves somebody out.
+func canReach(ctx context.Context, provider flags.Provider, key string, f plan.Flag) error {
+	now, err := provider.Get(ctx, key)
+	if errors.Is(err, flags.ErrNotFound) || err == nil && now.Archived { // which checkFlags has judged
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	const then = "start the plan again"
+	last := f.Moves()[len(f.Moves())-1]
+	in := FlagInput{Key: key, Percent: last.Percent, Stage: last.Stage, Targets: f.Targets, Segments: f.Segments}
+	full, err := provider.Preview(ctx, key, in.full())
+	switch {
+	case err != nil:
+		return err
+	case in.split(now):
+		return in.takesFromSome(now, then)
+	}
+	if leftOut := in.leftOut(full); leftOut != "" {
+		return permanent("Flag", "%s", leftOut+then)
+	}
+	return nil
 }
 
 // tryFlag tries the first stage that would change the flag, and the last. A later step on the same flag finds it as an earlier

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -68,8 +69,8 @@ func (in FlagInput) reached(s flags.State) bool {
 }
 
 // reachesEverybody refuses a flag that even at its last stage could serve something else to somebody: the plan would go on under
-// an application that still lives in the old shape. It is asked at every stage, so that the first one finds it and nothing is
-// half done. A context that the kill switch has taken out is in the way of the last stage alone, and not if the flag was there
+// an application that still lives in the old shape. Begin has asked it of the flag as it was then, so that nothing is half done;
+// it is asked again at every stage. A context that the kill switch has taken out is in the way of the last stage alone, and not if the flag was there
 // already when that happened, or people go on without it. mine is r behind the decision to go on.
 func (a *Activities) reachesEverybody(
 	ctx context.Context, db *Database, provider flags.Provider, in FlagInput, now flags.State, r, mine flagRecord,
@@ -78,29 +79,41 @@ func (a *Activities) reachesEverybody(
 	if err != nil {
 		return err
 	}
-	if in.Stage != "" && now.On && now.Stage == "" && !in.Force {
-		return permanent("Flag", "flag %s is %q, and a stage for everybody could take a later one from some: let its default rule serve one stage, then retry; or roll back",
-			in.Key, now.Summary)
+	if !in.Force && in.split(now) {
+		return in.takesFromSome(now, "retry; or roll back")
 	}
-	if len(full.Exceptions) == 0 {
+	leftOut := in.leftOut(full)
+	switch {
+	case leftOut == "", r.presses.excluded(in.Key) && (!in.isFull() || slices.ContainsFunc(r.ours, in.reached) || r.forced(ctx, in, now)):
 		return nil
+	case r.presses.excluded(in.Key):
+		return a.show(ctx, db, in, mine, now, false, permanent("Stranger", "%sretry; or roll back. A context that the kill switch has turned it off for is "+
+			"among them: force goes on without it", leftOut))
+	case r.begun(): // its first stage has found nothing
+		return permanent("Stranger", "%sretry; or roll back", leftOut)
+	}
+	return permanent("Flag", "%sstart the plan again", leftOut)
+}
+
+// leftOut says, up to the way out, whom the flag leaves out in the state full, behind its last stage; "" for nobody.
+func (in FlagInput) leftOut(full flags.State) string {
+	if len(full.Exceptions) == 0 {
+		return ""
 	}
 	least, most := "false", "at 100 %"
 	if in.Stage != "" {
 		least, most = "another stage", "at stage complete"
 	}
-	const wayOut = "flag %s could serve %s even %s (%s): take that out of its targeting, or let it serve what the default rule does, then "
-	what := strings.Join(full.Exceptions, ", ")
-	switch {
-	case r.presses.excluded(in.Key) && (!in.isFull() || slices.ContainsFunc(r.ours, in.reached) || r.forced(ctx, in, now)):
-		return nil
-	case r.presses.excluded(in.Key):
-		return a.show(ctx, db, in, mine, now, false, permanent("Stranger", wayOut+"retry; or roll back. A context that the kill switch has turned it off for is "+
-			"among them: force goes on without it", in.Key, least, most, what))
-	case r.begun(): // its first stage has found nothing
-		return permanent("Stranger", wayOut+"retry; or roll back", in.Key, least, most, what)
-	}
-	return permanent("Flag", wayOut+"start the plan again", in.Key, least, most, what)
+	return fmt.Sprintf("flag %s could serve %s even %s (%s): take that out of its targeting, or let it serve what the default rule does, then ",
+		in.Key, least, most, strings.Join(full.Exceptions, ", "))
+}
+
+// split tells whether the default rule of a migration flag serves several stages, of which none says who may be served the next.
+func (in FlagInput) split(now flags.State) bool { return in.Stage != "" && now.On && now.Stage == "" }
+
+func (in FlagInput) takesFromSome(now flags.State, then string) error {
+	return permanent("Flag", "flag %s is %q, and a stage for everybody could take a later one from some: let its default rule serve one stage, then %s",
+		in.Key, now.Summary, then)
 }
 
 // found is the flag as it is; one that is missing is made first, if the plan says so.

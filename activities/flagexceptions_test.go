@@ -8,6 +8,8 @@ import (
 	ld "github.com/launchdarkly/go-server-sdk/v7"
 	"github.com/launchdarkly/go-server-sdk/v7/ldcomponents"
 	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
 )
 
 // customer is whom the tests below ask the flag for; nothing that leaves an activity may name it.
@@ -55,6 +57,59 @@ func (b *bundle) except(t *testing.T, key, way string, variation int) {
 }
 
 var exceptionNames = map[string]string{"target": "1 target", "rule": "1 rule", "prerequisite": "prerequisite " + readNew}
+
+func TestAFlagThatCannotReachEverybodyIsRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	for way, name := range exceptionNames {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.except(t, writeNew, way, 1)
+			_, err := b.begin(t, shopPlan, "run-1")
+			requirePermanent(t, err, "Flag", writeNew, "could serve false even at 100 %", "("+name+")", "start the plan again")
+			b.untouched(t)
+			b.asking(t) // that people must approve it changes nothing
+			_, err = b.begin(t, shopPlan, "run-1")
+			requirePermanent(t, err, "Flag", "("+name+")")
+		})
+	}
+}
+
+func TestAMigrationFlagOfWhichSomeAreInALaterStageIsRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	provider, err := b.acts.Flags(scope)
+	require.NoError(t, err)
+	require.NoError(t, provider.(flags.Creator).Create(t.Context(), "staged", flags.NewFlag{Migration: true}))
+	b.instruct(t, "staged", `{"kind": "turnFlagOn"}, {"kind": "updateFallthroughVariationOrRollout", "rolloutContextKind": "user", "rolloutWeights":
+		{"`+b.variation(t, "staged", 0)+`": 50000, "`+b.variation(t, "staged", 3)+`": 50000}}`)
+	b.only(t, "  - {name: some, flag: {key: staged, stages: [dualwrite, complete]}}\n")
+	_, err = b.begin(t, "p", "run-1")
+	requirePermanent(t, err, "Flag", "staged", "let its default rule serve one stage, then start the plan again")
+	b.untouched(t)
+}
+
+// What a run has found and moved is its step's to judge, and to ask about.
+func TestAFlagThatWasBegunWithIsNotRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.press(t, "run-1", theCustomer)
+	b.acts.Alive = dead
+	_, err = b.begin(t, shopPlan, "run-2")
+	require.NoError(t, err)
+}
+
+// Its worker had noted that it is going to move the flag, and no more.
+func TestAFlagThatOnlyTheKillSwitchHasTouchedIsNotRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	b, _ := begunShop(t)
+	b.press(t, "run-1", theCustomer)
+	b.acts.Alive = dead
+	_, err := b.begin(t, shopPlan, "run-2")
+	require.NoError(t, err)
+}
 
 func TestAFlagThatCannotReachEverybodyIsRefusedAtItsFirstStage(t *testing.T) {
 	t.Parallel()

@@ -2,8 +2,10 @@ package ledger
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // sinceItEnded is when plan $1 was last completed or rolled back.
@@ -32,4 +34,19 @@ func (l *Ledger) KeepOut(ctx context.Context, plan string, me Holder, key string
 			and there.context_kind = k.context_kind and there.context_key = k.context_key)
 		order by context_kind, context_key, id`, plan, me.Migration, key)
 	return tag.RowsAffected() > 0, wrap(err, "keep contexts out of flag "+key)
+}
+
+// Touched lists the flags that runs of the plan have begun to change and nobody has put back, and those that the kill switch was
+// pressed for since the plan was last completed or rolled back. Where contraflow has never worked there are none.
+func (l *Ledger) Touched(ctx context.Context, plan string) ([]string, error) {
+	rows, err := l.pool.Query(ctx, `select flag_key from contraflow.flag_record where plan = $1
+		union select flag_key from contraflow.flag_kill where plan = $1 and at > `+sinceItEnded, plan)
+	var keys []string
+	if err == nil {
+		keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == undefinedTable {
+		return nil, nil
+	}
+	return keys, wrap(err, "read which flags of plan "+plan+" were touched")
 }
