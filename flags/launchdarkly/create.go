@@ -95,6 +95,10 @@ func (f flag) alike(key string, wanted flags.NewFlag) error {
 		if _, ok := variations.(targeting.Stages); !ok || f.Purpose != purposeMigration {
 			return fmt.Errorf("flag %q exists and is no migration flag with six stages: choose another key: %w", key, flags.ErrInvalid)
 		}
+		if kind := f.Migration.ContextKind; wanted.ContextKind != "" && kind != "" && kind != wanted.ContextKind {
+			return fmt.Errorf("flag %q exists and is a migration flag of contexts of kind %q, not %q: choose another key, or give the plan that "+
+				"contextKind: %w", key, kind, wanted.ContextKind, flags.ErrInvalid)
+		}
 		return nil
 	}
 	if _, ok := variations.(targeting.Boolean); !ok {

@@ -283,6 +283,21 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	require.NotContains(t, err.Error(), person)
 }
 
+func TestARedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, b.server.URL()+r.URL.RequestURI(), http.StatusMovedPermanently)
+	}))
+	t.Cleanup(moved.Close)
+	b.config.APIURL = moved.URL
+	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	requireDiscreet(t, err)
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, "correct the API URL")
+	require.Len(t, b.wire.seen, 1)
+}
+
 func TestConfigurationIsChecked(t *testing.T) {
 	t.Parallel()
 	complete := launchdarkly.Config{Token: token, Project: "shop", Environment: "production", SDKKey: sdkKey}

@@ -88,3 +88,21 @@ func TestOfTwoRequestsForTheSameTheApprovedOneIsApplied(t *testing.T) {
 	require.Len(t, applied, 1)
 	require.Contains(t, applied[0].target, two[1].ID)
 }
+
+func TestAnOwnRequestThatIsInTheWayOfTheChangeGivesWay(t *testing.T) {
+	t.Parallel()
+	b, p := petitioner(t)
+	_, err := b.apply(t, p, 50)
+	requireWaiting(t, err)
+	b.server.Require(0)
+	b.wire.instead = func(r *http.Request) *http.Response {
+		if r.Method != http.MethodPatch || len(b.server.Approvals(plain)) == 0 {
+			return nil
+		}
+		return answered(http.StatusBadRequest, `{"code": "invalid_request", "message": "a pending approval request would fail"}`)
+	}
+	state, err := b.apply(t, p, 50)
+	require.NoError(t, err)
+	require.Equal(t, "on: 50 % true", state.Summary)
+	require.Empty(t, b.server.Approvals(plain))
+}

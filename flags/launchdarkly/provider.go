@@ -38,7 +38,7 @@ type Config struct {
 	SDKKey      string // server-side SDK key of the environment, for reading back
 	// StreamURL is the base URL of the SDK's endpoints, for example of a Relay Proxy. Defaults to LaunchDarkly's own.
 	StreamURL string
-	// HTTPClient makes REST requests. Defaults to one with a timeout of 30 s.
+	// HTTPClient makes REST requests. Redirects are not followed. Defaults to one with a timeout of 30 s.
 	HTTPClient *http.Client
 	// RequestApprovals files LaunchDarkly's own approval request for a change that needs one, and applies it once it is
 	// approved. Without it the change has to be made by people. Defaults to false.
@@ -84,6 +84,10 @@ func New(_ context.Context, c Config) (*Provider, error) {
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: defaultRequestTimeout}
 	}
+	// A redirected change would arrive as a GET, and the token elsewhere.
+	client := *c.HTTPClient
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.HTTPClient = &client
 	c.ReadBack = cmp.Or(c.ReadBack, defaultReadBack)
 	return &Provider{config: c, api: api, stream: stream}, nil
 }

@@ -61,6 +61,9 @@ func (p *Provider) refusal(ctx context.Context, r request, target string, respon
 	case http.StatusTooManyRequests:
 		return fmt.Errorf("%s: %s: %w", at, limited(response.Header), &flags.RateLimited{Until: reset(response.Header)})
 	}
+	if response.StatusCode/100 == 3 {
+		return fmt.Errorf("%s: it sends elsewhere, where the API token must not go: correct the API URL: %w", at, flags.ErrInvalid)
+	}
 	if response.StatusCode/100 == 4 {
 		return fmt.Errorf("%s: %w", at, flags.ErrInvalid)
 	}

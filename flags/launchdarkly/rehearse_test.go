@@ -78,6 +78,10 @@ func TestAMigrationFlagHasItsStages(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ldmigration.Off, stage)
 	require.NoError(t, b.provider.Create(t.Context(), "move", flags.NewFlag{Migration: true}), "it is there")
+	require.NoError(t, b.provider.Create(t.Context(), "move", flags.NewFlag{Migration: true, ContextKind: "account"}))
+	err = b.provider.Create(t.Context(), "move", flags.NewFlag{Migration: true, ContextKind: "device"})
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, `of kind "account", not "device"`)
 }
 
 func TestAFlagOfAnotherKindIsNotTakenForIt(t *testing.T) {
