@@ -49,7 +49,7 @@
 //
 // Knowingly different from LaunchDarkly: a PATCH without LD-API-Version is refused (LaunchDarkly falls back to the
 // token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON Patch and
-// merge patch are refused; a scheduled change stands in the way of every other; approval requests, scheduled changes
-// and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it is not;
+// merge patch are refused; a scheduled change stands in the way of every other, an approval request of those that make its
+// instructions impossible; approval requests, scheduled changes and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it is not;
 // an environment filter that names no environment gives a flag without environments.
 package flagserver

@@ -70,6 +70,33 @@ type Serve struct {
 	Rollout   *Rollout `json:"rollout,omitempty"`
 }
 
+// only is the variation that everybody is served, if there is one.
+func (s Serve) only() (variation int, ok bool) {
+	if s.Variation != nil {
+		return *s.Variation, true
+	}
+	if s.Rollout == nil {
+		return 0, false
+	}
+	for _, w := range s.Rollout.Variations {
+		if w.Weight == fullWeight {
+			return w.Variation, true
+		}
+	}
+	return 0, false
+}
+
+// uniform tells whether all contexts are served one variation while the flag is on.
+func (e *Environment) uniform() bool {
+	usual, ok := e.Fallthrough.only()
+	other := func(t Target) bool { return t.Variation != usual && len(t.Values) > 0 }
+	return ok && !slices.ContainsFunc(e.Targets, other) && !slices.ContainsFunc(e.ContextTargets, other) &&
+		!slices.ContainsFunc(e.Rules, func(r Rule) bool {
+			served, ok := r.only()
+			return !ok || served != usual
+		})
+}
+
 // Rollout distributes contexts over variations.
 type Rollout struct {
 	ContextKind string   `json:"contextKind,omitempty"`

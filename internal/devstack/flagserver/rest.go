@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"mime"
@@ -182,11 +183,10 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed)
 		return
 	}
-	if len(s.scheduled[flag.Key]) > 0 && r.URL.Query().Get("ignoreConflicts") != "true" {
-		explain(w, http.StatusBadRequest, "A pending scheduled change would fail")
-		return
-	}
 	changed, err := s.apply(flag, patch)
+	if err == nil && r.URL.Query().Get("ignoreConflicts") != "true" {
+		err = s.conflict(flag, changed)
+	}
 	if err != nil {
 		explain(w, http.StatusBadRequest, err.Error())
 		return
@@ -214,6 +214,23 @@ func (s *Server) deleteFlag(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// conflict is why a change is refused that would make a pending one fail. The caller holds mu.
+func (s *Server) conflict(flag, changed Flag) error {
+	if len(s.scheduled[flag.Key]) > 0 {
+		return errors.New("a pending scheduled change would fail")
+	}
+	for _, request := range s.requests[flag.Key] {
+		if request.Status != "pending" {
+			continue
+		}
+		_, before := s.apply(flag, request.patch)
+		if _, behind := s.apply(changed, request.patch); before == nil && behind != nil {
+			return fmt.Errorf("the approval request %s would fail: %w", request.ID, behind)
+		}
+	}
+	return nil
+}
+
 // quiet is LaunchDarkly's own.
 const quiet = 7 * 24 * time.Hour
 
@@ -228,8 +245,7 @@ func (s *Server) status(flag Flag) map[string]any {
 		name = "new"
 	case !asked || time.Since(last) > quiet:
 		name = "inactive"
-	case environment.On && environment.Fallthrough.Variation != nil &&
-		len(environment.Targets)+len(environment.ContextTargets)+len(environment.Rules) == 0:
+	case environment.On && environment.uniform():
 		name = "launched"
 	}
 	return heard{name, last}.answer()

@@ -1,6 +1,7 @@
 package flagserver_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -134,4 +135,19 @@ func TestDependentFlagsAreListed(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	status, _, _ = b.rest(t, http.MethodPatch, flagPath, `{"instructions": [{"kind": "archiveFlag"}]}`)
 	require.Equal(t, http.StatusOK, status, "what is archived needs nothing")
+}
+
+func TestAPendingApprovalRequestIsNotMadeImpossible(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	yes, no := b.snapshot(t).Variations[0].ID, b.snapshot(t).Variations[1].ID
+	const target = `{"environmentKey": "production", "description": "please", "instructions": [{"kind": "addTargets", "values": ["anna"], "variationId": %q}]}`
+	status, answer, _ := b.rest(t, http.MethodPost, "/api/v2/projects/shop/flags/new-page/environments/production/approval-requests", fmt.Sprintf(target, yes))
+	require.Equal(t, http.StatusCreated, status, answer)
+	status, answer, _ = b.rest(t, http.MethodPatch, flagPath, fmt.Sprintf(target, no))
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, answer["message"], "would fail")
+	b.patch(t, `{"kind": "turnFlagOn"}`)
+	status, answer, _ = b.rest(t, http.MethodPatch, flagPath+"?ignoreConflicts=true", fmt.Sprintf(target, no))
+	require.Equal(t, http.StatusOK, status, answer)
 }

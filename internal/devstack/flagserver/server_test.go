@@ -285,6 +285,12 @@ func TestStatusesFollowTheEventsOfTheSDK(t *testing.T) {
 	require.WithinDuration(t, time.Now(), requested, time.Minute)
 	b.patch(t, `{"kind": "turnFlagOn"}`)
 	require.Equal(t, "launched", status()["name"])
+	yes, no := b.snapshot(t).Variations[0].ID, b.snapshot(t).Variations[1].ID
+	b.patch(t, `{"kind": "updateFallthroughVariationOrRollout", "rolloutWeights": {"`+yes+`": 100000, "`+no+`": 0}},
+		{"kind": "addTargets", "values": ["anna"], "variationId": "`+yes+`"}`)
+	require.Equal(t, "launched", status()["name"], "all are served one variation")
+	b.patch(t, `{"kind": "addTargets", "values": ["eve"], "variationId": "`+no+`"}`)
+	require.Equal(t, "active", status()["name"])
 	_, all, _ := b.rest(t, http.MethodGet, "/api/v2/flag-statuses/shop/production", "")
 	require.Len(t, all["items"], 1)
 }
