@@ -55,7 +55,7 @@ Exit codes: 0 all flags are off, 1 not all are off, or refused, 2 wrong call, 4 
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", workerConfig, "the worker's configuration file")
-	flags.StringVar(&f.database, "database", "", "the target database's name in the configuration (default: all of them are asked)")
+	flags.StringVar(&f.database, "database", "", "the target database's name in the configuration (default: all are asked, and the one in which it runs is meant)")
 	flags.StringVar(&f.plan, "plan", "", "the plan's file, which names the flags where the database does not answer")
 	flags.StringVar(&f.context, "context", "", "turn the flags off for this one context alone, as KIND:KEY")
 	flags.StringVar(&f.reason, "reason", "", "why; recorded and shown")
@@ -186,6 +186,8 @@ func (a *app) killed(ctx context.Context, r kill.Report, err error) error {
 		err = &hintedError{err, "See what there is: contraflow list. A migration that has not begun has changed nothing."}
 	case errors.Is(err, kill.ErrNothingMoved) && r.Running:
 		err = &hintedError{err, "To keep it from moving one: contraflow pause " + id}
+	case errors.Is(err, kill.ErrSeveral):
+		err = &usageError{err}
 	case errors.Is(err, kill.ErrSilent):
 		err = &hintedError{err, "The plan's file names the flags, too: --plan FILE turns them off without a record"}
 	}

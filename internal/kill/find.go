@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -43,14 +44,28 @@ func find(ctx context.Context, o Order) (*found, error) {
 	for _, db := range o.Databases {
 		go func() { answers <- ask(asking, db, o.Migration) }()
 	}
+	var known []answer
 	var unknown []string
 	var silent []error
-	for n := range o.Databases {
-		a := <-answers
+	var enough <-chan time.Time
+	for left := len(o.Databases); left > 0; {
+		var a answer
+		select {
+		case a = <-answers:
+			left--
+		case <-enough:
+			o.Tell("not waited for %d of the databases, which may know a migration of this id, too", left)
+			go closeRest(answers, left)
+			left = 0
+			continue
+		}
 		switch {
 		case a.err == nil:
-			go closeRest(answers, len(o.Databases)-n-1)
-			return inDatabase(a, o)
+			known = append(known, a)
+			if a.Running && enough == nil {
+				enough = time.After(othersTimeout)
+			}
+			continue
 		case errors.Is(a.err, ledger.ErrUnknown):
 			unknown = append(unknown, a.Name)
 		default:
@@ -60,7 +75,15 @@ func find(ctx context.Context, o Order) (*found, error) {
 		a.close()
 	}
 	if err := ctx.Err(); err != nil {
+		closeAll(known)
 		return nil, err
+	}
+	if len(known) > 0 {
+		a, err := theOne(known, o)
+		if err != nil {
+			return nil, err
+		}
+		return inDatabase(a, o)
 	}
 	if len(silent) == 0 {
 		slices.Sort(unknown)
@@ -71,6 +94,39 @@ func find(ctx context.Context, o Order) (*found, error) {
 		return nil, err
 	}
 	return inPlan(o.Plan, err)
+}
+
+// theOne is the database with the migration that runs. Of several that have run it, or run it, a person must say which is meant.
+func theOne(known []answer, o Order) (answer, error) {
+	over := func(a answer) bool { return !a.Running }
+	running := slices.DeleteFunc(slices.Clone(known), over)
+	switch {
+	case len(known) == 1:
+		return known[0], nil
+	case len(running) == 1:
+		for _, a := range slices.DeleteFunc(slices.Clone(known), func(a answer) bool { return a.Running }) {
+			o.Tell("database %s: an earlier migration of this id is over there, and left alone", a.Name)
+			a.close()
+		}
+		return running[0], nil
+	}
+	defer closeAll(known)
+	var names []string
+	for _, a := range known {
+		names = append(names, a.Name)
+	}
+	slices.Sort(names)
+	state := "is over"
+	if len(running) > 0 {
+		state = "runs"
+	}
+	return answer{}, fmt.Errorf("%w: %s %s in %s: say with --database which one is meant", ErrSeveral, o.Migration, state, strings.Join(names, " and in "))
+}
+
+func closeAll(known []answer) {
+	for _, a := range known {
+		a.close()
+	}
 }
 
 func ask(ctx context.Context, db Database, migration string) answer {

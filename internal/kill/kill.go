@@ -20,6 +20,9 @@ const (
 	// findTimeout is for a database to be connected to and to find the migration. It is long enough for one on another
 	// continent, and short for people who watch orders fail: behind it the plan's file must do.
 	findTimeout = 3 * time.Second
+	// othersTimeout is how long the other databases may take to say that they know the migration, too, behind the first in which
+	// it runs. They are asked at once and most answer within milliseconds of each other; one that is down is not waited for.
+	othersTimeout = time.Second
 	// recordTimeout is for one row or two in a database that has just answered.
 	recordTimeout = 2 * time.Second
 	// flagTimeout is for one flag, from the first look to the proof that applications see it off. A service that needs longer
@@ -40,7 +43,7 @@ type Database struct {
 // Order is what shall be turned off, and on whose word.
 type Order struct {
 	Migration string // workflow id
-	// Databases are asked at once; the first that knows the migration has the word.
+	// Databases are asked at once; the one in which the migration runs has the word.
 	Databases []Database
 	// Provider finds the flag service of a scope.
 	Provider func(plan.FlagScope) (flags.Provider, error)
@@ -109,6 +112,8 @@ var (
 	ErrNothingMoved = errors.New("no flag to turn off")
 	// ErrSilent says that a database which may know the migration did not answer.
 	ErrSilent = errors.New("no answer")
+	// ErrSeveral says that several databases know a migration of this id.
+	ErrSeveral = errors.New("not one migration")
 	// ErrUnrecorded says that all flags are off and that it stands nowhere: no migration pauses by itself.
 	ErrUnrecorded = errors.New("the flags are off, but it is not recorded")
 	// ErrNotOff says that at least one flag is not off.

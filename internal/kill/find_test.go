@@ -1,0 +1,61 @@
+package kill_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/kill"
+	"github.com/contraflow/contraflow/internal/ledger"
+	"github.com/contraflow/contraflow/internal/pg"
+)
+
+// elsewhere is another database with a migration of the same id, whose flag is on for everybody.
+func elsewhere(b *bundle) (also func(*kill.Order), ends func()) {
+	b.t.Helper()
+	db := pgtest.New(b.t)
+	pool, err := pg.Open(b.t.Context(), db.DSN, pg.Settings{})
+	require.NoError(b.t, err)
+	b.t.Cleanup(pool.Close)
+	require.NoError(b.t, pg.EnsureSchema(b.t.Context(), pool))
+	l, me := ledger.New(pool), ledger.Holder{Migration: shop.Migration, FirstRun: "run-0"}
+	require.NoError(b.t, l.Claim(b.t.Context(), "older", "h", me, ledger.Holder{}))
+	require.NoError(b.t, b.server.CreateFlag("older"))
+	require.NoError(b.t, l.UseFlag(b.t.Context(), "older", me, ledger.Scope{Project: "shop", Environment: "production"}, "older"))
+	b.moves("older", flags.Change{Percent: 100})
+	return func(o *kill.Order) { o.Databases = append(o.Databases, kill.Database{Name: "archive", DSN: db.DSN}) },
+		func() { require.NoError(b.t, l.Close(b.t.Context(), "older", me, "completed", true)) }
+}
+
+func TestTheMigrationThatRunsIsMeantAndNotOneThatIsOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	also, ends := elsewhere(b)
+	ends()
+	for range 10 { // whoever answers first
+		report, err := b.press(also)
+		require.NoError(t, err)
+		require.Equal(t, "shop", report.Database)
+	}
+	require.Equal(t, []string{"off", "on: 100 % true"}, b.now(readNew, "older"))
+}
+
+func TestOfTwoThatRunAPersonSaysWhichIsMeant(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	also, ends := elsewhere(b)
+	refused := func(says string) {
+		_, err := b.press(also)
+		require.ErrorIs(t, err, kill.ErrSeveral)
+		require.ErrorContains(t, err, says)
+		require.Equal(t, []string{"on: 25 % true", "on: 100 % true"}, b.now(readNew, "older"), "nothing was changed")
+	}
+	refused("split runs in archive and in shop: say with --database")
+	ends()
+	require.NoError(t, b.ledger.Close(t.Context(), "p", shop, "completed", true))
+	refused("split is over in archive and in shop")
+	_, err := b.press()
+	require.NoError(t, err)
+}
