@@ -52,6 +52,8 @@ func (m *migration) choices(step plan.Step, failure error) (meaning string, offe
 		offers = anyAnswer
 	case step.Retire != nil && why == inUseType:
 		meaning, offers = "`retry` looks again, `force` archives all the same, `skip` goes on and leaves the flags there", anyAnswer
+	case step.Retire != nil && why != "" && !m.PointOfNoReturn: // nothing is archived, and all else is done: no reason to undo it
+		meaning, offers = "`retry` tries it again, `skip` goes on and leaves the flags there", []answer{retryIt, skipIt}
 	case step.Migrate != nil && why == inUseType:
 		meaning, offers = "`retry` looks again, `force` goes on all the same, and leaves them without a shape", []answer{retryIt, forceIt}
 	case m.PointOfNoReturn:

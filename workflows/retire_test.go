@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/activities"
+	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -143,6 +144,33 @@ func TestAKillBeforeTheFirstFlagLeavesTheRollback(t *testing.T) {
 			require.Len(t, b.made("MayRetire"), looks)
 		})
 	}
+}
+
+// A token that may not read a flag's status is no reason to undo what has been done.
+func TestALookThatFailsIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	for says, state := range map[string]signals.StepState{signals.Retry: signals.StepDone, signals.Skip: signals.StepSkipped} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, retiring))
+			b.when("MayRetire", failing("Flag", "403"), play{})
+			b.after(time.Hour, func() {
+				require.Equal(t, "step away: 403; `retry` tries it again, `skip` goes on and leaves the flags there; `rollback` undoes", b.status().Needs)
+				require.Equal(t, []string{signals.Retry, signals.Skip}, b.status().Answers)
+			})
+			b.after(2*time.Hour, b.say(says))
+			b.completes()
+			require.Empty(t, b.compensations())
+			require.Equal(t, state, b.step("away").State)
+		})
+	}
+	t.Run("a timeout of the step is none", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, planOf(t, retiring))
+		b.plan.Steps[1].Timeout = plan.Duration(time.Hour)
+		b.when("MayRetire", forever)
+		require.Equal(t, "step away: not done within its timeout of 1h0m0s", b.rollsBack().Cause)
+	})
 }
 
 // What was forced for all flags, and failed at the second for another reason, can be forced again.
