@@ -33,7 +33,7 @@ func (m *migration) retire(ctx workflow.Context, step plan.Step) error {
 			in := m.flagInput(step, step.Retire.Flags[m.Stage])
 			in.Force, in.Kills = m.Forced, m.Kills
 			err := workflow.ExecuteActivity(quick(ctx, 0), acts.RetireFlag, in).Get(ctx, nil)
-			if kind(err) == killedType { // nothing was archived, and once flags are put back they are in use
+			if why := kind(err); why == killedType || why == inUseType { // it was refused before anything was archived or marked
 				m.PointOfNoReturn, looked = before, false
 			}
 			return err

@@ -173,6 +173,36 @@ func TestALookThatFailsIsAskedAbout(t *testing.T) {
 	})
 }
 
+// Archiving looks once more, and what it refuses leaves the rollback open.
+func TestAFlagThatIsInUseAgainLeavesTheRollback(t *testing.T) {
+	t.Parallel()
+	for says, end := range map[string]func(*bundle){
+		signals.Rollback: func(b *bundle) { b.rollsBack() },
+		signals.Retry:    func(b *bundle) { b.completes() },
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, retiring))
+			b.when("RetireFlag away a", inUse, play{})
+			b.after(time.Hour, func() {
+				require.Contains(t, b.status().Needs, "`force` archives all the same, `skip` goes on and leaves the flags there; `rollback` undoes")
+			})
+			b.after(2*time.Hour, b.say(says))
+			end(b)
+			require.Equal(t, says == signals.Rollback, len(b.made("RestoreFlag")) == 1)
+		})
+	}
+	t.Run("not behind the first one that is archived", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, planOf(t, retiring))
+		b.when("RetireFlag away b", inUse, play{})
+		b.after(time.Hour, b.say(signals.Rollback))
+		b.after(2*time.Hour, b.say(signals.Retry))
+		b.completes()
+		require.Equal(t, "rollback refused: the point of no return has passed", b.notices()[0])
+	})
+}
+
 // What was forced for all flags, and failed at the second for another reason, can be forced again.
 func TestAFlagThatIsLeftIsLookedAtAgain(t *testing.T) {
 	t.Parallel()
