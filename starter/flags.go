@@ -25,7 +25,8 @@ func newFlags(a *app) *cobra.Command {
 		Use:     "flags",
 		GroupID: groupRun,
 		Short:   "Look after the flags that plans have moved",
-		Long:    "Look after the flags that plans have moved.",
+		Long:    "Look after the flags that plans have moved: see which of them were never retired.",
+		Example: "  contraflow flags stale --config worker.yaml",
 		Args:    needs(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
