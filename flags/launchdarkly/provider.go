@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,7 +146,31 @@ func (p *Provider) Apply(
 		}
 		return p.retarget(ctx, current, want, note, still)
 	})
-	return p.settled(ctx, after, note, err)
+	state, err := p.settled(ctx, after, note, err)
+	if err == nil && c.Exclude != nil {
+		after.tellBeside(ctx, c.Exclude.Kind)
+	}
+	return state, err
+}
+
+// tellBeside says that an excluded context may be served true as one of another kind: SDKs go through the individual targets kind by
+// kind, in an order that the service makes and the API does not tell.
+func (s snapshot) tellBeside(ctx context.Context, kind string) {
+	values, ok := s.variations.(targeting.Boolean)
+	if !ok { // rules for all kinds exclude from the others
+		return
+	}
+	beside := 0
+	for _, list := range slices.Concat(s.targeting.Targets, s.targeting.ContextTargets) {
+		if list.Variation == values.True && list.ContextKind != kind {
+			beside += len(list.Values)
+		}
+	}
+	if beside > 0 {
+		flags.Tell(ctx, fmt.Sprintf("%d individual targets of other kinds than %s are served true by name: a context that is of such a kind as well "+
+			"may stay on, so turn it off for those, too", beside, kind))
+		flags.Tell(ctx, "")
+	}
 }
 
 // Rehearse lets LaunchDarkly try the change in a dry run, and looks whether the environment asks for approvals: whether a dry
@@ -274,6 +299,10 @@ func (p *Provider) want(ctx context.Context, current snapshot, c flags.Change) (
 	key := current.state.Key
 	if current.state.Archived {
 		return targeting.Targeting{}, fmt.Errorf("flag %q serves nothing: restore it in LaunchDarkly first: %w", key, flags.ErrArchived)
+	}
+	if current.targeting.OffVariation == nil && c.Exclude == nil {
+		return targeting.Targeting{}, fmt.Errorf("flag %q serves no variation when off, so that the kill switch could not turn it off: give it an "+
+			"off variation first: %w", key, flags.ErrNotRestorable)
 	}
 	want, err := current.variations.Want(key, current.targeting, c)
 	if err != nil {

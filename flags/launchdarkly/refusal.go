@@ -32,7 +32,7 @@ func (p *Provider) refusal(ctx context.Context, r request, target string, respon
 	if r.discreet {
 		said.Message = ""
 	}
-	at := fmt.Sprintf("flag %q: %s %s answered %d %s", r.key, r.method, target, response.StatusCode, p.discreet(said.Code))
+	at := strings.TrimSpace(fmt.Sprintf("flag %q: %s %s answered %d %s", r.key, r.method, target, response.StatusCode, p.discreet(said.Code)))
 	if said.Message != "" {
 		at += " (" + p.discreet(said.Message) + ")"
 	}
