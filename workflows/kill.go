@@ -36,6 +36,7 @@ func (m *migration) killed(v activities.GuardVerdict) {
 		return
 	}
 	if len(v.KilledFlags) > 0 {
+		m.Forced = false // whoever said so saw something else
 		if m.Off == nil {
 			m.Off = &killing{Since: workflow.Now(m.ctx)}
 			if !v.Since.IsZero() && v.Since.Before(m.Off.Since) { // nobody may have run to hear of it

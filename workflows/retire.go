@@ -14,19 +14,22 @@ import (
 // errSkipped ends a step that a person has given up while it ran.
 var errSkipped = errors.New("skipped")
 
+// never is before all that people have said.
+const never = -1
+
 // retire archives the flags, once nobody would notice. An archived flag is history: from the first one on nothing is undone.
 func (m *migration) retire(ctx workflow.Context, step plan.Step) error {
-	looked := false // and nothing has been held since, in which the world goes on
+	looked := never // in m.controls: while it is held the world goes on, and is looked at again
 	for m.Stage < len(step.Retire.Flags) {
 		err := m.unlessKilled(ctx, func() error {
-			for !looked || m.Pausing != nil {
+			for looked != m.controls || m.Pausing != nil {
 				if err := m.whilePaused(ctx); err != nil {
 					return err
 				}
 				if err := m.mayRetire(ctx, step); err != nil {
 					return err
 				}
-				looked = true
+				looked = m.controls
 			}
 			before := m.PointOfNoReturn
 			m.PointOfNoReturn = true
@@ -34,7 +37,7 @@ func (m *migration) retire(ctx workflow.Context, step plan.Step) error {
 			in.Force, in.Kills = m.Forced, m.Kills
 			err := workflow.ExecuteActivity(quick(ctx, 0), acts.RetireFlag, in).Get(ctx, nil)
 			if why := kind(err); why == killedType || why == inUseType { // it was refused before anything was archived or marked
-				m.PointOfNoReturn, looked = before, false
+				m.PointOfNoReturn, looked = before, never
 			}
 			return err
 		})

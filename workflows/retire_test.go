@@ -110,6 +110,38 @@ func TestPauseBetweenFlags(t *testing.T) {
 	require.Equal(t, []string{"b"}, b.made("MayRetire")[1].in.(activities.RetireInput).Retire.Flags, "what is left is looked at again")
 }
 
+func TestHeldAndLetGoWithinOneArchiving(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, retiring))
+	b.when("RetireFlag away a", play{after: 72 * time.Hour})
+	b.after(time.Hour, b.say(signals.Pause))
+	b.after(71*time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Len(t, b.made("MayRetire"), 2)
+	require.Equal(t, 72*time.Hour+time.Minute, b.made("MayRetire")[1].at)
+}
+
+// Whoever forced it did not know that flags would be put back, and used again.
+func TestAKillEndsWhatWasForced(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"a", "b"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, strings.Replace(retiring, "key: a", "keys: [a, b]", 1)))
+			b.when("MayRetire", inUse, play{})
+			b.after(time.Hour, b.say(signals.Force))
+			b.when("RetireFlag away "+at, failing(killedType, "the kill switch was pressed"), play{})
+			b.when("WatchHealth", press(2*time.Hour, 7, "a", "b"), forever)
+			b.after(72*time.Hour, b.say(signals.Resume))
+			b.completes()
+			archived := b.made("RetireFlag away " + at)
+			require.True(t, archived[0].in.(activities.FlagInput).Force)
+			require.False(t, archived[1].in.(activities.FlagInput).Force)
+			require.Len(t, b.made("MayRetire"), 2)
+		})
+	}
+}
+
 func TestKillBetweenFlags(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, strings.Replace(retiring, "key: a", "keys: [a, b]", 1)))
