@@ -167,9 +167,13 @@ func (a *app) killed(ctx context.Context, r kill.Report, err error) error {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: interrupted; what was told above is off, the rest is as it was: press again", kill.ErrNotOff)
 		}
-		return a.wrong(r, err.Error(), exitError)
-	case errors.Is(err, kill.ErrUnrecorded):
 		text := err.Error()
+		if !r.Recorded {
+			text += "\n" + fmt.Sprintf(unrecorded, id)
+		}
+		return a.wrong(r, text, exitError)
+	case errors.Is(err, kill.ErrUnrecorded):
+		text := "the flags are off, but " + err.Error()
 		if !r.Recorded {
 			text += "\n" + fmt.Sprintf(unrecorded, id)
 		}
@@ -220,6 +224,8 @@ func afterKill(r kill.Report) string {
 	switch {
 	case !r.Running:
 		return text + " The migration is over; nothing puts them back."
+	case r.Undoing:
+		return text + " The migration is rolling back and goes on with that: it puts each flag back to what it was before, on or off. Press again behind it if that is too much."
 	case r.ContextKind != "":
 		return fmt.Sprintf("%s The migration pauses. It goes on for the others: contraflow resume %s", text, r.Migration)
 	}

@@ -41,6 +41,8 @@ func newKillable(t *testing.T) killable {
 		"plan.yaml": killPlan, "flags.json": killFile, "dsn": db.DSN, "silent": "postgres://me:S3CRET@127.0.0.1:1/db?sslmode=disable",
 		"worker.yaml": "databases:\n  shop: {dsn: \"file:dsn\"}\n  other: {dsn: \"env:NOT_SET\"}\nflags: {flagfile: {path: flags.json}}\n",
 		"down.yaml":   "databases:\n  shop: {dsn: \"file:silent\"}\nflags: {flagfile: {path: flags.json}}\n",
+		"twice.yaml":  "databases:\n  shop: {dsn: \"file:dsn\"}\n  copy: {dsn: \"file:dsn\"}\nflags: {flagfile: {path: flags.json}}\n",
+		"lost.yaml":   "databases:\n  shop: {dsn: \"file:silent\"}\nflags: {flagfile: {path: gone.json}}\n",
 		"none.yaml":   "databases:\n  shop: {dsn: \"file:dsn\"}\n",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
@@ -95,6 +97,10 @@ func TestKillTurnsFlagsOffWithoutTemporal(t *testing.T) {
 	require.Regexp(t, `(?s)found in database shop: plan split, flags to turn off: write-new.*recorded in database shop.*write-new is off \(was on: 100 % true`, a.stderr)
 	require.Equal(t, "off", k.flag(t))
 
+	require.NoError(t, k.ledger.Undoing(t.Context(), "split", k.me))
+	a = k.press(t, "worker.yaml")
+	require.Contains(t, a.stdout, "The migration is rolling back and goes on with that")
+
 	require.NoError(t, k.ledger.Close(t.Context(), "split", k.me, "completed", true))
 	a = k.press(t, "worker.yaml", "--json")
 	require.Zero(t, a.code, a.stderr)
@@ -113,6 +119,8 @@ func TestKillWithoutTheDatabaseWantsThePlanAndSaysWhatIsMissing(t *testing.T) {
 
 	a = k.press(t, "down.yaml", "--plan", filepath.Join(k.folder, "plan.yaml"))
 	require.Equal(t, exitUnrecorded, a.code)
+	require.Contains(t, a.stderr, "the flags are those of plan split, whatever migration split runs")
+	require.Contains(t, a.stderr, "the flags are off, but it is not recorded")
 	require.Contains(t, a.stderr, "NO RECORD: the migration does not pause by itself")
 	require.Contains(t, a.stderr, "contraflow pause split")
 	require.Contains(t, a.stderr, "Whether the old columns are still there is not known")
@@ -125,6 +133,12 @@ func TestKillWithoutTheDatabaseWantsThePlanAndSaysWhatIsMissing(t *testing.T) {
 	require.False(t, report.Recorded)
 	require.Equal(t, exitUnrecorded, report.ExitCode)
 	require.Equal(t, kill.Already, report.Flags[0].Outcome)
+
+	a = k.press(t, "lost.yaml", "--plan", filepath.Join(k.folder, "plan.yaml"))
+	require.Equal(t, exitError, a.code)
+	require.Contains(t, a.stderr, "not all flags are off")
+	require.Contains(t, a.stderr, "NO RECORD: the migration does not pause by itself")
+	require.NotContains(t, a.stderr, "the flags are off, but")
 }
 
 func TestKillIsRefusedWithWhatToDo(t *testing.T) {
@@ -139,6 +153,7 @@ func TestKillIsRefusedWithWhatToDo(t *testing.T) {
 		says   string
 	}{
 		{exitError, "worker.yaml", nil, "behind its point of no return: the old columns may be gone, and with its flags off the application would read what is not there\nTo turn the flags off all the same: --force"},
+		{exitUsage, "twice.yaml", nil, "split runs in copy and in shop: say with --database which one is meant"},
 		{exitError, "worker.yaml", []string{"--database", "nope"}, `has no database "nope"; it knows: other, shop`},
 		{exitError, "worker.yaml", []string{"--database", "other"}, "databases.other.dsn: names the environment variable NOT_SET"},
 		{exitError, "none.yaml", nil, "has no flag provider"},

@@ -93,6 +93,7 @@ func find(ctx context.Context, o Order) (*found, error) {
 	if o.Plan == nil {
 		return nil, err
 	}
+	o.Tell("no database answers: the flags are those of plan %s, whatever migration %s runs", o.Plan.Name, o.Migration)
 	return inPlan(o.Plan, err)
 }
 

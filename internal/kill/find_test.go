@@ -59,3 +59,38 @@ func TestOfTwoThatRunAPersonSaysWhichIsMeant(t *testing.T) {
 	_, err := b.press()
 	require.NoError(t, err)
 }
+
+func (b *bundle) rolledBack() {
+	b.t.Helper()
+	require.NoError(b.t, b.ledger.Close(b.t.Context(), "p", shop, "rolled_back", true))
+	require.NoError(b.t, b.ledger.Audit(b.t.Context(), ledger.Event{Key: "end", Migration: "split", FirstRun: "run-1", Plan: "p", Event: "rolled_back"}))
+}
+
+func TestFlagsThatWereRolledBackAreNotTheMigrationsAnyMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.rolledBack()
+	_, err := b.press()
+	require.ErrorIs(t, err, kill.ErrNothingMoved)
+	require.Equal(t, []string{"on: 25 % true", "on: 100 % true"}, b.now(readNew, writeNew))
+}
+
+// The first version of the plan had moved them the other way round.
+func TestTheOrderIsThatOfThePlanAsItRunsNow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.rolledBack()
+	two := ledger.Holder{Migration: "split", FirstRun: "run-2"}
+	require.NoError(t, b.ledger.Claim(t.Context(), "p", "h2", two, ledger.Holder{}))
+	for _, key := range []string{readNew, writeNew} {
+		require.NoError(t, b.ledger.UseFlag(t.Context(), "p", two, ledger.Scope{Project: "shop", Environment: "production"}, key))
+	}
+	report, err := b.press()
+	require.NoError(t, err)
+	require.Equal(t, []string{"write-new off", "read-new off"}, outcomes(report))
+	require.False(t, report.Undoing)
+	require.NoError(t, b.ledger.Undoing(t.Context(), "p", two))
+	report, err = b.press()
+	require.NoError(t, err)
+	require.True(t, report.Undoing)
+}

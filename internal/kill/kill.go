@@ -70,6 +70,8 @@ type Report struct {
 	Reason      string `json:"reason,omitempty"`
 	// Running says that a run holds the plan, which pauses once it hears of the press.
 	Running bool `json:"running"`
+	// Undoing says that it rolls back, and so does not pause.
+	Undoing bool `json:"undoing,omitempty"`
 	// Recorded says that the press is in the database: without it no migration pauses by itself.
 	Recorded bool `json:"recorded"`
 	// Flags in the order in which they were turned off.
@@ -114,8 +116,8 @@ var (
 	ErrSilent = errors.New("no answer")
 	// ErrSeveral says that several databases know a migration of this id.
 	ErrSeveral = errors.New("not one migration")
-	// ErrUnrecorded says that all flags are off and that it stands nowhere: no migration pauses by itself.
-	ErrUnrecorded = errors.New("the flags are off, but it is not recorded")
+	// ErrUnrecorded says that what was done stands nowhere: no migration pauses by itself.
+	ErrUnrecorded = errors.New("it is not recorded")
 	// ErrNotOff says that at least one flag is not off.
 	ErrNotOff = errors.New("not all flags are off")
 )
@@ -132,7 +134,7 @@ func Press(ctx context.Context, o Order) (Report, error) {
 	found, err := find(ctx, o)
 	if found != nil {
 		defer found.close()
-		report.Plan, report.Database, report.Running = found.Plan, found.database, found.Running
+		report.Plan, report.Database, report.Running, report.Undoing = found.Plan, found.database, found.Running, found.Undoing
 	}
 	if err != nil {
 		return report, err

@@ -42,9 +42,9 @@ type Switch struct {
 	Plan, PlanHash string
 	// FirstRun is the run that holds the plan, or was the last to do so: it is told of what is pressed.
 	FirstRun string
-	// Running says that a run holds the plan.
-	Running bool
-	// Used are the flags that the plan has moved, in the order of their first use.
+	// Running says that a run holds the plan, and Undoing that it rolls back.
+	Running, Undoing bool
+	// Used are the flags that the plan has moved since it was last rolled back, in the order of their first use.
 	Used []Used
 }
 
@@ -65,10 +65,12 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 				select plan, 1 as place, claimed_at as at from contraflow.migration where migration = $1
 				union all select plan, 2, used_at from contraflow.flag_use where migration = $1) c
 			order by place, at desc limit 1)
-		select plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''),
-			m.plan is not null and m.ended_at is null, u.flag_key, u.scope, u.retired_at is not null,
+		select found.plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''),
+			m.plan is not null and m.ended_at is null, m.ended_at is null and coalesce(m.undoing, false), u.flag_key, u.scope, u.retired_at is not null,
 			(select array_agg(step order by step) from contraflow.flag_record r where r.plan = found.plan and r.flag_key = u.flag_key)
-		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u using (plan)
+		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u on u.plan = found.plan and (
+			u.used_at > (select coalesce(max(at), '-infinity') from contraflow.audit a where a.plan = found.plan and event = 'rolled_back')
+			or exists (select from contraflow.flag_record r where r.plan = found.plan and r.flag_key = u.flag_key))
 		order by u.first_used_at, u.flag_key`, migration)
 	var s Switch
 	known := false
@@ -77,7 +79,7 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 		var scope *Scope
 		var retired bool
 		var steps []string
-		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &key, &scope, &retired, &steps}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &s.Undoing, &key, &scope, &retired, &steps}, func() error {
 			known = true
 			if key != nil {
 				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired, Steps: slices.Clone(steps)})
