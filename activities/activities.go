@@ -137,3 +137,6 @@ func (l *latest[T]) details() []any { return []any{l.get()} }
 func note(o Origin) string {
 	return ledger.StepNote(o.Migration, o.Step, plan.ShortHash(o.PlanHash))
 }
+
+// backNote is the note of a compensation.
+func backNote(o Origin) string { return note(o) + ", compensation" }

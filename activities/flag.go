@@ -17,7 +17,9 @@ import (
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
-	now, err := whenApproved(asking(ctx), told, lookingAgain(a.takingBack(in, func(ctx context.Context) (FlagNow, error) { return a.applyFlag(ctx, in) })))
+	now, err := whenApproved(asking(ctx), told, lookingAgain(a.takingBack(in, note(in.Origin), func(ctx context.Context) (FlagNow, error) {
+		return a.applyFlag(ctx, in)
+	})))
 	return now, fail(ctx, err)
 }
 
@@ -143,7 +145,9 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 func (a *Activities) RestoreFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
-	now, err := whenApproved(asking(ctx), told, lookingAgain(func(ctx context.Context) (FlagNow, error) { return a.restoreFlag(ctx, in) }))
+	now, err := whenApproved(asking(ctx), told, lookingAgain(a.takingBack(in, backNote(in.Origin), func(ctx context.Context) (FlagNow, error) {
+		return a.restoreFlag(ctx, in)
+	})))
 	return now, fail(ctx, err)
 }
 
@@ -186,7 +190,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err := holds(ctx, db, in.Origin, true); err != nil {
 		return FlagNow{}, err
 	}
-	now, err = provider.Restore(ctx, in.Key, record.before, now, note(in.Origin)+", compensation")
+	now, err = provider.Restore(ctx, in.Key, record.before, now, backNote(in.Origin))
 	if errors.Is(err, flags.ErrStranger) {
 		err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 	}

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -12,7 +13,9 @@ import (
 
 // takingBack deletes what people were asked to approve where the change has come to its end without it, since the kill switch or a
 // stranger is in the way: approved behind that, it would be made all the same. Once it may be made, it is asked for anew.
-func (a *Activities) takingBack(in FlagInput, change func(context.Context) (FlagNow, error)) func(context.Context) (FlagNow, error) {
+func (a *Activities) takingBack(
+	in FlagInput, note string, change func(context.Context) (FlagNow, error),
+) func(context.Context) (FlagNow, error) {
 	return func(ctx context.Context) (FlagNow, error) {
 		now, err := change(ctx)
 		if !forPeople(err) {
@@ -20,7 +23,7 @@ func (a *Activities) takingBack(in FlagInput, change func(context.Context) (Flag
 		}
 		provider, failed := a.provider(in.Scope)
 		if asking, ok := provider.(flags.Withdrawer); ok && failed == nil {
-			failed = asking.Withdraw(ctx, in.Key, note(in.Origin))
+			failed = asking.Withdraw(ctx, in.Key, note)
 		}
 		if failed != nil && !flags.Permanent(failed) {
 			return now, failed // the next attempt takes it back
@@ -47,5 +50,8 @@ func (ps presses) forget(ctx context.Context, provider flags.Provider, key strin
 func forPeople(err error) bool {
 	application, ok := errors.AsType[*temporal.ApplicationError](err)
 	kind := permanentKind(err)
-	return ok && application.Type() == "Stranger" || kind == "Stranger" || kind == "Killed"
+	if ok {
+		kind = application.Type()
+	}
+	return slices.Contains([]string{"Stranger", "Refused", "Killed"}, kind)
 }

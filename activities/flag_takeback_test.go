@@ -59,3 +59,19 @@ func TestWhatAPressHasAskedForIsTakenBackWhenTheMigrationGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, b.flagd.Approvals(writeNew))
 }
+
+func TestWhatACompensationHasAskedForIsTakenBackWhereAStrangerIsInTheWay(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	b.asking(t)
+	wait := background(func() error {
+		_, err := b.restore(t, begun.flag("write-new", writeNew, 0))
+		return err
+	})
+	require.Eventually(t, func() bool { return len(b.flagd.Approvals(writeNew)) == 1 }, patience, look)
+	b.instruct(t, writeNew, `{"kind": "updateFallthroughVariationOrRollout", "variationId": "`+b.variation(t, writeNew, 0)+`"}`)
+	requirePermanent(t, wait(), "Stranger")
+	require.Empty(t, b.flagd.Approvals(writeNew), "a skip leaves the flag as it is")
+}
