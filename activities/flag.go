@@ -13,7 +13,8 @@ import (
 // what it will be as well: after a crash in between we still know our own change from a stranger's. It returns once applications
 // are served the change, and where the plan wants that, once their instances say so.
 //
-// Errors of type "Stranger" and "Killed" are for people. in.Force goes on from a stranger's state that such an error has shown.
+// Errors of type "Stranger", "Refused" and "Killed" are for people. in.Force goes on from a stranger's state that an error of the
+// first type has shown; what is refused has to be mended first.
 func (a *Activities) ApplyFlag(ctx context.Context, in FlagInput) (FlagNow, error) {
 	told := waitingFlag(in)
 	defer beat(ctx, told.details)()
@@ -74,6 +75,8 @@ func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r 
 	switch press := r.presses.earlier(in, now); {
 	case now.Archived && !r.begun():
 		return r, fmt.Errorf("flag %s serves nothing: unarchive it, or roll back: %w", in.Key, flags.ErrArchived)
+	case now.Archived:
+		return r, r.archived(in.Key, now)
 	case r.forced(ctx, in, now): // it stays shown, so that an attempt after a crash knows it again
 	case press != "":
 		return r, a.show(ctx, db, in, r, now, false, permanent("Stranger",

@@ -90,7 +90,7 @@ func (a *Activities) reachesEverybody(
 		return a.show(ctx, db, in, mine, now, false, permanent("Stranger", "%sretry; or roll back. A context that the kill switch has turned it off for is "+
 			"among them: force goes on without it", leftOut))
 	case r.begun(): // its first stage has found nothing
-		return permanent("Stranger", "%sretry; or roll back", leftOut)
+		return permanent("Refused", "%sretry; or roll back", leftOut)
 	}
 	return permanent("Flag", "%sstart the plan again", leftOut)
 }
@@ -123,7 +123,7 @@ func (a *Activities) found(ctx context.Context, db *Database, provider flags.Pro
 		return now, err
 	}
 	if r.begun() {
-		return flags.State{}, r.missing(in.Key, err)
+		return flags.State{}, r.missing(in.Key)
 	}
 	if in.Create == nil {
 		return flags.State{}, err

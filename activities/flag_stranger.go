@@ -40,9 +40,16 @@ func (a *Activities) show(ctx context.Context, db *Database, in FlagInput, r fla
 }
 
 // missing refuses to take a flag that the plan has moved, and that is gone, for one that was never there.
-func (r flagRecord) missing(key string, err error) error {
-	return fmt.Errorf("%w: make it again as it was, then retry (%w)",
-		&flags.Stranger{Key: key, Differs: []string{"it is gone"}, Ours: r.left().Summary}, err)
+func (r flagRecord) missing(key string) error {
+	return permanent("Refused", "%v: make it again as it was, then retry",
+		&flags.Stranger{Key: key, Differs: []string{"it is gone"}, Ours: r.left().Summary})
+}
+
+// archived refuses a flag that the plan has moved and that serves nothing now: no change of it reaches anybody.
+func (r flagRecord) archived(key string, now flags.State) error {
+	left := r.left()
+	return permanent("Refused", "%v: take it out of the archive, then retry",
+		&flags.Stranger{Key: key, Differs: differences(left, now), Ours: left.Summary, Theirs: now.Summary})
 }
 
 // differing are the parts of a configuration, as all providers call them, in words.

@@ -245,7 +245,7 @@ func (h *history) stage(within func(), unseen bool) {
 	case "":
 		h.ours, h.shown, h.force, h.lastK = append(h.ours, now), nil, false, nil
 		h.at = min(h.at+1, len(h.stages))
-	case "Stranger":
+	case "Stranger", "Refused":
 		if !interrupted {
 			require.False(h, touched, "a question, and yet a change")
 		}

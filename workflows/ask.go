@@ -30,6 +30,7 @@ var anyAnswer = []answer{retryIt, forceIt, skipIt}
 // Types of the activities' errors on which a person decides.
 const (
 	strangerType = "Stranger" // of a flag: somebody else has changed it
+	refusedType  = "Refused"  // of a flag: it has to be mended first, and no force helps
 	inUseType    = "InUse"    // a flag can't be retired yet, or the old shape not go
 	killedType   = "Killed"   // the kill switch was pressed, and the guard has not told yet
 )
@@ -50,6 +51,10 @@ func (m *migration) choices(step plan.Step, failure error) (meaning string, offe
 		meaning = "`retry` looks at the flag again, `force` goes on from what stands there now (a rollback later still puts back what was there " +
 			"before this migration), `skip` leaves it as it is and goes on without this step: only your checks and proofs tell whether what follows can live with that"
 		offers = anyAnswer
+	case step.Flag != nil && why == refusedType:
+		meaning = "`retry` looks at the flag again, `skip` leaves it as it is and goes on without this step: only your checks and proofs tell whether what " +
+			"follows can live with that"
+		offers = []answer{retryIt, skipIt}
 	case step.Retire != nil && why == inUseType:
 		meaning, offers = "`retry` looks again, `force` archives all the same, `skip` goes on and leaves the flags there", anyAnswer
 	case step.Retire != nil && why != "" && !m.PointOfNoReturn: // nothing is archived, and all else is done: no reason to undo it

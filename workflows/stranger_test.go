@@ -72,6 +72,28 @@ func TestAStrangersFlagIsAskedAboutOnTheWayForward(t *testing.T) {
 	}
 }
 
+// Where force can't help it is not offered, and the way that has been gone is not undone either.
+func TestARefusedFlagIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	refused := failing(refusedType, "flag k is gone: make it again")
+	for says, state := range map[string]signals.StepState{signals.Retry: signals.StepDone, signals.Skip: signals.StepSkipped} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, example(t))
+			b.when("ApplyFlag write-new 50", refused, play{})
+			b.after(time.Hour, func() {
+				require.Equal(t, "step write-new: flag k is gone: make it again; `retry` looks at the flag again, `skip` leaves it as it is and goes on "+
+					"without this step: only your checks and proofs tell whether what follows can live with that; `rollback` undoes", b.status().Needs)
+				require.Equal(t, []string{signals.Retry, signals.Skip}, b.status().Answers)
+			})
+			b.after(2*time.Hour, b.say(says))
+			b.approveAll()
+			b.completes()
+			require.Equal(t, state, b.step("write-new").State)
+		})
+	}
+}
+
 func TestAQuestionOnTheWayForwardIsNoPrison(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
