@@ -38,6 +38,13 @@ func (a *Activities) keepOut(ctx context.Context, db *Database, provider flags.P
 		case err != nil:
 			return r, now, err
 		}
+		found, err := json.Marshal(now)
+		if err == nil {
+			err = db.ledger.Found(ctx, k.ID, found)
+		}
+		if err != nil {
+			return r, now, err
+		}
 		if !want.Equal(now) {
 			r.ours = []flags.State{now, want}
 			if err := a.keep(ctx, db, in, r, false); err != nil {

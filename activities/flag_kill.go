@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -46,22 +44,16 @@ func (ps presses) unseen(in FlagInput) presses {
 	})
 }
 
-// darkening are the parts of a configuration that the switch changes, as all providers call them: for everybody, or for one context.
-var darkening = map[bool][]string{
-	true:  {"on", "offVariation"},
-	false: {"targets", "contextTargets", "rules"},
-}
-
 // left tells whether one of them has left the flag like this, out of a state of ours: what a stranger has made of it before stays
 // a stranger's, off or not.
 func (ps presses) left(s flags.State, ours []flags.State) bool {
 	ours = slices.Clone(ours)
 	for _, k := range ps {
-		var state flags.State
-		if k.Key != s.Key || k.State == nil || json.Unmarshal(k.State, &state) != nil {
+		var found, state flags.State
+		if k.Key != s.Key || k.State == nil || json.Unmarshal(k.State, &state) != nil || json.Unmarshal(k.Found, &found) != nil {
 			continue
 		}
-		if !slices.ContainsFunc(ours, func(before flags.State) bool { return differsIn(before, state, darkening[k.Everybody()]) }) {
+		if !slices.ContainsFunc(ours, found.Equal) {
 			continue
 		}
 		if state.Equal(s) {
@@ -70,18 +62,6 @@ func (ps presses) left(s flags.State, ours []flags.State) bool {
 		ours = append(ours, state)
 	}
 	return false
-}
-
-// differsIn tells whether two states differ in nothing but these parts.
-func differsIn(a, b flags.State, allowed []string) bool {
-	then, now := parts(a), parts(b)
-	maps.Copy(then, missingFrom(then, now))
-	for part := range then {
-		if !slices.Contains(allowed, part) && !reflect.DeepEqual(then[part], now[part]) {
-			return false
-		}
-	}
-	return a.Archived == b.Archived && len(then) > 0
 }
 
 // earlier is the press by which the flag is off for everybody since an earlier run, "" for none. Who starts a plan again need not

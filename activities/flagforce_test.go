@@ -56,12 +56,22 @@ func (b *bundle) press(t *testing.T, firstRun string, change flags.Change) int64
 	require.NoError(t, err)
 	provider, err := b.acts.Flags(scope)
 	require.NoError(t, err)
-	state, err := provider.Apply(t.Context(), writeNew, change, "kill switch", nil)
-	require.NoError(t, err)
-	raw, err := json.Marshal(state)
-	require.NoError(t, err)
-	require.NoError(t, l.Killed(t.Context(), ids[0], raw))
+	turned(t, l, ids[0], provider, writeNew, change)
 	return ids[0]
+}
+
+// turned changes the flag, and records what the kill switch records of it.
+func turned(t require.TestingT, l *ledger.Ledger, id int64, provider flags.Provider, key string, change flags.Change) {
+	found, err := provider.Get(context.Background(), key)
+	require.NoError(t, err)
+	state, err := provider.Apply(context.Background(), key, change, "kill switch", nil)
+	require.NoError(t, err)
+	raw, err := json.Marshal(found)
+	require.NoError(t, err)
+	require.NoError(t, l.Found(context.Background(), id, raw))
+	raw, err = json.Marshal(state)
+	require.NoError(t, err)
+	require.NoError(t, l.Killed(context.Background(), id, raw))
 }
 
 func TestAKillForbidsStagesUntilSomebodyResumes(t *testing.T) {

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -73,12 +72,10 @@ func (h *history) kill() {
 		k.ContextKind, k.ContextKey = "user", "mallory"
 	}
 	h.alone = false
-	calm := h.mine() || same(h.now(), h.dark) || !k.Everybody() // else it leaves what a stranger has made, but off
+	calm := h.mine() // else it leaves what a stranger has made, but off
 	ids, err := h.db.ledger.Press(h.ctx, []ledger.Kill{k}, false)
 	require.NoError(h, err)
-	raw, err := json.Marshal(h.raw(h.key, change))
-	require.NoError(h, err)
-	require.NoError(h, h.db.ledger.Killed(h.ctx, ids[0], raw))
+	turned(h, h.db.ledger, ids[0], h.service.provider, h.key, change)
 	if calm {
 		h.ours = append(h.ours, h.now())
 	}

@@ -82,7 +82,6 @@ type history struct {
 	told   bool              // the latest has told what became of it
 	aims   []json.RawMessage // configurations that a stage was to make
 	killK  any               // behind the last kill for everybody
-	dark   any               // what a stranger has turned off, and changed nothing else
 	gone   []string          // steps that are undone
 	over   bool              // all is undone
 	alone  bool              // nobody else was there: the end is known from the start
@@ -294,11 +293,7 @@ func (h *history) edit() {
 	if h.stages[0].Stage != "" {
 		edits = []flags.Change{{Stage: flags.StageOff}, {Stage: flags.StageShadow}, {Stage: flags.StageComplete}}
 	}
-	edit, ours := rapid.SampledFrom(edits).Draw(h.T, "edit"), h.mine()
-	h.raw(h.key, edit)
-	if ours && edit.Percent == 0 && edit.Stage.Order() <= 0 {
-		h.dark = h.now()
-	}
+	h.raw(h.key, rapid.SampledFrom(edits).Draw(h.T, "edit"))
 	h.found()
 }
 

@@ -36,6 +36,7 @@ func TestFlagsGoOffTheLatestFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"read-new already_off", "write-new already_off"}, outcomes(again))
 	require.Equal(t, "4", b.one(`select count(*)::text from contraflow.flag_kill where done_at is not null`))
+	require.Equal(t, "on: 25 % true, on: 100 % true, off, off", b.one(`select string_agg(found ->> 'summary', ', ' order by id) from contraflow.flag_kill`))
 }
 
 func TestOneContextIsServedOffAndTheOthersOn(t *testing.T) {
@@ -198,6 +199,7 @@ func TestWhatAStepInFlightPutOnGoesOffAgain(t *testing.T) {
 	require.Equal(t, []string{"read-new off", "write-new off"}, outcomes(report))
 	require.Equal(t, []string{"off", "off"}, b.now(readNew, writeNew))
 	require.Contains(t, strings.Join(b.heard, "\n"), "read-new was put on again meanwhile (on: 50 % true)")
+	require.Equal(t, "on: 50 % true", b.one(`select found ->> 'summary' from contraflow.flag_kill where flag_key = 'read-new'`))
 }
 
 func TestAStreamThatShowsNothingHoldsNothingUp(t *testing.T) {

@@ -17,6 +17,7 @@ type turned struct {
 	ledger.Used
 	provider flags.Provider
 	change   flags.Change
+	found    flags.State // before the change; state where it was off already
 	state    flags.State
 }
 
@@ -33,7 +34,7 @@ func (p *press) turnOff(ctx context.Context) error {
 			}
 			return fmt.Errorf("%w: %w", ErrNotOff, err)
 		}
-		p.made(ctx, i, t.state)
+		p.made(ctx, i, t)
 		all = append(all, t)
 	}
 	err := p.lookAgain(ctx, all)
@@ -77,7 +78,7 @@ func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Fl
 	defer cancel()
 	touched := false
 	still := func(_ context.Context, found flags.State) error {
-		touched, became.Was = true, found.Summary
+		touched, became.Was, t.found = true, found.Summary, found
 		return nil
 	}
 	for _, t.change = range p.changes() {
@@ -90,7 +91,7 @@ func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Fl
 	if err == nil {
 		became.Outcome = Off
 		if !touched {
-			became.Outcome, became.Was = Already, t.state.Summary
+			became.Outcome, became.Was, t.found = Already, t.state.Summary, t.state
 		}
 	} else {
 		now, made := p.look(ctx, t)
@@ -150,22 +151,29 @@ func (p *press) lookAgain(ctx context.Context, all []turned) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotOff, err)
 		}
-		p.made(ctx, i, again.state)
+		p.made(ctx, i, again)
 	}
 	return nil
 }
 
-// made records that a flag is off, beside the next one's turn.
-func (p *press) made(ctx context.Context, i int, state flags.State) {
+// made records that a flag is off, and what it was before, beside the next one's turn.
+func (p *press) made(ctx context.Context, i int, t turned) {
 	if p.ids == nil {
 		return
 	}
 	p.recording.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 		defer cancel()
-		raw, err := json.Marshal(state)
+		found, err := json.Marshal(t.found)
+		var state []byte
 		if err == nil {
-			err = p.found.ledger.Killed(ctx, p.ids[i], raw)
+			state, err = json.Marshal(t.state)
+		}
+		if err == nil {
+			err = p.found.ledger.Found(ctx, p.ids[i], found)
+		}
+		if err == nil {
+			err = p.found.ledger.Killed(ctx, p.ids[i], state)
 		}
 		if err != nil {
 			p.mu.Lock()

@@ -20,6 +20,7 @@ type Kill struct {
 	Actor, Reason             string
 	At                        time.Time
 	Done                      *time.Time      // nil: not known to have been made
+	Found                     json.RawMessage // the provider's state before it; nil where that is not known
 	State                     json.RawMessage // the provider's state behind it; nil while not done
 	// Age of the press by the database's own clock when it was read.
 	Age time.Duration
@@ -131,7 +132,7 @@ func (l *Ledger) Killed(ctx context.Context, id int64, state json.RawMessage) er
 
 // Kills lists the kills of a run behind the one with this id, in their order, done or not.
 func (l *Ledger) Kills(ctx context.Context, firstRun string, after int64) ([]Kill, error) {
-	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, state,
+	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, found, state,
 		clock_timestamp() - at from contraflow.flag_kill where first_run = $1 and id > $2 order by id`, firstRun, after)
 	if err != nil {
 		return nil, wrap(err, "read the kill switch")

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -14,7 +15,7 @@ const sinceItEnded = `(select coalesce(max(at), '-infinity') from contraflow.aud
 // Pressed lists the kills of all flags of a plan since it was last completed or rolled back, in their order, whichever run was
 // told: what a run that was cut off left of them the next one finds.
 func (l *Ledger) Pressed(ctx context.Context, plan string) ([]Kill, error) {
-	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, state,
+	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, found, state,
 		clock_timestamp() - at from contraflow.flag_kill where plan = $1 and at > `+sinceItEnded+` order by id`, plan)
 	if err != nil {
 		return nil, wrap(err, "read the kill switch")
@@ -34,6 +35,12 @@ func (l *Ledger) KeepOut(ctx context.Context, plan string, me Holder, key string
 			and there.context_kind = k.context_kind and there.context_key = k.context_key)
 		order by context_kind, context_key, id`, plan, me.Migration, key)
 	return tag.RowsAffected() > 0, wrap(err, "keep contexts out of flag "+key)
+}
+
+// Found writes the state that a kill has found, before Killed: what it has left out of a stranger's change stays the stranger's.
+func (l *Ledger) Found(ctx context.Context, id int64, state json.RawMessage) error {
+	_, err := l.pool.Exec(ctx, `update contraflow.flag_kill set found = $2 where id = $1`, id, state)
+	return wrap(err, "record what the kill switch found")
 }
 
 // Touched lists the flags that runs of the plan have begun to change and nobody has put back, and those that the kill switch was

@@ -25,6 +25,7 @@ create table contraflow.flag_kill (
     reason text not null default '',
     at timestamptz not null default now(),
     done_at timestamptz,               -- null: not known to have been made
+    found jsonb,                       -- the provider's state before it
     state jsonb                        -- the provider's state behind it
 );
 create index on contraflow.flag_kill (first_run, id);
