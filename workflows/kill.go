@@ -49,6 +49,7 @@ func (m *migration) killed(v activities.GuardVerdict) {
 			}
 		}
 	}
+	m.Pressed = true
 	m.unresume()
 	if m.Pausing == nil {
 		m.pause(signals.Request{By: killSwitch, Reason: v.Reading})

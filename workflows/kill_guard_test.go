@@ -35,3 +35,18 @@ func TestChecksThatPresumeFlagsRestWhileTheyAreOff(t *testing.T) {
 	require.Len(t, last.Checks, 2)
 	require.EqualValues(t, 7, last.Kills)
 }
+
+func TestChecksRestForOneContextInAPersonsPause(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, `{name: p, database: d, migrations: m, flags: {project: s, environment: e, drain: 0s}, guard: {checks: [
+		{name: answers, http: {url: "http://shop/", status: 200}}, {name: carries, from: rest, sql: {query: q, max: 0}}]},
+		steps: [{name: expand, migrate: {to: 2}}, {name: first, flag: {key: a, soak: 1h}}, {name: rest, soak: 10h}]}`))
+	watched := func() []string { return b.status().Guard.Watching }
+	b.when("WatchHealth", forever, press(time.Hour, 7), forever)
+	b.after(90*time.Minute, func() { b.SignalWorkflow(signals.Pause, signals.Request{By: "bob", Reason: "lunch"}) })
+	b.after(119*time.Minute, func() { require.Equal(t, []string{"answers", "carries"}, watched()) })
+	b.after(3*time.Hour, func() { require.Equal(t, []string{"answers"}, watched()) })
+	b.after(4*time.Hour, b.say(signals.Resume))
+	b.after(4*time.Hour+time.Minute, func() { require.Equal(t, []string{"answers", "carries"}, watched()) })
+	b.completes()
+}

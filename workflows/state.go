@@ -42,6 +42,7 @@ type state struct {
 	Blind         bool                    `json:"blind,omitempty"`   // whether the kill switch isn't, either
 	Kills         int64                   `json:"kills,omitempty"`   // the latest press of the kill switch that is known
 	Off           *killing                `json:"off,omitempty"`     // what it has turned off for everybody, until that is put back
+	Pressed       bool                    `json:"pressed,omitempty"` // whether it was pressed, if only for one context, and nobody has resumed since
 	Soaked        time.Time               `json:"soaked,omitzero"`   // end of the latest soak that has ended
 	Steered       bool                    `json:"steered,omitempty"` // whether anybody has paused, resumed or throttled
 	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
