@@ -157,10 +157,17 @@ func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
 	if err := workflow.Sleep(ctx, m.drain()+max(0, m.Soaked.Sub(m.Off.Since))); err != nil || !wanted() {
 		return err
 	}
-	if len(m.Off.Flags) > 0 {
-		m.notice("the kill switch stays with %s: no step of this migration has brought it on", list(m.Off.Flags))
+	if stay := slices.DeleteFunc(slices.Clone(m.Off.Flags), m.willMove); len(stay) > 0 {
+		m.notice("the kill switch stays with %s: no step of this migration has brought it on, or people left it as it was", strings.Join(stay, ", "))
 	}
 	return nil
+}
+
+// willMove tells whether the current step, or one behind it, brings the flag on.
+func (m *migration) willMove(key string) bool {
+	return slices.ContainsFunc(m.Plan.Steps[min(m.Step, len(m.Plan.Steps)):], func(s plan.Step) bool {
+		return s.Flag != nil && slices.Contains(s.Flag.All(), key)
+	})
 }
 
 // putBackOne brings one flag back to a place, if it is killed; behind its last one it is so no more.
@@ -245,17 +252,23 @@ type leg struct {
 	proof  *plan.Step
 }
 
-// legs are the flags that the steps have moved and not archived, in the order in which they moved.
+// legs are the flags that the steps have moved and not archived, in the order in which they moved. One that was left to somebody
+// else is not ours to turn on.
 func (m *migration) legs() []leg {
 	legs := []leg{{}}
+	drop := func(keys ...string) {
+		for l := range legs {
+			legs[l].places = without(legs[l].places, keys...)
+		}
+	}
 	for i, step := range m.Plan.Steps[:min(m.Step+1, len(m.Plan.Steps))] {
 		last := &legs[len(legs)-1]
+		came, whole := m.cameTo(i)
 		switch {
-		case m.Steps[i].State == signals.StepSkipped:
-		case step.Verify != nil && i < m.Step:
+		case step.Verify != nil && whole:
 			last.proof = &m.Plan.Steps[i]
 			legs = append(legs, leg{})
-		case step.Irreversible() && i < m.Step:
+		case step.Irreversible() && whole:
 			for l := range legs {
 				legs[l].proof = nil
 			}
@@ -263,24 +276,34 @@ func (m *migration) legs() []leg {
 			moves := step.Flag.Moves()
 			for k, key := range step.Flag.All() {
 				at := len(moves) - 1
-				if i == m.Step {
-					at = m.stageOf(k)
+				if !whole {
+					at = came.stageOf(k)
 				}
-				if at >= 0 {
+				switch {
+				case came.Left && k == came.Key:
+					drop(key)
+				case at >= 0:
 					last.places = append(without(last.places, key), place{step, key, moves[at]})
 				}
 			}
+		case step.Retire != nil && whole:
+			drop(step.Retire.Flags...)
 		case step.Retire != nil:
-			archived := step.Retire.Flags
-			if i == m.Step {
-				archived = archived[:m.Stage]
-			}
-			for l := range legs {
-				legs[l].places = without(legs[l].places, archived...)
-			}
+			drop(step.Retire.Flags[:came.Stage]...)
 		}
 	}
 	return legs
+}
+
+// cameTo is how far a step has come, unless it is done as a whole.
+func (m *migration) cameTo(index int) (at stepState, whole bool) {
+	switch {
+	case index == m.Step:
+		return m.stepState, false
+	case m.Steps[index].State == signals.StepSkipped:
+		return m.Skipped[index], false
+	}
+	return stepState{}, true
 }
 
 // comeBack tells whether one of these flags has a place in the legs.
@@ -294,12 +317,12 @@ func without(all []place, keys ...string) []place {
 	return slices.DeleteFunc(all, func(p place) bool { return slices.Contains(keys, p.key) })
 }
 
-// stageOf is the stage that this flag of the current step has reached; -1 for none.
-func (m *migration) stageOf(key int) int {
-	if m.Until.IsZero() && key >= m.Key {
-		return m.Stage - 1
+// stageOf is the stage that this flag of the step has reached; -1 for none.
+func (s stepState) stageOf(key int) int {
+	if s.Until.IsZero() && key >= s.Key {
+		return s.Stage - 1
 	}
-	return m.Stage
+	return s.Stage
 }
 
 // list names things as people do: "a", "a and b", "a, b and c".

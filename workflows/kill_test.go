@@ -108,7 +108,7 @@ func TestOnlyWhatTheMigrationHadBroughtOnIsPutBack(t *testing.T) {
 		back = append(back, c.key+" "+in.Key)
 	}
 	require.Equal(t, []string{"ApplyFlag first 100 a", "ApplyFlag second 100 b"}, back)
-	require.Contains(t, b.notices(), "the kill switch stays with z: no step of this migration has brought it on")
+	require.Contains(t, b.notices(), "the kill switch stays with z: no step of this migration has brought it on, or people left it as it was")
 }
 
 // What stages had been reached when the switch was pressed in the middle of one.
@@ -119,7 +119,7 @@ func TestWhereTheFlagsHadCome(t *testing.T) {
 	for _, c := range []struct {
 		step, stage, key int
 		soaking          bool
-		skipped          bool
+		skipped          *stepState // the first flag step
 		want             map[string]int
 	}{
 		{step: 0, want: map[string]int{}},
@@ -133,7 +133,11 @@ func TestWhereTheFlagsHadCome(t *testing.T) {
 		{step: 2, soaking: true, want: map[string]int{"a": 100, "b": 100, "c": 50}},
 		{step: 3, want: map[string]int{"a": 100, "b": 100, "c": 100}},
 		{step: 4, want: map[string]int{"a": 100, "b": 100, "c": 100}},
-		{step: 4, skipped: true, want: map[string]int{"c": 100}},
+		{step: 4, skipped: &stepState{}, want: map[string]int{"c": 100}},
+		{step: 4, skipped: &stepState{Stage: 1}, want: map[string]int{"a": 10, "b": 10, "c": 100}},
+		{step: 4, skipped: &stepState{Stage: 1, Key: 1}, want: map[string]int{"a": 100, "b": 10, "c": 100}},
+		{step: 4, skipped: &stepState{Stage: 1, Key: 1, Left: true}, want: map[string]int{"a": 100, "c": 100}},
+		{step: 4, skipped: &stepState{Stage: 1, Until: begin}, want: map[string]int{"a": 100, "b": 100, "c": 100}},
 		{step: 4, stage: 1, want: map[string]int{"a": 100, "c": 100}},
 		{step: 5, want: map[string]int{"a": 100}},
 	} {
@@ -141,8 +145,8 @@ func TestWhereTheFlagsHadCome(t *testing.T) {
 		if c.soaking {
 			m.Until = begin
 		}
-		if c.skipped {
-			m.Steps[1].State = signals.StepSkipped
+		if c.skipped != nil {
+			m.Steps[1].State, m.Skipped = signals.StepSkipped, map[int]stepState{1: *c.skipped}
 		}
 		got := map[string]int{}
 		for _, leg := range m.legs() {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -171,11 +172,12 @@ func (m *migration) runStep(ctx workflow.Context) error {
 		}
 		m.show()
 		err := m.timed(ctx, step, m.verb(step))
-		if err == nil || errors.Is(err, errSkipped) {
+		if errors.Is(err, errSkipped) {
+			m.skip(ctx)
+			return nil
+		}
+		if err == nil {
 			status.State, status.Ended = signals.StepDone, workflow.Now(ctx)
-			if err != nil {
-				status.State = signals.StepSkipped
-			}
 			m.show()
 			return nil
 		}
@@ -196,8 +198,9 @@ func (m *migration) runStep(ctx workflow.Context) error {
 		}
 		switch given {
 		case skipIt:
-			status.State, status.Ended = signals.StepSkipped, workflow.Now(ctx)
 			m.addEvidence(step.Name, "skipped: %s", status.Detail)
+			m.Left = step.Flag != nil && slices.Contains([]string{strangerType, refusedType}, kind(err))
+			m.skip(ctx)
 			return nil
 		case forceIt:
 			m.addEvidence(step.Name, "forced: %s", status.Detail)
@@ -207,6 +210,17 @@ func (m *migration) runStep(ctx workflow.Context) error {
 			return err
 		}
 	}
+}
+
+// skip gives the current step up, and remembers how far it has come.
+func (m *migration) skip(ctx workflow.Context) {
+	status := m.current()
+	status.State, status.Ended = signals.StepSkipped, workflow.Now(ctx)
+	if m.Skipped == nil {
+		m.Skipped = map[int]stepState{}
+	}
+	m.Skipped[m.Step] = m.stepState
+	m.show()
 }
 
 // verb is the function of the step's verb.

@@ -28,6 +28,9 @@ type state struct {
 
 	stepState
 
+	// Skipped is how far the steps had come that people have given up.
+	Skipped map[int]stepState `json:"skipped,omitempty"`
+
 	State signals.State `json:"state,omitempty"` // final states only; else derived
 	Cause string        `json:"cause,omitempty"`
 	// Compensations are the steps to undo, ascending: newest last.
@@ -67,7 +70,7 @@ type stepState struct {
 	Waiting  int       `json:"waiting,omitempty"` // number of the question how to end what it waits for; 0 for none
 	Given    answer    `json:"given,omitempty"`   // what a person has said to that, until it is done
 	Back     []string  `json:"back,omitempty"`    // flags that the compensation has put back or left, in words
-	Left     bool      `json:"left,omitempty"`    // whether it has left any
+	Left     bool      `json:"left,omitempty"`    // whether people have left a flag as it is: any of Back, or the next one to move
 	Until    time.Time `json:"until,omitzero"`    // end of a soak that has begun
 	Deadline time.Time `json:"deadline,omitzero"` // of the step's timeout
 }
