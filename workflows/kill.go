@@ -69,7 +69,7 @@ func (m *migration) unresume() {
 // afterKill says what lets a migration go on behind a press of the kill switch.
 func (m *migration) afterKill() string {
 	text := "`resume` goes on"
-	if m.Off != nil {
+	if m.Off != nil && len(m.Off.Flags) > 0 {
 		text = fmt.Sprintf("`resume` first puts %s back to where the migration had come, then goes on", list(m.Off.Flags))
 	}
 	if !m.PointOfNoReturn {
@@ -143,7 +143,7 @@ func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
 			continue
 		}
 		if !drained { // requests that saw flags off may write still
-			if err := workflow.Sleep(ctx, m.drain()); err != nil || !wanted() {
+			if err := sleepWhile(ctx, m.drain(), wanted); err != nil || !wanted() {
 				return err
 			}
 			drained = true
@@ -154,7 +154,7 @@ func (m *migration) putBack(ctx workflow.Context, wanted func() bool) error {
 	}
 	// Until requests that saw a flag off are done, checks may still meet what they write. A soak that ended before anybody told
 	// of the press has its rest now.
-	if err := workflow.Sleep(ctx, m.drain()+max(0, m.Soaked.Sub(m.Off.Since))); err != nil || !wanted() {
+	if err := sleepWhile(ctx, m.drain()+max(0, m.Soaked.Sub(m.Off.Since)), wanted); err != nil || !wanted() {
 		return err
 	}
 	if stay := slices.DeleteFunc(slices.Clone(m.Off.Flags), m.willMove); len(stay) > 0 {

@@ -289,6 +289,28 @@ func TestWhatTheGuardFindsWhileItIsPutBackTakesTheResumeBack(t *testing.T) {
 	}
 }
 
+// With the flags back it only waits for requests, and another resume waits its own time.
+func TestPausedAgainWhileRequestsAreDone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, switched))
+	drain := plan.Duration(time.Hour)
+	b.plan.Flags.Drain = &drain
+	b.when("WatchHealth", press(30*time.Minute, 7, "a", "b"), forever)
+	b.after(2*time.Hour, b.say(signals.Resume))
+	b.after(2*time.Hour+5*time.Minute, func() {
+		require.Equal(t, "paused: "+pressed+"; resumed by dave: the flags are back, and it goes on once requests that saw them off are done", b.status().Needs)
+		b.say(signals.Pause)()
+	})
+	b.after(2*time.Hour+10*time.Minute, func() { require.Equal(t, "paused by dave; `resume` goes on, `rollback` undoes", b.status().Needs) })
+	b.after(2*time.Hour+15*time.Minute, b.say(signals.Resume))
+	b.after(3*time.Hour+10*time.Minute, func() { require.Equal(t, signals.Paused, b.status().State) })
+	b.after(3*time.Hour+16*time.Minute, func() { require.Equal(t, signals.Running, b.status().State) })
+	b.approveAll()
+	b.completes()
+	require.Equal(t, []string{"a", "b"}, flagsOf(b.applied(2 * time.Hour))[:2])
+	require.Equal(t, "ApplyFlag first 100", b.applied(2 * time.Hour)[2].key, "they are put back once")
+}
+
 func TestPausedAgainWhileItIsPutBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, switched))

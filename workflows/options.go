@@ -94,6 +94,12 @@ func (m *migration) soaked(ctx workflow.Context) error {
 	}
 }
 
+// sleepWhile sleeps for so long, or until that is not wanted any more.
+func sleepWhile(ctx workflow.Context, d time.Duration, wanted func() bool) error {
+	_, err := workflow.AwaitWithTimeout(ctx, d, func() bool { return !wanted() })
+	return err
+}
+
 // sleepUntil returns nil at that time, or the context's error.
 func sleepUntil(ctx workflow.Context, at time.Time) error {
 	left := at.Sub(workflow.Now(ctx))

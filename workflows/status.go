@@ -111,6 +111,8 @@ func (m *migration) heldBy() string {
 		text = "paused: " + m.Pausing.Reason
 	}
 	switch {
+	case m.Off != nil && m.Off.Resuming != nil && len(m.Off.Flags) == 0:
+		return fmt.Sprintf("%s; resumed%s: the flags are back, and it goes on once requests that saw them off are done", text, by(*m.Off.Resuming))
 	case m.Off != nil && m.Off.Resuming != nil:
 		return fmt.Sprintf("%s; resumed%s: %s must be put back first", text, by(*m.Off.Resuming), list(m.Off.Flags))
 	case m.Off != nil || m.Pausing.By == killSwitch:
