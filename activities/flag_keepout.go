@@ -70,16 +70,12 @@ func (a *Activities) keepOut(ctx context.Context, db *Database, provider flags.P
 
 // darken turns off what an attempt that was cut off has put on behind a press of the switch, and then refuses, too.
 func (a *Activities) darken(ctx context.Context, db *Database, provider flags.Provider, in FlagInput, r flagRecord, refusal error) error {
-	hit := false
 	for _, k := range r.presses.unseen(in) {
-		if k.Key != in.Key {
-			continue
-		}
-		if hit = true; k.Done == nil { // whoever presses it sees to that
+		if k.Key == in.Key && k.Done == nil { // whoever presses it sees to that
 			return refusal
 		}
 	}
-	if len(r.ours) == 0 {
+	if len(r.ours) < 2 { // nothing was about to be changed
 		return refusal
 	}
 	now, err := provider.Get(ctx, in.Key)
@@ -88,7 +84,7 @@ func (a *Activities) darken(ctx context.Context, db *Database, provider flags.Pr
 		return refusal
 	case err != nil:
 		return err
-	case !lit(now) || !slices.ContainsFunc(r.ours, now.Equal), !hit && now.Equal(r.ours[0]): // as it was, or somebody else's
+	case !lit(now), now.Equal(r.ours[0]), !slices.ContainsFunc(r.ours[1:], now.Equal): // as it was, or somebody else's
 		return refusal
 	}
 	return a.turnOff(ctx, db, provider, in, r, refusal)
