@@ -72,7 +72,10 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 
 // goingOn decides whether the plan may go on from the flag as it is now, and returns the record to go on with.
 func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r flagRecord, now flags.State) (flagRecord, error) {
-	switch press := r.presses.earlier(in, now); {
+	press, err := earlier(ctx, db, in, r.presses, now)
+	switch {
+	case err != nil:
+		return r, err
 	case now.Archived && !r.begun():
 		return r, fmt.Errorf("flag %s serves nothing: unarchive it, or roll back: %w", in.Key, flags.ErrArchived)
 	case now.Archived:
@@ -80,7 +83,7 @@ func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r 
 	case r.forced(ctx, in, now): // it stays shown, so that an attempt after a crash knows it again
 	case press != "":
 		return r, a.show(ctx, db, in, r, now, false, permanent("Stranger",
-			"flag %s is %q since an earlier run of this plan: %s; force goes on, and turns it on again", in.Key, now.Summary, press))
+			"flag %s is %q since %s; force goes on, and turns it on again", in.Key, now.Summary, press))
 	case r.begun() && !r.isOurs(now):
 		return r, a.stranger(ctx, db, in, r, now, false)
 	default:

@@ -170,3 +170,24 @@ func TestAKillOfAnEarlierRunIsAskedAboutWhateverElseWasChanged(t *testing.T) {
 	requirePermanent(t, err, "Stranger", "since an earlier run of this plan", "pressed by alice")
 	require.Equal(t, -1, b.percent(t, writeNew))
 }
+
+func TestAKillThatAnotherPlanLivesUnderIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 100))
+	require.NoError(t, err)
+	b.press(t, "run-1", changeTo(0))
+	b.exec(t, `insert into contraflow.migration (plan, migration, first_run, plan_hash, home, owner)
+		select 'other', 'other', 'run-9', plan_hash, home, owner from contraflow.migration`)
+	in := begun.flag("write-new", writeNew, 100)
+	in.Origin.Plan, in.Origin.FirstRun = "other", "run-9"
+	for range 2 {
+		_, err = b.apply(t, in)
+		requirePermanent(t, err, "Stranger", "since plan "+shopPlan+" has moved it: kill switch pressed by alice")
+		require.Equal(t, -1, b.percent(t, writeNew))
+	}
+	in.Force = true
+	_, err = b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, 100, b.percent(t, writeNew))
+}

@@ -64,19 +64,26 @@ func (ps presses) left(s flags.State, ours []flags.State) bool {
 	return false
 }
 
-// earlier is the press by which the flag is off for everybody since an earlier run, "" for none. Who starts a plan again need not
-// know of it, so the run asks before it turns the flag on.
-func (ps presses) earlier(in FlagInput, now flags.State) string {
+// earlier is the press by which the flag is off for everybody since an earlier run, or since another plan moved it; "" for none. Who
+// starts a plan need not know of it, so the run asks before it turns the flag on.
+func earlier(ctx context.Context, db *Database, in FlagInput, ps presses, now flags.State) (string, error) {
+	if lit(now) {
+		return "", nil
+	}
 	last := -1
 	for i, k := range ps {
 		if k.Key == in.Key && k.Everybody() {
 			last = i
 		}
 	}
-	if last < 0 || ps[last].FirstRun == in.Origin.FirstRun || lit(now) {
-		return ""
+	if last >= 0 && ps[last].FirstRun != in.Origin.FirstRun {
+		return "an earlier run of this plan: " + killed(ps[last:last+1]).Reading, nil
 	}
-	return killed(ps[last : last+1]).Reading
+	others, err := db.ledger.PressedElsewhere(ctx, in.Origin.Plan, ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}, in.Key)
+	if err != nil || len(others) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("plan %s has moved it: %s", others[0].Plan, killed(others[:1]).Reading), nil
 }
 
 // lit tells whether the flag serves anybody anything but off.

@@ -57,3 +57,19 @@ func (l *Ledger) Touched(ctx context.Context, plan string) ([]string, error) {
 	}
 	return keys, wrap(err, "read which flags of plan "+plan+" were touched")
 }
+
+// PressedElsewhere is the latest press by which another plan's flag of this key and scope was turned off for everybody, since that
+// plan was last completed or rolled back and behind this plan's own presses of it; none, or one.
+func (l *Ledger) PressedElsewhere(ctx context.Context, plan string, scope Scope, key string) ([]Kill, error) {
+	rows, err := l.pool.Query(ctx, `select id, plan, migration, first_run, flag_key, context_kind, context_key, actor, reason, at, done_at, found, state,
+		clock_timestamp() - at from contraflow.flag_kill k where plan <> $1 and flag_key = $3 and context_kind = ''
+		and exists (select from contraflow.flag_use u where u.plan = k.plan and u.flag_key = $3 and u.scope = $2)
+		and id > (select coalesce(max(id), 0) from contraflow.flag_kill mine where mine.plan = $1 and mine.flag_key = $3 and mine.context_kind = '')
+		and at > (select coalesce(max(a.at), '-infinity') from contraflow.audit a where a.plan = k.plan and a.event in ('completed', 'rolled_back'))
+		order by id desc limit 1`, plan, scope, key)
+	if err != nil {
+		return nil, wrap(err, "read the kill switch")
+	}
+	kills, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Kill])
+	return kills, wrap(err, "read the kill switch")
+}
