@@ -123,7 +123,7 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 			return now, fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 		}
 	}
-	served := in.Key + " " + now.Summary
+	served := standing(now)
 	if r.out > 0 {
 		served += fmt.Sprintf(", without %d of the named contexts, for whom the kill switch was pressed", r.out)
 	}
@@ -143,6 +143,11 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 		}
 	}
 	return now, attested(ctx, db, in, now)
+}
+
+// standing is a flag in the audit. The version tells one time that it came to stand so from another.
+func standing(s flags.State) string {
+	return fmt.Sprintf("%s %s, version %d", s.Key, s.Summary, s.Version)
 }
 
 // RestoreFlag puts back exactly what the flag was before the step. It belongs to the rollback, behind which no stage of this run
@@ -203,7 +208,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err != nil {
 		return FlagNow{}, err
 	}
-	if err := audit(ctx, db, in.Origin, "flag restored", in.Key+" "+now.Summary); err != nil {
+	if err := audit(ctx, db, in.Origin, "flag restored", standing(now)); err != nil {
 		return FlagNow{}, err
 	}
 	if err := awaitAttestedBack(ctx, db, in, now); err != nil {

@@ -106,7 +106,11 @@ func (a *Activities) turnOff(ctx context.Context, db *Database, provider flags.P
 	if err := a.replace(ctx, db, in, kept, again); err != nil {
 		return err
 	}
-	if _, err := provider.Apply(ctx, in.Key, off, note(in.Origin)+", kill switch", a.current(db, in, again)); err != nil {
+	now, err := provider.Apply(ctx, in.Key, off, note(in.Origin)+", kill switch", a.current(db, in, again))
+	if err != nil {
+		return err
+	}
+	if err := audit(ctx, db, in.Origin, "flag taken back", standing(now)+": a stage had turned it on behind the kill switch"); err != nil {
 		return err
 	}
 	return refusal

@@ -95,3 +95,17 @@ func TestAPressOfAMigrationFlagThatServesAStageWhenOffIsNoStranger(t *testing.T)
 	require.NoError(t, err)
 	require.Equal(t, "on: stage dualwrite", now.Summary)
 }
+
+func TestAFlagThatIsPutBackIsAuditedAsOftenAsItWas(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	in := begun.flag("write-new", writeNew, 10)
+	for stands := range 3 {
+		for range 2 { // an attempt whose answer was lost
+			_, err := b.apply(t, in)
+			require.NoError(t, err)
+		}
+		require.Equal(t, stands+1, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'flag' and detail like $1", writeNew+" on: 10 % true, version %"))
+		in.Kills = b.press(t, "run-1", changeTo(0))
+	}
+}

@@ -169,7 +169,7 @@ func TestAKilledContextThatThePlanNamesStaysOff(t *testing.T) {
 		{ContextKind: "user", Variation: 0, Values: []string{"S3CRET-OTHER"}}, {ContextKind: "user", Variation: 1, Values: []string{customer}},
 	}, b.configuration(t, writeNew).Targets)
 	detail := one[string](t, b, "select detail from contraflow.audit where event = 'flag' order by at desc limit 1")
-	require.Contains(t, detail, "on: 50 % true, 2 targets, without 1 of the named contexts")
+	require.Contains(t, detail, "on: 50 % true, 2 targets, version 4, without 1 of the named contexts")
 	b.requireDiscreet(t, detail)
 	in.Percent = 100
 	_, err = b.apply(t, in)
@@ -244,6 +244,7 @@ func TestAChangeThatGetsThereBehindAKillIsTakenBack(t *testing.T) {
 	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
 	requirePermanent(t, err, "Killed", "pressed by alice")
 	require.Equal(t, -1, b.percent(t, writeNew))
+	require.Regexp(t, `^`+writeNew+` off, version \d+: a stage had`, one[string](t, b, "select detail from contraflow.audit where event = 'flag taken back'"))
 	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
 	require.NoError(t, err)
 	require.Equal(t, before, b.configuration(t, writeNew))
