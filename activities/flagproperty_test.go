@@ -230,13 +230,20 @@ func (h *history) stage(within func(), unseen bool) {
 	switch {
 	case h.over:
 		require.Equal(h, h.start, now, "it was undone meanwhile, and stays so")
-		require.NotEmpty(h, became)
+		if became == "" { // there was nothing left to change
+			require.JSONEq(h, string(want.Config), string(h.state().Config))
+		}
 		return
 	case interrupted && became == "":
 		require.True(h, knew, "built on what it did not know")
 		require.False(h, h.killed, "moved on although somebody turned it off")
 	case forbidden && foreseen && touched: // for all it knows its own change has come behind the press
 		require.NotEmpty(h, became)
+		require.False(h, lit(h.state()))
+		h.ours = append(h.ours, now)
+	case forbidden && touched: // somebody had put on again what was ours: for all we know that came too late for the kill
+		require.Equal(h, "Killed", became)
+		require.True(h, mine || interrupted)
 		require.False(h, lit(h.state()))
 		h.ours = append(h.ours, now)
 	case forbidden || !mine && !agreed:
