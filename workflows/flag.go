@@ -60,13 +60,18 @@ func (m *migration) together(ctx workflow.Context, step plan.Step, to plan.Move)
 			}
 		}
 		var now activities.FlagNow
+		var known int64
 		err := m.unlessKilled(ctx, func() error {
 			in := m.moveInput(step, keys[m.Key], to)
 			in.Force, in.Kills = m.Forced, m.Kills
+			known = m.Kills
 			return workflow.ExecuteActivity(quick(ctx, 0), acts.ApplyFlag, in).Get(ctx, &now)
 		})
 		if err != nil {
 			return out, err
+		}
+		if m.Kills > known && (m.Off == nil || m.puttingBack) { // behind the resume, which puts it back to where it had come before
+			continue
 		}
 		out = max(out, now.Out)
 		m.Key++

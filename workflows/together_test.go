@@ -100,6 +100,27 @@ func TestWhomTheKillSwitchKeepsOutIsToldAsANumber(t *testing.T) {
 	require.Equal(t, "; 1 of the contexts stays off, since the kill switch was pressed for it", leftOut(1))
 }
 
+// Then the answer comes behind the press and the resume, which knew nothing of the change.
+func TestAChangeThatAnswersBehindTheResumeIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for name, drain := range map[string]time.Duration{"it goes on": 0, "flags are being put back": 20 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, pair))
+			b.plan.Flags.Drain = new(plan.Duration(drain))
+			b.when("ApplyFlag turn live a", play{after: 30 * time.Hour}, play{})
+			b.when("WatchHealth", press(25*time.Hour, 7, "a", "b"), forever)
+			b.after(26*time.Hour, b.say(signals.Resume))
+			b.approveAll()
+			b.completes()
+			calls := b.made("ApplyFlag turn live a")
+			require.Equal(t, []time.Duration{time.Hour, max(31*time.Hour, 26*time.Hour+drain)}, times(calls))
+			require.EqualValues(t, 7, calls[1].in.(activities.FlagInput).Kills)
+			require.Len(t, b.made("ApplyFlag turn live b"), 1)
+		})
+	}
+}
+
 // Where the kill switch turns one of them off in the middle of a stage, the others stay where they are.
 func TestAKillInTheMiddleOfAStage(t *testing.T) {
 	t.Parallel()
