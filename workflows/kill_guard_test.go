@@ -36,6 +36,45 @@ func TestChecksThatPresumeFlagsRestWhileTheyAreOff(t *testing.T) {
 	require.EqualValues(t, 7, last.Kills)
 }
 
+// A verification presumes the flags before it as well.
+func TestAVerificationThatFailsWhileFlagsAreOffIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		second play
+		end    func(*bundle)
+	}{
+		"and holds then": {play{}, func(b *bundle) { b.completes() }},
+		"and fails then": {permanent, func(b *bundle) { require.Equal(t, "step prove: it broke", b.rollsBack().Cause) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, returning))
+			b.approveAll()
+			b.when("WatchHealth", press(90*time.Minute, 7, "a"), forever)
+			b.when("Verify prove", play{after: 2 * time.Hour, err: permanent.err}, c.second)
+			b.after(5*time.Hour, func() {
+				require.Equal(t, signals.Paused, b.status().State)
+				require.Empty(t, b.compensations())
+			})
+			b.after(6*time.Hour, b.say(signals.Resume))
+			c.end(b)
+			require.Equal(t, 6*time.Hour, b.made("Verify prove")[1].at)
+		})
+	}
+}
+
+func TestAProofThatFailsWhileFlagsAreOffIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, `{name: p, database: d, migrations: m, flags: {project: s, environment: e, drain: 0s}, steps: [
+		{name: turn, flag: {key: a, soak: 1h}}, {name: fill, backfill: {table: t, set: {a: b}, where: a is null}}]}`))
+	b.when("WatchHealth", press(90*time.Minute, 7, "a"), forever)
+	b.when("ProveBackfill fill", play{after: time.Hour, err: permanent.err}, play{})
+	b.after(6*time.Hour, b.say(signals.Resume))
+	b.completes()
+	require.Equal(t, 6*time.Hour, b.made("ProveBackfill fill")[1].at)
+	require.Equal(t, signals.StepDone, b.step("fill").State)
+}
+
 func TestChecksRestForOneContextInAPersonsPause(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, `{name: p, database: d, migrations: m, flags: {project: s, environment: e, drain: 0s}, guard: {checks: [

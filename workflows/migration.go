@@ -185,6 +185,13 @@ func (m *migration) runStep(ctx workflow.Context) error {
 			return errHalted
 		}
 		status.State, status.Detail = signals.StepFailed, reason(err)
+		if m.Off != nil && (step.Verify != nil || step.Backfill != nil) { // what a proof presumes does not hold with flags off
+			m.Deadline = time.Time{}
+			if err := m.whilePaused(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		m.Given, m.Waiting = noAnswer, 0
 		m.closeApproval("expired") // open still if the step's own timeout ended it
 		meaning, offers := m.choices(step, err)
