@@ -58,6 +58,7 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if err != nil {
 		return FlagNow{}, err
 	}
+	in = in.putBack(record.presses, now)
 	if mine, now, err = a.keepOut(ctx, db, provider, in, mine, now); err != nil {
 		return FlagNow{}, err
 	}

@@ -3,6 +3,7 @@ package activities
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -29,6 +30,28 @@ func (in FlagInput) wanted(now flags.State) (c flags.Change, needed bool) {
 	}
 	c.Percent = int(math.Ceil(now.Percent)) // the named are served true, and nobody loses it
 	return c, len(in.Targets)+len(in.Segments) > 0
+}
+
+// putBack is the stage to put back a flag to that the kill switch has turned off: what it served when that happened, if a stage found
+// it at more than its own.
+func (in FlagInput) putBack(ps presses, now flags.State) FlagInput {
+	if lit(now) || in.Force { // people were shown the flag as it is, and go on from that
+		return in
+	}
+	var was flags.State
+	for _, k := range ps {
+		var found flags.State
+		if k.Key == in.Key && k.Everybody() && k.FirstRun == in.Origin.FirstRun && k.ID <= in.Kills && json.Unmarshal(k.Found, &found) == nil && lit(found) {
+			was = found
+		}
+	}
+	switch {
+	case in.Stage == "":
+		in.Percent = max(in.Percent, int(math.Ceil(was.Percent)))
+	case was.Stage.Order() > flags.Stage(in.Stage).Order():
+		in.Stage = string(was.Stage)
+	}
+	return in
 }
 
 // without leaves out of the named contexts those that the kill switch has taken out of this flag, which stay so, and says how many.

@@ -109,3 +109,25 @@ func TestAFlagThatIsPutBackIsAuditedAsOftenAsItWas(t *testing.T) {
 		in.Kills = b.press(t, "run-1", changeTo(0))
 	}
 }
+
+func TestAFlagIsPutBackToWhatItServedWhenItWasKilled(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	b.serve(t, writeNew, 60)
+	in := begun.flag("write-new", writeNew, 10)
+	_, err := b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, 60, b.percent(t, writeNew))
+	b.press(t, "run-1", changeTo(0))
+	in.Kills = b.press(t, "run-1", theCustomer)
+	_, err = b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, 60, b.percent(t, writeNew), "a stage never lowers a flag")
+	in.Percent = 100
+	_, err = b.apply(t, in)
+	requirePermanent(t, err, "Stranger", "1 target", "force goes on without it")
+	in.Force = true
+	_, err = b.apply(t, in)
+	require.NoError(t, err)
+	require.Equal(t, 100, b.percent(t, writeNew))
+}

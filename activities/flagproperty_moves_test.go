@@ -72,6 +72,9 @@ func (h *history) kill() {
 		k.ContextKind, k.ContextKey = "user", "mallory"
 	}
 	h.alone = false
+	if was := h.state(); k.Everybody() && lit(was) {
+		h.was = was
+	}
 	calm := h.mine() // else it leaves what a stranger has made, but off
 	ids, err := h.db.ledger.Press(h.ctx, []ledger.Kill{k}, false)
 	require.NoError(h, err)

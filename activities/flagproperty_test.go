@@ -82,6 +82,7 @@ type history struct {
 	told   bool              // the latest has told what became of it
 	aims   []json.RawMessage // configurations that a stage was to make
 	killK  any               // behind the last kill for everybody
+	was    flags.State       // what a kill of this run has turned off for everybody
 	gone   []string          // steps that are undone
 	over   bool              // all is undone
 	alone  bool              // nobody else was there: the end is known from the start
@@ -167,7 +168,7 @@ func (h *history) rerun() {
 	if h.killed {
 		h.lastK = h.killK
 	}
-	h.at, h.kills, h.killed, h.shown, h.force = 0, 0, false, nil, false
+	h.at, h.kills, h.killed, h.shown, h.force, h.was = 0, 0, false, nil, false, flags.State{}
 }
 
 // try calls an activity as a worker does, which may die on the way, and tells what became of it: "" for done.
@@ -292,6 +293,9 @@ func (h *history) wanted(in FlagInput) flags.State {
 
 // raised is the change of a stage, which raises a flag and never lowers it.
 func (h *history) raised(in FlagInput, now flags.State) flags.Change {
+	if !lit(now) && !in.Force {
+		now = h.was
+	}
 	if in.Stage != "" {
 		return flags.Change{Stage: flags.Stages()[max(flags.Stage(in.Stage).Order(), now.Stage.Order())]}
 	}
