@@ -90,7 +90,7 @@ func permanentKind(err error) string {
 		return "Statement"
 	case errors.As(err, &killed):
 		return "Killed"
-	case errors.Is(err, errMeanwhile):
+	case is(err, errMeanwhile, errTooLate):
 		return ""
 	case errors.Is(err, flags.ErrStranger):
 		return "Stranger"

@@ -172,6 +172,10 @@ func holds(ctx context.Context, db *Database, o Origin, undoing bool) error {
 // errMeanwhile says that a flag was changed between our look and our change; looked at again it is somebody's, or ours.
 var errMeanwhile = fmt.Errorf("it was changed at this very moment: %w", flags.ErrSuperseded)
 
+// errTooLate says that another attempt has kept a record since. For the one that was frozen it is the end; the other may meet it,
+// too, if the frozen one was the last to write, and is tried again.
+var errTooLate = fmt.Errorf("this attempt came too late: %w", flags.ErrSuperseded)
+
 // still fences an attempt that was frozen since it kept its record: the plan must be its run's, nobody have pressed the kill
 // switch, the record be its own, and the flag one of the two that it reckoned with.
 func (a *Activities) still(db *Database, in FlagInput, kept flagRecord) flags.Still {
@@ -199,7 +203,7 @@ func (a *Activities) current(db *Database, in FlagInput, kept flagRecord) flags.
 		case err != nil:
 			return err
 		case !now.same(kept):
-			return fmt.Errorf("flag %s is left alone: this attempt came too late: %w", in.Key, flags.ErrSuperseded)
+			return fmt.Errorf("flag %s is left alone: %w", in.Key, errTooLate)
 		case !slices.ContainsFunc(kept.ours, found.Equal):
 			return fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 		}
@@ -215,7 +219,7 @@ func (r flagRecord) same(kept flagRecord) bool {
 func (a *Activities) replace(ctx context.Context, db *Database, in FlagInput, kept, by flagRecord) error {
 	now, err := a.record(ctx, db, in)
 	if err == nil && !now.same(kept) {
-		err = fmt.Errorf("flag %s is left alone: this attempt came too late: %w", in.Key, flags.ErrSuperseded)
+		err = fmt.Errorf("flag %s is left alone: %w", in.Key, errTooLate)
 	}
 	if err != nil {
 		return err

@@ -99,3 +99,25 @@ func TestAStrangerWhoMakesTheChangeAndLeavesOneOutIsSeen(t *testing.T) {
 	requirePermanent(t, err, "Stranger", writeNew, "changed by someone else")
 	require.False(t, b.served(t, writeNew))
 }
+
+// The frozen one is the last to write the record then, and the other, which is still at it, must not fail the migration.
+func TestAnAttemptWhoseRecordAnotherHasWrittenIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	m := b.mortal(t)
+	late := &frozen{Provider: m.Provider}
+	late.beforeChange = func() {
+		m.Provider = late.Provider
+		b.press(t, "run-1", theCustomer)
+		_, err := b.apply(t, begun.flag("write-new", writeNew, 50))
+		require.NoError(t, err)
+	}
+	m.Provider = late
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 50))
+	requireRetryable(t, err, writeNew, "came too late")
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 50))
+	require.NoError(t, err)
+	require.Equal(t, 50, b.percent(t, writeNew))
+}
