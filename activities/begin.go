@@ -195,7 +195,7 @@ func (a *Activities) checkFlags(ctx context.Context, db *Database, p *plan.Plan,
 			if cannot != nil {
 				return 0, cannot
 			}
-			if made {
+			if made || !needsFrom(p, from, key) {
 				continue
 			}
 		}

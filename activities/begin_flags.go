@@ -123,3 +123,10 @@ func mayMake(p *plan.Plan, from int, key string, provider flags.Provider) (bool,
 	}
 	return true, nil
 }
+
+// needsFrom tells whether a step from there on needs the flag.
+func needsFrom(p *plan.Plan, from int, key string) bool {
+	return slices.ContainsFunc(p.Steps[from:], func(s plan.Step) bool {
+		return s.Flag != nil && slices.Contains(s.Flag.All(), key) || s.Retire != nil && slices.Contains(s.Retire.Flags, key)
+	})
+}

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -203,4 +204,26 @@ func TestAFlagIsUndoneWhereItWasChanged(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []int{0}, again.Begun)
 	}
+}
+
+func TestAFlagThatNoStepNeedsAnyMoreMayBeGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const steps = "  - {name: on, flag: {key: " + writeNew + "}}\n  - {name: too, flag: {key: " + readNew + "}}\n  - {name: expand, migrate: {to: 2}}\n" +
+		"  - {name: prove, verify: {query: \"select 0\", max: 0}}\n  - {name: may, approve: {by: [alice]}}\n  - {name: drop-old, migrate: {to: 3, irreversible: true}}\n"
+	b.only(t, steps+"  - {name: retire, retire: {flags: ["+readNew+"]}}\n")
+	begun, err := b.begin(t, "p", "run-1")
+	require.NoError(t, err)
+	_, err = b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	_, err = b.migrate(t, begun, "drop-old", 3)
+	require.NoError(t, err)
+	b.acts.Alive = dead
+	b.rest(t, http.MethodDelete, "/api/v2/flags/shop/"+writeNew, "")
+	again, err := b.begin(t, "p", "run-2")
+	require.NoError(t, err)
+	require.Equal(t, begun.Plan.StepIndex("retire"), again.ResumeAt)
+	b.rest(t, http.MethodDelete, "/api/v2/flags/shop/"+readNew, "")
+	_, err = b.begin(t, "p", "run-3")
+	requirePermanent(t, err, "Flag", readNew)
 }
