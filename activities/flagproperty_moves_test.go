@@ -68,8 +68,10 @@ func (h *history) kill() {
 		change.Stage = flags.StageOff
 	}
 	if rapid.Bool().Draw(h.T, "for one context") {
-		change = flags.Change{Exclude: &flags.Context{Kind: "user", Key: "mallory"}}
-		k.ContextKind, k.ContextKey = "user", "mallory"
+		who := rapid.SampledFrom([]string{"mallory", "ann"}).Draw(h.T, "who") // of whom the plan may name the second
+		change = flags.Change{Exclude: &flags.Context{Kind: "user", Key: who}}
+		k.ContextKind, k.ContextKey = "user", who
+		h.out = append(h.out, who)
 	}
 	h.alone = false
 	if was := h.state(); k.Everybody() && lit(was) {

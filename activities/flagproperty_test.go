@@ -82,6 +82,7 @@ type history struct {
 	told   bool              // the latest has told what became of it
 	aims   []json.RawMessage // configurations that a stage was to make
 	killK  any               // behind the last kill for everybody
+	out    []string          // contexts that are killed by name
 	was    flags.State       // what a kill of this run has turned off for everybody
 	gone   []string          // steps that are undone
 	over   bool              // all is undone
@@ -299,13 +300,18 @@ func (h *history) raised(in FlagInput, now flags.State) flags.Change {
 	if in.Stage != "" {
 		return flags.Change{Stage: flags.Stages()[max(flags.Stage(in.Stage).Order(), now.Stage.Order())]}
 	}
-	return flags.Change{Percent: max(in.Percent, int(now.Percent)), Targets: in.Targets}
+	targets := map[string][]string{}
+	for kind, keys := range in.Targets {
+		targets[kind] = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return slices.Contains(h.out, key) })
+	}
+	return flags.Change{Percent: max(in.Percent, int(now.Percent)), Targets: targets}
 }
 
 // edit is a stranger's.
 func (h *history) edit() {
 	h.alone = false
-	edits := []flags.Change{{Percent: 0}, {Percent: 33}, {Percent: 100}, {Percent: 20, Targets: map[string][]string{"user": {"mallory"}}}}
+	edits := []flags.Change{{Percent: 0}, {Percent: 33}, {Percent: 100}, {Percent: 20, Targets: map[string][]string{"user": {"mallory"}}},
+		{Percent: 100, Targets: map[string][]string{"user": {"mallory"}}}}
 	if h.stages[0].Stage != "" {
 		edits = []flags.Change{{Stage: flags.StageOff}, {Stage: flags.StageShadow}, {Stage: flags.StageComplete}}
 	}
