@@ -202,6 +202,8 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err := holds(ctx, db, in.Origin, true); err != nil {
 		return FlagNow{}, err
 	}
+	// Restore asks no still: an attempt that is frozen from here until another has ended the rollback, and the plan's next run has
+	// brought the flag to this very state, puts it back under that run. Its next stage raises the flag again; behind its last nobody does.
 	now, err = provider.Restore(ctx, in.Key, record.before, now, backNote(in.Origin))
 	if errors.Is(err, flags.ErrStranger) {
 		err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
