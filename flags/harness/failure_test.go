@@ -91,6 +91,22 @@ func TestConflictIsDecidedAnew(t *testing.T) {
 	require.ErrorContains(t, err, "it was turned off")
 }
 
+func TestARefusalOfWhatIsNotSoAnyMoreIsDecidedAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	asked := 0
+	state, err := b.provider.Apply(t.Context(), plain, flags.Change{Targets: map[string][]string{"user": {"ann"}}}, "",
+		func(context.Context, flags.State) error {
+			if asked++; asked == 1 {
+				b.instruct(t, plain, `{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "false", "targets": ["ann"]}}`)
+			}
+			return nil
+		})
+	require.NoError(t, err)
+	require.Equal(t, 2, asked)
+	require.Equal(t, "on: 0 % true, 1 target", state.Summary)
+}
+
 func TestRateLimitBeyondTheDeadlineIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -287,12 +287,15 @@ func (p *Provider) change(
 		return snapshot{}, refusal
 	}
 	after, err := p.read(ctx, key)
-	if refusal != nil && (err != nil || !after.configuration.equal(want)) { // else an attempt before got through late, and twice is refused
-		return snapshot{}, refusal
-	}
 	switch {
-	case err != nil || after.configuration.equal(want):
-		return after, err
+	case err != nil:
+		return snapshot{}, cmp.Or(refusal, err)
+	case after.configuration.equal(want): // also where it was refused: an attempt before got through late, and twice is refused
+		return after, nil
+	case refusal != nil && after.configuration.equal(current.configuration):
+		return snapshot{}, refusal
+	case refusal != nil: // decided on what is not so any more
+		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
 	case pipeline != "":
 		return snapshot{}, fmt.Errorf("flag %q: Harness left the change to pipeline execution %q: end that, take the pipeline off the flag "+
 			"and retry: %w", key, pipeline, flags.ErrApprovalRequired)
