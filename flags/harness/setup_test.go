@@ -123,21 +123,37 @@ func (b bundle) environment(t *testing.T, key string) *harnessserver.Environment
 func (b bundle) application(t *testing.T) flagstest.Reader {
 	t.Helper()
 	app := &application{changes: make(chan string, 100)}
-	_, others := b.server.Streams()
+	streaming := &streamWatch{begun: make(chan struct{}, 1)}
 	held, err := lru.New(100)
 	require.NoError(t, err)
 	sdk, err := client.NewCfClient(sdkKey,
 		client.WithURL(b.server.SDKURL()), client.WithEventsURL(b.server.SDKURL()), client.WithWaitForInitialized(true),
 		client.WithAnalyticsEnabled(false), client.WithStoreEnabled(false), client.WithLogger(logger.NewNoOpLogger()),
-		client.WithEventStreamListener(app), client.WithCache(cache{repository.LRUCache{Cache: held}}))
+		client.WithEventStreamListener(app), client.WithCache(cache{repository.LRUCache{Cache: held}}),
+		client.WithHTTPClient(&http.Client{Transport: streaming}))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sdk.Close()) })
-	require.Eventually(t, func() bool {
-		_, ever := b.server.Streams()
-		return ever > others
-	}, 10*time.Second, 5*time.Millisecond)
+	select {
+	case <-streaming.begun: // what changes from here on is told
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "the application has no stream")
+	}
 	app.sdk, app.held = sdk, held
 	return app
+}
+
+// streamWatch tells when its client's own stream has begun: the server counts those of read-backs, too, some of which come late.
+type streamWatch struct{ begun chan struct{} }
+
+func (w *streamWatch) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && strings.HasSuffix(r.URL.Path, "/stream") {
+		select {
+		case w.begun <- struct{}{}:
+		default:
+		}
+	}
+	return response, err
 }
 
 // cache is the SDK's own without the time of its last change, which the SDK writes and reads unguarded.
