@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/age"
 	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
@@ -256,18 +257,5 @@ func lastAsked(s flags.Status) string {
 	if s.LastRequested.IsZero() {
 		return "never asked for"
 	}
-	return "asked for " + age(time.Since(s.LastRequested)) + " ago"
-}
-
-// age in the unit that people would choose.
-func age(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", max(0, int(d.Seconds())))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
+	return "asked for " + age.Text(time.Since(s.LastRequested)) + " ago"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/age"
 	"github.com/contraflow/contraflow/internal/config"
 	"github.com/contraflow/contraflow/internal/providers"
 )
@@ -131,7 +132,7 @@ func staleTable(all []staleFlag, now time.Time) string {
 			status = statusText(*f.Status, now)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s ago\t%s\t%s\n", oneLine(f.Flag), oneLine(f.Plan), cmp.Or(oneLine(f.Owner), "-"),
-			strings.ReplaceAll(oneLine(f.Outcome), "_", " "), age(now.Sub(f.Finished)), serves, status)
+			strings.ReplaceAll(oneLine(f.Outcome), "_", " "), age.Text(now.Sub(f.Finished)), serves, status)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	return strings.TrimSuffix(b.String(), "\n")
@@ -140,22 +141,9 @@ func staleTable(all []staleFlag, now time.Time) string {
 func statusText(s flags.Status, now time.Time) string {
 	switch {
 	case !s.LastRequested.IsZero():
-		return fmt.Sprintf("%s, asked for %s ago", s.Activity, age(now.Sub(s.LastRequested)))
+		return fmt.Sprintf("%s, asked for %s ago", s.Activity, age.Text(now.Sub(s.LastRequested)))
 	case s.Activity == flags.Unknown:
 		return "not known"
 	}
 	return fmt.Sprintf("%s, never asked for", s.Activity)
-}
-
-// age in the unit that people would choose.
-func age(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", max(0, int(d.Seconds())))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
