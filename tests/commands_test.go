@@ -57,11 +57,16 @@ func (b *bundle) contraflow(code int, args ...string) string {
 // temporalCLI calls Temporal's own command line, which must succeed. It returns what it printed.
 func (b *bundle) temporalCLI(args ...string) string {
 	b.t.Helper()
-	path, err := temporalserver.Binary()
-	require.NoError(b.t, err)
-	c := b.command(path, append(args, "--address", b.address)...)
+	c := b.temporalCommand(args...)
 	require.Zero(b.t, c.code(), "temporal %v: %s", args, &c.stderr)
 	return c.stdout.String()
+}
+
+func (b *bundle) temporalCommand(args ...string) *command {
+	b.t.Helper()
+	path, err := temporalserver.Binary()
+	require.NoError(b.t, err)
+	return b.command(path, append(args, "--address", b.address)...)
 }
 
 // planFile is the plan as the worker has it.
