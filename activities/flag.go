@@ -135,7 +135,7 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 		// Who made it serve more may have done so a moment ago. To restore what stands changes nothing, and tells as which version
 		// applications see it.
 		var err error
-		now, err = provider.Restore(ctx, in.Key, now, now, note(in.Origin))
+		now, err = provider.Restore(ctx, in.Key, now, now, note(in.Origin), nil)
 		if errors.Is(err, flags.ErrStranger) {
 			err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 		}
@@ -202,9 +202,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err := holds(ctx, db, in.Origin, true); err != nil {
 		return FlagNow{}, err
 	}
-	// Restore asks no still: an attempt that is frozen from here until another has ended the rollback, and the plan's next run has
-	// brought the flag to this very state, puts it back under that run. Its next stage raises the flag again; behind its last nobody does.
-	now, err = provider.Restore(ctx, in.Key, record.before, now, backNote(in.Origin))
+	now, err = provider.Restore(ctx, in.Key, record.before, now, backNote(in.Origin), a.stillBack(db, in, record))
 	if errors.Is(err, flags.ErrStranger) {
 		err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 	}

@@ -211,6 +211,21 @@ func (a *Activities) current(db *Database, in FlagInput, kept flagRecord) flags.
 	}
 }
 
+// stillBack fences an attempt to restore that was frozen while another has ended the rollback, and perhaps the plan's next run has
+// brought the flag to the same state again: the plan must be its run's, and the record the one that it has read.
+func (a *Activities) stillBack(db *Database, in FlagInput, kept flagRecord) flags.Still {
+	return func(ctx context.Context, _ flags.State) error {
+		if err := holds(ctx, db, in.Origin, true); err != nil {
+			return err
+		}
+		now, err := a.record(ctx, db, in)
+		if err == nil && !now.same(kept) {
+			err = fmt.Errorf("flag %s is left alone: %w", in.Key, errTooLate)
+		}
+		return err
+	}
+}
+
 func (r flagRecord) same(kept flagRecord) bool {
 	return r.known && slices.EqualFunc(r.ours, kept.ours, flags.State.Equal)
 }

@@ -46,8 +46,8 @@ func (m *mortal) Apply(ctx context.Context, key string, c flags.Change, note str
 	return s, err
 }
 
-func (m *mortal) Restore(ctx context.Context, key string, before, ours flags.State, note string) (s flags.State, err error) {
-	err = m.at("Restore", func() error { s, err = m.Provider.Restore(ctx, key, before, ours, note); return err })
+func (m *mortal) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (s flags.State, err error) {
+	err = m.at("Restore", func() error { s, err = m.Provider.Restore(ctx, key, before, ours, note, still); return err })
 	return s, err
 }
 

@@ -23,6 +23,16 @@ func (f *frozen) Apply(ctx context.Context, key string, c flags.Change, note str
 	})
 }
 
+func (f *frozen) Restore(
+	ctx context.Context, key string, before, ours flags.State, note string, still flags.Still,
+) (flags.State, error) {
+	once(&f.beforeRead)
+	return f.Provider.Restore(ctx, key, before, ours, note, func(ctx context.Context, found flags.State) error {
+		once(&f.beforeChange)
+		return still(ctx, found)
+	})
+}
+
 func once(do *func()) {
 	if meanwhile := *do; meanwhile != nil {
 		*do = nil
@@ -70,6 +80,32 @@ func TestAnAttemptThatWasFrozenLeavesTheFlagToItsCompensation(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The rollback that was frozen has ended without it, and the plan's next run has brought the flag to the very state that it would undo.
+func TestARestoreThatWasFrozenLeavesTheFlagToThePlansNextRun(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	in := begun.flag("write-new", writeNew, 10)
+	_, err := b.apply(t, in)
+	require.NoError(t, err)
+	m := b.mortal(t)
+	late := &frozen{Provider: m.Provider}
+	late.beforeChange = func() {
+		_, err := b.restore(t, in)
+		require.NoError(t, err)
+		b.acts.Alive = dead
+		next, err := b.begin(t, shopPlan, "run-2")
+		require.NoError(t, err)
+		again := next.flag("write-new", writeNew, 10)
+		again.Origin.FirstRun = "run-2"
+		_, err = b.apply(t, again)
+		require.NoError(t, err)
+	}
+	m.Provider = late
+	_, err = b.restore(t, in)
+	requirePermanent(t, err, "Superseded", "comes too late and changed nothing")
+	require.Equal(t, 10, b.percent(t, writeNew))
 }
 
 func TestAStrangerBetweenOurReadingAndOurChangeIsNotOverwritten(t *testing.T) {

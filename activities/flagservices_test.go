@@ -223,6 +223,6 @@ func (p *mortalProvider) Apply(ctx context.Context, key string, c flags.Change, 
 	})
 }
 
-func (p *mortalProvider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
-	return calling(p.mishap, func() (flags.State, error) { return p.Provider.Restore(ctx, key, before, ours, note) })
+func (p *mortalProvider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
+	return calling(p.mishap, func() (flags.State, error) { return p.Provider.Restore(ctx, key, before, ours, note, still) })
 }

@@ -25,8 +25,8 @@ type Provider interface {
 	// still, if that is not nil.
 	Apply(ctx context.Context, key string, c Change, note string, still Still) (State, error)
 	// Restore puts exactly the configuration of before back and returns the state after. It does nothing if the flag
-	// is already there, and fails with a Stranger if the flag's state is neither before nor ours.
-	Restore(ctx context.Context, key string, before, ours State, note string) (State, error)
+	// is already there, and fails with a Stranger if the flag's state is neither before nor ours. It asks still as Apply does.
+	Restore(ctx context.Context, key string, before, ours State, note string, still Still) (State, error)
 	// Archive retires the flag: applications are served the fallback value in their own code from then on.
 	Archive(ctx context.Context, key, note string) error
 	// Status tells whether applications still ask for the flag.

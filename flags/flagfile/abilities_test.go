@@ -52,7 +52,7 @@ func TestOtherRulesKeepWhatOnlyTheFileKnows(t *testing.T) {
 	require.Len(t, rules, 2)
 	require.Equal(t, standing, rules[1], "with its id")
 	require.Equal(t, "rule-id-kept", rules[1].(map[string]any)["id"])
-	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "")
+	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, []any{standing}, content(t, b.path)["flags"]["furnished"].(map[string]any)["rules"])
 
@@ -82,7 +82,7 @@ func TestARuleThatGrowsStaysTheSame(t *testing.T) {
 	require.Len(t, grown, 2)
 	require.Equal(t, "ours", grown[0].(map[string]any)["id"])
 	require.Equal(t, []any{"beta", "staff"}, grown[0].(map[string]any)["clauses"].([]any)[0].(map[string]any)["values"])
-	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "")
+	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, start, content(t, b.path)["flags"]["furnished"].(map[string]any)["rules"])
 }

@@ -56,7 +56,7 @@ func TestRestoredTargetsAreServed(t *testing.T) {
 	})
 	ours, err := b.provider.Get(t.Context(), "furnished")
 	require.NoError(t, err)
-	after, err := b.provider.Restore(t.Context(), "furnished", before, ours, "")
+	after, err := b.provider.Restore(t.Context(), "furnished", before, ours, "", nil)
 	require.NoError(t, err)
 	require.True(t, after.Equal(before))
 	_, err = b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "", nil)
@@ -195,7 +195,7 @@ func TestNothingIsWrittenTooLate(t *testing.T) {
 	} {
 		_, err := b.provider.Apply(ctx, "furnished", flags.Change{Percent: 100}, "", nil)
 		require.ErrorIs(t, err, want)
-		_, err = b.provider.Restore(ctx, "furnished", off, before, "")
+		_, err = b.provider.Restore(ctx, "furnished", off, before, "", nil)
 		require.ErrorIs(t, err, want)
 		require.ErrorIs(t, b.provider.Archive(ctx, "furnished", ""), want)
 		require.ErrorIs(t, b.provider.Create(ctx, "another", flags.NewFlag{}), want)

@@ -133,7 +133,7 @@ func TestTargetsAreWhatTheSDKLooksAt(t *testing.T) {
 				}
 			}
 		}
-		after, err := b.provider.Restore(t.Context(), "f", before, ours, "")
+		after, err := b.provider.Restore(t.Context(), "f", before, ours, "", nil)
 		require.NoError(r, err)
 		require.True(r, after.Equal(before))
 		now := evaluator(r, b.path)
@@ -171,7 +171,7 @@ func TestTheFirstListThatNamesAContextDecides(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "on: 0 % true, 4 targets", ours.Summary)
 	now := evaluator(t, b.path)
-	_, err = b.provider.Restore(t.Context(), "f", before, ours, "")
+	_, err = b.provider.Restore(t.Context(), "f", before, ours, "", nil)
 	require.NoError(t, err)
 	for key, want := range map[string]string{"a": "false", "b": "true", "c": "true", "x": "false"} {
 		who := flags.Context{Kind: "user", Key: key}
@@ -202,7 +202,7 @@ func TestWeightsThatDoNotAddUpAreThoseOfTheSDK(t *testing.T) {
 			ours, err = b.provider.Apply(t.Context(), "f", flags.Change{Percent: 100}, "", nil)
 			require.NoError(t, err)
 		}
-		_, err = b.provider.Restore(t.Context(), "f", before, ours, "")
+		_, err = b.provider.Restore(t.Context(), "f", before, ours, "", nil)
 		require.NoError(t, err)
 		now, yes := evaluator(t, b.path), 0
 		for i := range 2000 {
@@ -264,7 +264,7 @@ func TestStageOffRaisesNobody(t *testing.T) {
 		_, err = b.provider.Apply(t.Context(), "f", flags.Change{Stage: flags.StageOff}, "", nil)
 		require.NoError(t, err)
 		killed := evaluator(t, b.path)
-		_, err = b.provider.Restore(t.Context(), "f", before, ours, "")
+		_, err = b.provider.Restore(t.Context(), "f", before, ours, "", nil)
 		require.NoError(t, err)
 		back := evaluator(t, b.path)
 		for _, key := range []string{"beta-1", "ann"} {

@@ -73,8 +73,8 @@ func (p *Provider) Apply(
 }
 
 // Restore writes the file, unless the flag is as before already.
-func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, _ string) (flags.State, error) {
-	return p.retarget(ctx, key, nil, func(_ document, current entry) (targeting.Targeting, error) {
+func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, _ string, still flags.Still) (flags.State, error) {
+	return p.retarget(ctx, key, still, func(_ document, current entry) (targeting.Targeting, error) {
 		want, done, err := targeting.Restoration(current.state, before, ours)
 		if done {
 			return current.targeting, nil

@@ -193,8 +193,8 @@ func kinds(c flags.Change) []string {
 	return slices.Compact(slices.Sorted(slices.Values(all)))
 }
 
-func (s *service) Restore(ctx context.Context, key string, before, ours flags.State, _ string) (flags.State, error) {
-	return s.change(ctx, key, nil, func(now flags.State, f feature) (feature, error) {
+func (s *service) Restore(ctx context.Context, key string, before, ours flags.State, _ string, still flags.Still) (flags.State, error) {
+	return s.change(ctx, key, still, func(now flags.State, f feature) (feature, error) {
 		var then served
 		switch {
 		case before.Key != key || before.Provider != now.Provider:

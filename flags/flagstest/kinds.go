@@ -65,7 +65,7 @@ func mixedBystander(t *testing.T, f Fixture) {
 		serves(t, app, f.Furnished, c.kind, c.key, c.served)
 		mixed(t, app, f.Furnished, was, bystander...)
 	}
-	after, err := f.Provider.Restore(t.Context(), f.Furnished, stored(t, before), stored(t, ours), note)
+	after, err := f.Provider.Restore(t.Context(), f.Furnished, stored(t, before), stored(t, ours), note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 	if versions, ok := app.(Versioner); ok {
@@ -117,7 +117,7 @@ func inverted(t *testing.T, f Fixture) {
 	ours := apply(t, f, f.Inverted, flags.Change{})
 	require.Equal(t, "off", ours.Summary)
 	require.Eventually(t, func() bool { return share(served(t, app, f.Inverted, user)) == 0 }, patience, poll)
-	after, err := f.Provider.Restore(t.Context(), f.Inverted, stored(t, before), stored(t, ours), note)
+	after, err := f.Provider.Restore(t.Context(), f.Inverted, stored(t, before), stored(t, ours), note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 	serves(t, app, f.Inverted, user, zoe, true)

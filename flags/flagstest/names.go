@@ -113,7 +113,7 @@ func targetsMoved(t *testing.T, f Fixture) {
 			serves(t, app, f.Furnished, e.ContextKind, e.ContextKey, e.Value)
 		}
 	}
-	after, err := f.Provider.Restore(t.Context(), f.Furnished, stored(t, before), stored(t, ours), note)
+	after, err := f.Provider.Restore(t.Context(), f.Furnished, stored(t, before), stored(t, ours), note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 	serves(t, app, f.Furnished, user, name, false)
@@ -178,7 +178,7 @@ func exclude(t *testing.T, f Fixture) {
 	for i, value := range served(t, app, f.Plain, user) {
 		require.Equal(t, i != in && i != out, value)
 	}
-	after, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+	after, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 }
@@ -221,7 +221,7 @@ func excludeOff(t *testing.T, f Fixture) {
 	ours := apply(t, f, f.Plain, flags.Change{Percent: 100})
 	serves(t, app, f.Plain, user, "user-1", true)
 	serves(t, app, f.Plain, user, zoe, false)
-	back, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+	back, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(back.Config))
 

@@ -39,7 +39,7 @@ func restore(t *testing.T, f Fixture) {
 		for _, percent := range []int{0, 50, 100} {
 			ours, err := f.Provider.Apply(t.Context(), key, flags.Change{Percent: percent}, note, nil)
 			require.NoError(t, err)
-			after, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note)
+			after, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note, nil)
 			require.NoError(t, err)
 			require.JSONEq(t, string(before.Config), string(after.Config))
 			require.True(t, after.Equal(before))
@@ -68,9 +68,9 @@ func restoreAgain(t *testing.T, f Fixture) {
 	require.NoError(t, err)
 	ours, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 100}, note, nil)
 	require.NoError(t, err)
-	first, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note)
+	first, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note, nil)
 	require.NoError(t, err)
-	again, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note)
+	again, err := f.Provider.Restore(t.Context(), f.Furnished, before, ours, note, nil)
 	require.NoError(t, err)
 	require.Equal(t, first, again)
 }
@@ -86,7 +86,7 @@ func stranger(t *testing.T, f Fixture) {
 	require.NoError(t, err)
 	require.Equal(t, "on: 50 % true, 1 target", theirs.Summary)
 
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note, nil)
 	require.ErrorIs(t, err, flags.ErrStranger)
 	var refusal *flags.Stranger
 	require.ErrorAs(t, err, &refusal)
@@ -97,7 +97,7 @@ func stranger(t *testing.T, f Fixture) {
 	require.NoError(t, err)
 	require.Equal(t, theirs, left)
 
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, flags.State{}, note)
+	_, err = f.Provider.Restore(t.Context(), f.Plain, before, flags.State{}, note, nil)
 	require.ErrorIs(t, err, flags.ErrStranger, "without a record of our own change everything is a stranger's")
 }
 
@@ -107,7 +107,7 @@ func strangerArchived(t *testing.T, f Fixture) {
 	ours, err := f.Provider.Apply(t.Context(), f.Plain, flags.Change{Percent: 50}, note, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Provider.Archive(t.Context(), f.Plain, note))
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+	_, err = f.Provider.Restore(t.Context(), f.Plain, before, ours, note, nil)
 	var refusal *flags.Stranger
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, []string{"it was archived"}, refusal.Differs)
@@ -119,10 +119,10 @@ func restoreArchived(t *testing.T, f Fixture) {
 	require.NoError(t, f.Provider.Archive(t.Context(), f.Furnished, note))
 	archived, err := f.Provider.Get(t.Context(), f.Furnished)
 	require.NoError(t, err)
-	_, err = f.Provider.Restore(t.Context(), f.Furnished, live, archived, note)
+	_, err = f.Provider.Restore(t.Context(), f.Furnished, live, archived, note, nil)
 	require.ErrorIs(t, err, flags.ErrNotRestorable)
 	require.ErrorContains(t, err, "out of the archive, by hand")
-	again, err := f.Provider.Restore(t.Context(), f.Furnished, archived, live, note)
+	again, err := f.Provider.Restore(t.Context(), f.Furnished, archived, live, note, nil)
 	require.NoError(t, err, "it is as before")
 	require.Equal(t, archived, asGot(again))
 
@@ -130,7 +130,7 @@ func restoreArchived(t *testing.T, f Fixture) {
 	require.NoError(t, err)
 	wasArchived := plain
 	wasArchived.Archived, wasArchived.Summary = true, "archived"
-	_, err = f.Provider.Restore(t.Context(), f.Plain, wasArchived, plain, note)
+	_, err = f.Provider.Restore(t.Context(), f.Plain, wasArchived, plain, note, nil)
 	require.ErrorIs(t, err, flags.ErrNotRestorable, "a live flag is not what it was")
 	after, err := f.Provider.Get(t.Context(), f.Plain)
 	require.NoError(t, err)
@@ -164,11 +164,11 @@ func restoreEvery(t *testing.T, f Fixture) {
 		require.NoError(t, err)
 		back := func(ours flags.State) {
 			t.Helper()
-			after, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note)
+			after, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note, nil)
 			require.NoError(t, err)
 			require.JSONEq(t, string(before.Config), string(after.Config))
 			require.Equal(t, before.Summary, after.Summary)
-			again, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note)
+			again, err := f.Provider.Restore(t.Context(), key, stored(t, before), stored(t, ours), note, nil)
 			require.NoError(t, err)
 			require.Equal(t, after.Version, again.Version)
 		}
@@ -194,7 +194,7 @@ func strangerShown(t *testing.T, f Fixture) {
 	f.Target(t, f.Plain, zoe)
 	shown := func(ours flags.State) *flags.Stranger {
 		t.Helper()
-		_, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+		_, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note, nil)
 		var refusal *flags.Stranger
 		require.ErrorAs(t, err, &refusal)
 		require.Equal(t, f.Plain, refusal.Key)

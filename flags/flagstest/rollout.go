@@ -139,6 +139,18 @@ func unwanted(t *testing.T, f Fixture) {
 	require.Equal(t, before, after)
 	_, err = f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 25}, note, still)
 	require.NoError(t, err, "nothing is changed, so nobody is asked")
+
+	ours, err := f.Provider.Apply(t.Context(), f.Furnished, flags.Change{Percent: 50}, note, nil)
+	require.NoError(t, err)
+	asked = nil
+	_, err = f.Provider.Restore(t.Context(), f.Furnished, before, ours, note, still)
+	require.ErrorIs(t, err, flags.ErrSuperseded)
+	require.Equal(t, []flags.State{asGot(ours)}, asked)
+	after, err = f.Provider.Get(t.Context(), f.Furnished)
+	require.NoError(t, err)
+	require.Equal(t, asGot(ours), after)
+	_, err = f.Provider.Restore(t.Context(), f.Furnished, ours, ours, note, still)
+	require.NoError(t, err, "nothing is changed, so nobody is asked")
 }
 
 func archive(t *testing.T, f Fixture) {
@@ -168,7 +180,7 @@ func unknown(t *testing.T, f Fixture) {
 	_, getErr := f.Provider.Get(t.Context(), key)
 	_, previewErr := f.Provider.Preview(t.Context(), key, flags.Change{Percent: 1})
 	_, applyErr := f.Provider.Apply(t.Context(), key, flags.Change{Percent: 1}, note, nil)
-	_, restoreErr := f.Provider.Restore(t.Context(), key, flags.State{Key: key}, flags.State{Key: key}, note)
+	_, restoreErr := f.Provider.Restore(t.Context(), key, flags.State{Key: key}, flags.State{Key: key}, note, nil)
 	_, statusErr := f.Provider.Status(t.Context(), key)
 	archiveErr := f.Provider.Archive(t.Context(), key, note)
 	for _, err := range []error{getErr, previewErr, applyErr, restoreErr, statusErr, archiveErr} {
@@ -208,7 +220,7 @@ func invalid(t *testing.T, f Fixture) {
 func otherFlag(t *testing.T, f Fixture) {
 	before, err := f.Provider.Get(t.Context(), f.Furnished)
 	require.NoError(t, err)
-	_, err = f.Provider.Restore(t.Context(), f.Plain, before, before, note)
+	_, err = f.Provider.Restore(t.Context(), f.Plain, before, before, note, nil)
 	require.ErrorIs(t, err, flags.ErrInvalid)
 }
 
@@ -274,7 +286,7 @@ func versions(t *testing.T, f Fixture) {
 		ours = apply(t, f, f.Plain, change)
 		is(ours)
 	}
-	back, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note)
+	back, err := f.Provider.Restore(t.Context(), f.Plain, before, ours, note, nil)
 	require.NoError(t, err)
 	is(back)
 }

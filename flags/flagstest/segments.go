@@ -64,7 +64,7 @@ func segmentsAbove(t *testing.T, f Fixture) {
 	for _, member := range f.Members {
 		serves(t, app, f.Plain, user, member, true)
 	}
-	after, err := f.Provider.Restore(t.Context(), f.Plain, stored(t, before), stored(t, state), note)
+	after, err := f.Provider.Restore(t.Context(), f.Plain, stored(t, before), stored(t, state), note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config), "rules come back in their order")
 	serves(t, app, f.Plain, user, f.Members[1], false)

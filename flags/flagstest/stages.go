@@ -62,7 +62,7 @@ func restoreStages(t *testing.T, f Fixture) {
 	require.NoError(t, err)
 	for _, stage := range flags.Stages() {
 		ours := apply(t, f, f.Migration, flags.Change{Stage: stage})
-		after, err := f.Provider.Restore(t.Context(), f.Migration, stored(t, before), stored(t, ours), note)
+		after, err := f.Provider.Restore(t.Context(), f.Migration, stored(t, before), stored(t, ours), note, nil)
 		require.NoError(t, err)
 		require.JSONEq(t, string(before.Config), string(after.Config))
 		require.Equal(t, before.Summary, after.Summary)
@@ -71,7 +71,7 @@ func restoreStages(t *testing.T, f Fixture) {
 
 	shadow := apply(t, f, f.Migration, flags.Change{Stage: flags.StageShadow})
 	theirs := apply(t, f, f.Migration, flags.Change{Stage: flags.StageComplete})
-	_, err = f.Provider.Restore(t.Context(), f.Migration, before, shadow, note)
+	_, err = f.Provider.Restore(t.Context(), f.Migration, before, shadow, note, nil)
 	var refusal *flags.Stranger
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, "on: stage shadow", refusal.Ours)
@@ -80,7 +80,7 @@ func restoreStages(t *testing.T, f Fixture) {
 	left, err := f.Provider.Get(t.Context(), f.Migration)
 	require.NoError(t, err)
 	require.True(t, left.Equal(theirs))
-	after, err := f.Provider.Restore(t.Context(), f.Migration, shadow, theirs, note)
+	after, err := f.Provider.Restore(t.Context(), f.Migration, shadow, theirs, note, nil)
 	require.NoError(t, err)
 	require.Equal(t, flags.StageShadow, after.Stage)
 	servesStage(t, app, f.Migration, zoe, flags.StageShadow)
@@ -99,7 +99,7 @@ func excludeStage(t *testing.T, f Fixture) {
 	live := apply(t, f, f.Migration, flags.Change{Stage: flags.StageLive})
 	servesStage(t, app, f.Migration, "user-1", flags.StageLive)
 	servesStage(t, app, f.Migration, zoe, flags.StageOff)
-	_, err = f.Provider.Restore(t.Context(), f.Migration, before, live, note)
+	_, err = f.Provider.Restore(t.Context(), f.Migration, before, live, note, nil)
 	require.NoError(t, err)
 	apply(t, f, f.Migration, flags.Change{Stage: flags.StageLive})
 	servesStage(t, app, f.Migration, zoe, flags.StageLive)
@@ -116,7 +116,7 @@ func excludeStage(t *testing.T, f Fixture) {
 	require.Len(t, ours.Exceptions, 1, "somebody is left out")
 	servesStage(t, app, f.Migration, "user-1", flags.StageComplete)
 	servesStage(t, app, f.Migration, zoe, flags.StageOff)
-	after, err := f.Provider.Restore(t.Context(), f.Migration, stored(t, before), stored(t, ours), note)
+	after, err := f.Provider.Restore(t.Context(), f.Migration, stored(t, before), stored(t, ours), note, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 }

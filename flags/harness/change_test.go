@@ -198,7 +198,7 @@ func TestRulesAreTheSameInTheSameOrder(t *testing.T) {
 	theirs, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	require.False(t, theirs.Equal(before))
-	after, err := b.provider.Restore(t.Context(), plain, before, theirs, "")
+	after, err := b.provider.Restore(t.Context(), plain, before, theirs, "", nil)
 	require.NoError(t, err)
 	require.True(t, after.Equal(before))
 	require.JSONEq(t, `{"instructions": [{"kind": "reorderRules", "parameters": {"rules": ["two", "one"]}}]}`,
@@ -219,7 +219,7 @@ func TestStagesCanBeServedInShares(t *testing.T) {
 	require.Zero(t, before.Percent)
 	ours := change(t, b, "move", flags.Change{Stage: flags.StageComplete})
 	require.Equal(t, flags.StageComplete, ours.Stage)
-	after, err := b.provider.Restore(t.Context(), "move", before, ours, "")
+	after, err := b.provider.Restore(t.Context(), "move", before, ours, "", nil)
 	require.NoError(t, err)
 	require.True(t, after.Equal(before))
 

@@ -86,7 +86,7 @@ func TestConflictIsDecidedAnew(t *testing.T) {
 		b.instruct(t, plain, `{"kind": "setFeatureFlagState", "parameters": {"state": "off"}}`)
 		return nil
 	}
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.ErrorIs(t, err, flags.ErrStranger)
 	require.ErrorContains(t, err, "it was turned off")
 }
@@ -232,7 +232,7 @@ func TestKilledBetweenChangeAndReadBack(t *testing.T) {
 	next := b.open(t, b.config)
 	require.True(t, apply(t, next, 50).Equal(expected))
 	require.Len(t, b.wire.changes(), 1, "nothing is changed a second time")
-	restored, err := next.Restore(t.Context(), plain, before, expected, "")
+	restored, err := next.Restore(t.Context(), plain, before, expected, "", nil)
 	require.NoError(t, err)
 	require.True(t, restored.Equal(before))
 }
@@ -334,7 +334,7 @@ func TestNothingIsChangedTooLate(t *testing.T) {
 	require.ErrorIs(t, b.provider.Archive(frozen{t.Context()}, plain, ""), context.DeadlineExceeded)
 	require.Empty(t, b.wire.changes())
 	ours := apply(t, b.provider, 50)
-	_, err = b.provider.Restore(frozen{t.Context()}, plain, off, ours, "")
+	_, err = b.provider.Restore(frozen{t.Context()}, plain, off, ours, "", nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Len(t, b.wire.changes(), 1)
 }
@@ -359,7 +359,7 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	ours, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	b.wire.refuse(http.StatusBadRequest, `{"code": "400", "message": "target `+person+` is named twice"}`)
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.ErrorIs(t, err, flags.ErrInvalid)
 	require.NotContains(t, err.Error(), person)
 }

@@ -79,7 +79,7 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 		require.NoError(r, err)
 		known := slices.IndexFunc(ours, found.Equal)
 		recorded := ours[max(known, 0)]
-		after, err := b.provider.Restore(t.Context(), key, before, recorded, "")
+		after, err := b.provider.Restore(t.Context(), key, before, recorded, "", nil)
 		if known >= 0 {
 			require.NoError(r, err)
 			require.True(r, after.Equal(before))
@@ -90,7 +90,7 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 		require.NoError(r, err)
 		require.Equal(r, found, left)
 		if rapid.Bool().Draw(r, "force") {
-			after, err := b.provider.Restore(t.Context(), key, before, found, "")
+			after, err := b.provider.Restore(t.Context(), key, before, found, "", nil)
 			require.NoError(r, err)
 			require.True(r, after.Equal(before))
 		}

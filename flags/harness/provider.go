@@ -180,7 +180,7 @@ func (p *Provider) Apply(
 
 // Restore makes one patch of what differs from before, or none, and waits until SDKs are told. Here, too, a stranger who
 // changes the flag between our reading and our patch goes unseen.
-func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
+func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
 	operation := uuid.New()
 	after, err := retry.Do(ctx, service, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
@@ -191,7 +191,7 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		if err != nil || done {
 			return current, err
 		}
-		return p.change(ctx, operation, current, want, note, nil)
+		return p.change(ctx, operation, current, want, note, still)
 	})
 	return p.served(ctx, after, err)
 }

@@ -51,7 +51,7 @@ func TestRestoreReachesEveryPartOfAConfiguration(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "off", ours.Summary)
 
-	after, err := b.provider.Restore(t.Context(), plain, before, ours, "back")
+	after, err := b.provider.Restore(t.Context(), plain, before, ours, "back", nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 	require.Equal(t, before.Summary, after.Summary)
@@ -68,7 +68,7 @@ func TestRestoreOfARolloutLeavesTargetsAndRulesAlone(t *testing.T) {
 	before, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	ours := apply(t, b.provider, 100)
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.NoError(t, err)
 	for i, request := range b.wire.changes() {
 		var patch struct {
@@ -92,7 +92,7 @@ func TestPrerequisitesAreNotGuessed(t *testing.T) {
 	require.Equal(t, []string{"prerequisite plain"}, now.Exceptions)
 	before := now
 	before.Config = json.RawMessage(`{"on": true, "offVariation": "false", "defaultServe": {"variation": "true"}}`)
-	_, err = b.provider.Restore(t.Context(), "dependent", before, now, "")
+	_, err = b.provider.Restore(t.Context(), "dependent", before, now, "", nil)
 	require.ErrorIs(t, err, flags.ErrNotRestorable)
 	require.ErrorContains(t, err, "by hand")
 	require.ErrorIs(t, b.provider.Archive(t.Context(), plain, ""), flags.ErrInvalid)
@@ -105,7 +105,7 @@ func TestAVariationThatIsGoneCannotBeRestored(t *testing.T) {
 	require.NoError(t, err)
 	before := now
 	before.Config = json.RawMessage(`{"offVariation": "false", "defaultServe": {"variation": "gone"}}`)
-	_, err = b.provider.Restore(t.Context(), plain, before, now, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, now, "", nil)
 	require.ErrorIs(t, err, flags.ErrNotRestorable)
 	require.ErrorContains(t, err, `"gone"`)
 	require.Empty(t, b.wire.changes())
@@ -119,8 +119,8 @@ func TestRecordedStatesOfAnotherShapeAreRefused(t *testing.T) {
 	broken := now
 	broken.Config = json.RawMessage(`{"targets": "erika-mustermann"}`)
 	for _, err := range []error{
-		second(b.provider.Restore(t.Context(), plain, broken, now, "")),
-		second(b.provider.Restore(t.Context(), plain, flags.State{}, now, "")),
+		second(b.provider.Restore(t.Context(), plain, broken, now, "", nil)),
+		second(b.provider.Restore(t.Context(), plain, flags.State{}, now, "", nil)),
 	} {
 		require.ErrorIs(t, err, flags.ErrInvalid)
 		require.NotContains(t, err.Error(), "erika")
@@ -136,7 +136,7 @@ func TestAStrangerIsToldOfByWhatDiffers(t *testing.T) {
 	require.NoError(t, err)
 	ours := apply(t, b.provider, 50)
 	b.instruct(t, plain, everything)
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	var refusal *flags.Stranger
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, []string{
@@ -154,7 +154,7 @@ func TestAPipelineIsNotStarted(t *testing.T) {
 	_, applyErr := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	before := ours
 	before.Config = json.RawMessage(`{"offVariation": "false", "defaultServe": {"variation": "true"}}`)
-	_, restoreErr := b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, restoreErr := b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	for _, err := range []error{previewErr, applyErr, restoreErr} {
 		require.ErrorIs(t, err, flags.ErrApprovalRequired)
 		require.ErrorContains(t, err, "take the pipeline off the flag")

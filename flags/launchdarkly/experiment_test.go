@@ -65,7 +65,7 @@ func TestAnExperimentOnARuleIsReadBackAndStays(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.apply(t, p, 100)
 	require.NoError(t, err)
-	restored, err := p.Restore(t.Context(), plain, before, on, note)
+	restored, err := p.Restore(t.Context(), plain, before, on, note, nil)
 	require.NoError(t, err)
 	require.True(t, restored.Equal(before))
 }
@@ -84,7 +84,7 @@ func TestAnExperimentOnTheDefaultRuleIsTurnedOffAndOnAlone(t *testing.T) {
 	require.NoError(t, err)
 	off, err := b.apply(t, p, 0)
 	require.NoError(t, err)
-	restored, err := p.Restore(t.Context(), plain, before, off, note)
+	restored, err := p.Restore(t.Context(), plain, before, off, note, nil)
 	require.NoError(t, err)
 	require.True(t, restored.Equal(before))
 	require.Equal(t, "on: 50 % true", restored.Summary)

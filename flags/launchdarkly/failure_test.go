@@ -47,7 +47,7 @@ func TestConflictIsDecidedAnew(t *testing.T) {
 	}
 	b.server.Inject(http.StatusConflict, 1)
 	// The injected answer is for the provider's PATCH; the stranger's comes after it.
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.ErrorIs(t, err, flags.ErrStranger)
 	require.ErrorContains(t, err, "it was turned off")
 }
@@ -152,7 +152,7 @@ func TestKilledBetweenChangeAndReadBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, b.wire.patches(), 1, "nothing is changed a second time")
 	require.True(t, state.Equal(expected))
-	restored, err := next.Restore(t.Context(), plain, before, expected, "")
+	restored, err := next.Restore(t.Context(), plain, before, expected, "", nil)
 	require.NoError(t, err)
 	require.True(t, restored.Equal(before))
 }
@@ -186,7 +186,7 @@ func TestARestorationIsNotSeenInWhatWasBeforeTheChange(t *testing.T) {
 	require.NoError(t, err)
 	b.config.StreamURL, b.config.ReadBack = relay.server.URL(), 500*time.Millisecond
 	provider := b.open(t, b.config)
-	_, err = provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.ErrorContains(t, err, "an older version")
 	require.False(t, flags.Permanent(err))
 
@@ -194,7 +194,7 @@ func TestARestorationIsNotSeenInWhatWasBeforeTheChange(t *testing.T) {
 		_, err = relay.provider.Apply(t.Context(), plain, flags.Change{Percent: percent}, "", nil)
 		require.NoError(t, err)
 	}
-	restored, err := provider.Restore(t.Context(), plain, before, ours, "")
+	restored, err := provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, restored.Version, restored.SeenAs())
 }
@@ -247,7 +247,7 @@ func TestNothingIsPatchedTooLate(t *testing.T) {
 	require.Empty(t, b.wire.patches())
 	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
-	_, err = b.provider.Restore(frozen{t.Context()}, plain, off, ours, "")
+	_, err = b.provider.Restore(frozen{t.Context()}, plain, off, ours, "", nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Len(t, b.wire.patches(), 1)
 }
@@ -273,7 +273,7 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	ours, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	b.wire.instead = onChange(http.StatusBadRequest, `{"code": "invalid_request", "message": "context `+person+` is targeted twice"}`)
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.ErrorIs(t, err, flags.ErrInvalid)
 	require.ErrorContains(t, err, "invalid_request")
 	require.NotContains(t, err.Error(), person)

@@ -71,7 +71,7 @@ func TestTargetsAndRulesAreChangedOneByOne(t *testing.T) {
 		{"kind": "addRule", "beforeRuleId": "THEIRS", "variationId": "YES", "description": "contraflow: segments that go first", "trackEvents": false,
 		 "clauses": [{"contextKind": "user", "attribute": "segmentMatch", "op": "segmentMatch", "values": ["beta"], "negate": false}]}]}`),
 		b.wire.patches()[0].body)
-	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "")
+	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "", nil)
 	require.NoError(t, err)
 	require.Contains(t, b.wire.patches()[1].body, `"removeRule"`)
 	require.Equal(t, theirs, b.environment(t, "furnished").Rules[0].ID, "it was never touched")
@@ -105,7 +105,7 @@ func TestRulesThatTrackEventsComeBackWhole(t *testing.T) {
 	b.instruct(t, plain, `{"kind": "replaceRules", "rules": []}`)
 	ours, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.NoError(t, err)
 	require.Contains(t, b.wire.patches()[0].body, `"replaceRules"`, "no trackEvents are documented of addRule")
 }
@@ -195,7 +195,7 @@ func TestAPrerequisiteThatIsGoneIsNamed(t *testing.T) {
 		ours, err := b.provider.Get(t.Context(), plain)
 		require.NoError(t, err)
 		b.rest(t, c.method, "/api/v2/flags/shop/parent", c.body)
-		_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+		_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 		require.ErrorIs(t, err, flags.ErrNotRestorable)
 		require.ErrorContains(t, err, `the prerequisite "parent", which `+c.says)
 		require.True(t, flags.Permanent(err))

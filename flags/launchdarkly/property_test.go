@@ -84,7 +84,7 @@ func TestAnythingIsPutBackOverAnything(t *testing.T) {
 		require.NoError(rt, err)
 		lost = rapid.IntRange(0, 1).Draw(rt, "lost")
 		rules, patches := b.environment(t, plain).Rules, len(b.wire.patches())
-		after, err := b.provider.Restore(t.Context(), plain, before, now, "")
+		after, err := b.provider.Restore(t.Context(), plain, before, now, "", nil)
 		require.NoError(rt, err)
 		require.JSONEq(rt, string(before.Config), string(after.Config))
 		if !now.Equal(before) {
@@ -167,13 +167,13 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 		found, err := b.provider.Get(t.Context(), h.key)
 		require.NoError(rt, err)
 		known := slices.IndexFunc(ours, found.Equal)
-		after, err := b.provider.Restore(t.Context(), h.key, before, ours[max(known, 0)], "")
+		after, err := b.provider.Restore(t.Context(), h.key, before, ours[max(known, 0)], "", nil)
 		if known < 0 {
 			require.ErrorIs(rt, err, flags.ErrStranger)
 			left, err := b.provider.Get(t.Context(), h.key)
 			require.NoError(rt, err)
 			require.Equal(rt, found, left, "what a stranger did stands")
-			after, err = b.provider.Restore(t.Context(), h.key, before, left, "") // as somebody who was asked may want
+			after, err = b.provider.Restore(t.Context(), h.key, before, left, "", nil) // as somebody who was asked may want
 			require.NoError(rt, err)
 			require.JSONEq(rt, string(before.Config), string(after.Config))
 			return

@@ -207,7 +207,7 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 
 // Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it. Here, too, a
 // stranger who changes the same part of the targeting between our reading and our patch goes unseen.
-func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
+func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
 	after, err := retry(ctx, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil {
@@ -217,7 +217,7 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		if err != nil || done {
 			return current, err
 		}
-		return p.retarget(ctx, current, want, note, nil)
+		return p.retarget(ctx, current, want, note, still)
 	})
 	return p.settled(ctx, after, note, err)
 }

@@ -79,7 +79,7 @@ func TestOffServesFalseWhateverTheOffVariationWas(t *testing.T) {
 	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 0}, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, *b.environment(t, plain).OffVariation)
-	after, err := b.provider.Restore(t.Context(), plain, before, ours, "")
+	after, err := b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	require.NoError(t, err)
 	require.True(t, after.Equal(before))
 	require.Equal(t, 0, *b.environment(t, plain).OffVariation)
@@ -106,7 +106,7 @@ func TestRestoreRebuildsEveryPartOfTheTargeting(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ours.Equal(before))
 
-	after, err := b.provider.Restore(t.Context(), key, before, ours, "undo")
+	after, err := b.provider.Restore(t.Context(), key, before, ours, "undo", nil)
 	require.NoError(t, err)
 	require.JSONEq(t, string(before.Config), string(after.Config))
 	require.Len(t, b.wire.patches(), 1)
@@ -122,7 +122,7 @@ func TestRulesKeepTheirIDsWhereNothingChangedThem(t *testing.T) {
 	require.NoError(t, err)
 	ours, err := b.provider.Apply(t.Context(), key, flags.Change{Percent: 100}, "", nil)
 	require.NoError(t, err)
-	_, err = b.provider.Restore(t.Context(), key, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), key, before, ours, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, id, b.environment(t, key).Rules[0].ID)
 }

@@ -45,7 +45,7 @@ func TestAFlagThatIsArchivedAtTheSameMomentIsFoundSo(t *testing.T) {
 	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	b.wire.before(archive)
-	_, err = b.provider.Restore(t.Context(), plain, off, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, off, ours, "", nil)
 	var stranger *flags.Stranger
 	require.ErrorAs(t, err, &stranger)
 	require.Equal(t, &flags.Stranger{Key: plain, Differs: []string{"it was archived"}, Ours: "on: 50 % true", Theirs: "archived"}, stranger)
@@ -89,7 +89,7 @@ func TestAnApprovedRequestIsNotAppliedToWhatAStrangerMadeOfTheFlag(t *testing.T)
 	b.instruct(t, plain, `{"kind": "turnFlagOn"}`)
 	ours, err := p.Get(t.Context(), plain)
 	require.NoError(t, err)
-	_, err = p.Restore(t.Context(), plain, off, ours, note)
+	_, err = p.Restore(t.Context(), plain, off, ours, note, nil)
 	requireWaiting(t, err)
 	b.server.Review(plain, "erika", "approve")
 	yes, _ := b.ids(t, plain)
@@ -99,7 +99,7 @@ func TestAnApprovedRequestIsNotAppliedToWhatAStrangerMadeOfTheFlag(t *testing.T)
 		}
 		return nil
 	}
-	_, err = p.Restore(t.Context(), plain, off, ours, note)
+	_, err = p.Restore(t.Context(), plain, off, ours, note, nil)
 	require.ErrorIs(t, err, flags.ErrStranger)
 	require.Empty(t, b.wire.all(http.MethodPost, "/apply"))
 }

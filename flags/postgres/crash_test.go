@@ -74,11 +74,11 @@ func TestACrashBetweenAnyTwoStatementsLeavesTheFlagWhole(t *testing.T) {
 				require.Equal(t, 2, requireWhole(t, b, key, want).Version, "one change, however often it was tried")
 
 				require.True(t, attempt(key, n, func(p *postgres.Provider) error {
-					_, err := p.Restore(t.Context(), key, before, ours, "")
+					_, err := p.Restore(t.Context(), key, before, ours, "", nil)
 					return err
 				}))
 				requireWhole(t, b, key, before, want)
-				_, err = crashing.Restore(t.Context(), key, before, ours, "")
+				_, err = crashing.Restore(t.Context(), key, before, ours, "", nil)
 				require.NoError(t, err)
 				require.Equal(t, 3, requireWhole(t, b, key, before).Version)
 			}
@@ -100,7 +100,7 @@ func TestNothingComesBetweenTheQuestionAndTheChange(t *testing.T) {
 	restored := make(chan error, 1)
 	still := func(ctx context.Context, _ flags.State) error {
 		go func() {
-			_, err := other.Restore(t.Context(), plain, before, want, "compensation")
+			_, err := other.Restore(t.Context(), plain, before, want, "compensation", nil)
 			restored <- err
 		}()
 		require.Eventually(t, func() bool {

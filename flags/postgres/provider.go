@@ -93,8 +93,8 @@ func (p *Provider) Apply(ctx context.Context, key string, c flags.Change, note s
 }
 
 // Restore changes the row, unless the flag is as before already.
-func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string) (flags.State, error) {
-	return p.change(ctx, key, note, nil, func(f flag) (flag, error) {
+func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
+	return p.change(ctx, key, note, still, func(f flag) (flag, error) {
 		var err error
 		f.config, err = f.restoration(before, ours)
 		return f, err

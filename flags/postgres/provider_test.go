@@ -154,7 +154,7 @@ func TestAnotherSaltIsAStrangersChange(t *testing.T) {
 	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	b.exec(t, `update contraflow.flag set salt = 'other'`)
-	_, err = b.provider.Restore(t.Context(), plain, before, ours, "")
+	_, err = b.provider.Restore(t.Context(), plain, before, ours, "", nil)
 	var stranger *flags.Stranger
 	require.ErrorAs(t, err, &stranger)
 	require.Equal(t, []string{"the salt is another"}, stranger.Differs)
@@ -177,7 +177,7 @@ func TestARecordOfAnotherKindIsRefusedWithoutItsValues(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, config := range []string{`{"on": "S3CRET"}`, `{"S3CRET": 1}`, `S3CRET`, ``} {
-		_, err := b.provider.Restore(t.Context(), plain, flags.State{Provider: postgres.Name, Key: plain, Config: []byte(config)}, flags.State{}, "")
+		_, err := b.provider.Restore(t.Context(), plain, flags.State{Provider: postgres.Name, Key: plain, Config: []byte(config)}, flags.State{}, "", nil)
 		require.ErrorIs(t, err, flags.ErrInvalid)
 		require.NotContains(t, err.Error(), "S3CRET")
 	}

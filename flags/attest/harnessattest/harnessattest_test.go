@@ -90,7 +90,7 @@ func TestAnApplicationOnHarnessAttestsWhatTheStepComparesWith(t *testing.T) {
 		require.NoError(t, err)
 		await(ours.SeenAs(), "")
 	}
-	restored, err := provider.Restore(t.Context(), key, before, ours, "test")
+	restored, err := provider.Restore(t.Context(), key, before, ours, "test", nil)
 	require.NoError(t, err)
 	await(restored.SeenAs(), "false")
 	require.Equal(t, "0 ", reported("unknown"))

@@ -114,7 +114,7 @@ func (b bundle) follows(t *testing.T, provider flags.Provider) {
 	b.await(t, off.SeenAs(), "false")
 	ours, err = provider.Apply(t.Context(), key, flags.Change{Percent: 100}, "test", nil)
 	require.NoError(t, err)
-	restored, err := provider.Restore(t.Context(), key, before, ours, "test")
+	restored, err := provider.Restore(t.Context(), key, before, ours, "test", nil)
 	require.NoError(t, err)
 	b.await(t, restored.SeenAs(), "false")
 	require.Equal(t, "0 ", b.reported(t, "unknown"), "the SDK does not know it, and the report says so")

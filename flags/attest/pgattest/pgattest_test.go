@@ -110,7 +110,7 @@ func TestAnApplicationOnTheTableAttestsWhatTheStepComparesWith(t *testing.T) {
 		require.NoError(t, err)
 		b.await(t, ours.SeenAs(), c.value)
 	}
-	restored, err := provider.Restore(t.Context(), key, before, ours, "test")
+	restored, err := provider.Restore(t.Context(), key, before, ours, "test", nil)
 	require.NoError(t, err)
 	b.await(t, restored.SeenAs(), "false")
 	require.Equal(t, "0 ", b.reported(t, "unknown"))
