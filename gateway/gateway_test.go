@@ -30,7 +30,7 @@ const (
 	mallory = "U0MALLORY"
 	approve = "contraflow_approve"
 	reject  = "contraflow_reject"
-	soon    = 10 * time.Second
+	soon    = 30 * time.Second
 	tick    = 5 * time.Millisecond
 )
 

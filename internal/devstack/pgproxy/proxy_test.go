@@ -71,7 +71,7 @@ func TestACutHitsOneStatement(t *testing.T) {
 						var there bool
 						err := b.direct.QueryRow(t.Context(), "select exists (select from pg_stat_activity where pid = $1)", backend).Scan(&there)
 						return err == nil && !there
-					}, 10*time.Second, 5*time.Millisecond)
+					}, 30*time.Second, 5*time.Millisecond)
 					require.Equal(t, rows, b.numbers(t))
 				})
 			}
@@ -98,7 +98,7 @@ func TestAnOrphanedStatementRunsOnWhenTheClientIsBack(t *testing.T) {
 	require.Zero(t, b.numbers(t))
 	_, err = b.direct.Exec(t.Context(), "select pg_advisory_unlock(1)")
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return b.numbers(t) == 2 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return b.numbers(t) == 2 }, 30*time.Second, 5*time.Millisecond)
 }
 
 func TestTheTestActsBetweenTwoStatementsOfABatch(t *testing.T) {
@@ -157,7 +157,7 @@ func TestACancellationReachesTheServer(t *testing.T) {
 		var asleep int
 		err := b.direct.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'").Scan(&asleep)
 		return err == nil && asleep == 0
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 }
 
 func TestNobodyIsThere(t *testing.T) {
