@@ -18,6 +18,7 @@ func (a *Activities) tryFlags(ctx context.Context, db *Database, p *plan.Plan, f
 		return nil, err
 	}
 	var tried []string
+	missing := map[string]*newFlag{}
 	for _, s := range p.Steps[from:] {
 		if s.Flag == nil {
 			continue
@@ -29,12 +30,21 @@ func (a *Activities) tryFlags(ctx context.Context, db *Database, p *plan.Plan, f
 			}
 			again := slices.Contains(tried, key)
 			tried = append(tried, key)
-			if !again && !slices.Contains(touched, key) { // else its step asks, and knows what was done before
+			if !again {
+				if missing[key], err = findNew(ctx, provider, p, from, key); err != nil {
+					return nil, err
+				}
+			}
+			if !again && missing[key] == nil && !slices.Contains(touched, key) { // else its step asks, and knows what was done before
 				if err := canReach(ctx, provider, key, *s.Flag); err != nil {
 					return nil, err
 				}
 			}
-			err = tryFlag(ctx, provider, key, *s.Flag, again)
+			if made := missing[key]; made != nil {
+				err = made.try(ctx, *s.Flag)
+			} else {
+				err = tryFlag(ctx, provider, key, *s.Flag, again)
+			}
 			if required, ok := errors.AsType[*flags.ApprovalRequired](err); ok {
 				if !again {
 					waits = append(waits, required.Error())
@@ -83,8 +93,7 @@ func tryFlag(ctx context.Context, provider flags.Provider, key string, f plan.Fl
 		return err
 	}
 	var changes []flags.Change
-	for _, move := range f.Moves() {
-		in := FlagInput{Key: key, Percent: move.Percent, Stage: move.Stage, ContextKind: f.ContextKind, Targets: f.Targets, Segments: f.Segments}
+	for _, in := range stagesOf(key, f) {
 		if again {
 			changes = []flags.Change{in.full()}
 			break
@@ -107,6 +116,52 @@ func tryFlag(ctx context.Context, provider flags.Provider, key string, f plan.Fl
 		}
 	}
 	return nil
+}
+
+// stagesOf a step, for one of its flags.
+func stagesOf(key string, f plan.Flag) []FlagInput {
+	var out []FlagInput
+	for _, move := range f.Moves() {
+		out = append(out, FlagInput{Key: key, Percent: move.Percent, Stage: move.Stage,
+			ContextKind: f.ContextKind, Targets: f.Targets, Segments: f.Segments, Create: f.Create})
+	}
+	return out
+}
+
+// newFlag is one that is missing, and that the plan makes.
+type newFlag struct {
+	key     string
+	service flags.Creator
+	flag    flags.NewFlag
+	changes []flags.Change // of the steps that were tried
+	now     flags.State    // what it serves behind them
+}
+
+// findNew is nil for a flag that is there, or that the steps from there on don't make.
+func findNew(ctx context.Context, provider flags.Provider, p *plan.Plan, from int, key string) (*newFlag, error) {
+	if _, err := provider.Get(ctx, key); !errors.Is(err, flags.ErrNotFound) {
+		return nil, err
+	}
+	made, err := mayMake(p, from, key, provider)
+	if err != nil || !made {
+		return nil, err
+	}
+	first := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.Flag != nil && slices.Contains(s.Flag.All(), key) })
+	service, _ := provider.(flags.Creator) // mayMake has seen to it
+	return &newFlag{key: key, service: service, flag: stagesOf(key, *p.Steps[first].Flag)[0].newFlag(p.Name)}, nil
+}
+
+// try lets the flag service say whether it would make the flag, and take all changes up to this step.
+func (n *newFlag) try(ctx context.Context, f plan.Flag) error {
+	for _, in := range stagesOf(n.key, f) {
+		c, needed := in.wanted(n.now)
+		if !needed {
+			continue
+		}
+		n.changes = append(n.changes, c)
+		n.now.On, n.now.Percent, n.now.Stage = true, float64(c.Percent), c.Stage
+	}
+	return n.service.RehearseCreate(ctx, n.key, n.flag, n.changes)
 }
 
 // mayMake tells whether a step from there on makes a flag that is missing: the first that names it. A service that can't is an

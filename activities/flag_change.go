@@ -159,13 +159,22 @@ func (a *Activities) found(ctx context.Context, db *Database, provider flags.Pro
 	if err := audit(ctx, db, in.Origin, "making flag", in.Key); err != nil {
 		return flags.State{}, err
 	}
-	if err := maker.Create(ctx, in.Key, flags.NewFlag{
-		Name: in.Create.Name, Description: cmp.Or(in.Create.Description, "Made by contraflow for the plan "+in.Origin.Plan+"."),
-		Tags: in.Create.Tags, Migration: in.Stage != "", ContextKind: in.ContextKind,
-	}); err != nil {
+	if err := maker.Create(ctx, in.Key, in.newFlag(in.Origin.Plan)); err != nil {
 		return flags.State{}, err
 	}
 	return provider.Get(ctx, in.Key)
+}
+
+// newFlag is what the plan's create makes.
+func (in FlagInput) newFlag(plan string) flags.NewFlag {
+	f := flags.NewFlag{
+		Name: in.Create.Name, Description: cmp.Or(in.Create.Description, "Made by contraflow for the plan "+plan+"."),
+		Tags: in.Create.Tags, Migration: in.Stage != "",
+	}
+	if f.Migration { // what a percentage is taken over is nothing that a boolean flag is made with
+		f.ContextKind = in.ContextKind
+	}
+	return f
 }
 
 func noCreator(key string) error {

@@ -24,6 +24,10 @@ type Creator interface {
 	// Create makes a flag that is off, and returns once applications can see it. A flag of the same kind that exists is
 	// left as it is; one of another kind is an ErrInvalid.
 	Create(ctx context.Context, key string, f NewFlag) error
+	// RehearseCreate changes nothing. Its error is the one that Create would meet, or one of the changes that come behind it,
+	// in this order, on the new flag: as far as the service tells beforehand, an ApprovalRequired if a change will have to wait
+	// for people. Of a flag that exists already the changes are not looked at: see Rehearser.
+	RehearseCreate(ctx context.Context, key string, f NewFlag, changes []Change) error
 }
 
 // Depender knows which flags need another.

@@ -26,26 +26,56 @@ var flagKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // Create adds a flag that is off, and the file if there is none.
 func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) error {
-	if !flagKey.MatchString(key) {
-		return fmt.Errorf("flag %q: keys are letters, digits, '.', '_' or '-': %w", key, flags.ErrInvalid)
-	}
 	return p.locked(ctx, func() error {
-		d, err := p.readOrNew()
-		if err != nil {
-			return err
-		}
-		if _, ok := d.values[key]; ok {
-			return fmt.Errorf("flag %q stands in %q of %s: make it a full flag in %q, or choose another key: %w",
-				key, valuesMember, d.path, flagsMember, flags.ErrInvalid)
-		}
-		if d.flags[key] != nil || d.archived[key] != nil {
-			return d.alike(key, f)
-		}
-		if d.flags[key], err = fresh(key, f); err != nil {
+		d, missing, err := p.withNew(key, f)
+		if err != nil || !missing {
 			return err
 		}
 		return p.write(ctx, d)
 	})
+}
+
+// RehearseCreate makes flag and changes in memory, and finds out whether the file could be replaced.
+func (p *Provider) RehearseCreate(ctx context.Context, key string, f flags.NewFlag, changes []flags.Change) error {
+	return p.locked(ctx, func() error {
+		d, missing, err := p.withNew(key, f)
+		if err != nil || !missing {
+			return err
+		}
+		for _, c := range changes {
+			current, err := d.find(key)
+			if err != nil {
+				return err
+			}
+			want, err := d.want(current, c)
+			if err != nil {
+				return err
+			}
+			if err := d.setTargeting(current, want); err != nil {
+				return err
+			}
+		}
+		return p.tryWrite(d)
+	})
+}
+
+// withNew is the file with the flag, which was missing there if missing is true. The caller holds the lock.
+func (p *Provider) withNew(key string, f flags.NewFlag) (d document, missing bool, err error) {
+	if !flagKey.MatchString(key) {
+		return document{}, false, fmt.Errorf("flag %q: keys are letters, digits, '.', '_' or '-': %w", key, flags.ErrInvalid)
+	}
+	if d, err = p.readOrNew(); err != nil {
+		return document{}, false, err
+	}
+	if _, ok := d.values[key]; ok {
+		return document{}, false, fmt.Errorf("flag %q stands in %q of %s: make it a full flag in %q, or choose another key: %w",
+			key, valuesMember, d.path, flagsMember, flags.ErrInvalid)
+	}
+	if d.flags[key] != nil || d.archived[key] != nil {
+		return d, false, d.alike(key, f)
+	}
+	d.flags[key], err = fresh(key, f)
+	return d, true, err
 }
 
 // alike refuses to take a flag for one that it is not.
@@ -128,13 +158,18 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 		if err != nil {
 			return err
 		}
-		temporary, err := p.prepare(d)
-		if err != nil {
-			return err
-		}
-		if err := os.Remove(temporary); err != nil {
-			return fmt.Errorf("rehearse a change of the flag file: %w", err)
-		}
-		return nil
+		return p.tryWrite(d)
 	})
+}
+
+// tryWrite does all of a replacement but the last step.
+func (p *Provider) tryWrite(d document) error {
+	temporary, err := p.prepare(d)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(temporary); err != nil {
+		return fmt.Errorf("rehearse a change of the flag file: %w", err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package flagstest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -37,7 +38,10 @@ type served struct {
 	Users   map[string]bool `json:"users"`
 }
 
-var _ flags.Provider = (*service)(nil)
+var (
+	_ flags.Provider = (*service)(nil)
+	_ flags.Creator  = (*service)(nil)
+)
 
 // A provider of one's own passes the same suite as those that come with contraflow.
 func TestAProviderOfOnesOwn(t *testing.T) {
@@ -222,6 +226,43 @@ func (s *service) Archive(ctx context.Context, key, _ string) error {
 		return f, nil
 	})
 	return err
+}
+
+// Create does nothing where RehearseCreate finds the flag.
+func (s *service) Create(ctx context.Context, key string, f flags.NewFlag) error {
+	if err := s.RehearseCreate(ctx, key, f, nil); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, exists := s.flags[key]; !exists {
+		s.flags[key] = fresh()
+	}
+	return nil
+}
+
+func fresh() feature {
+	return feature{version: 1, served: served{Percent: 100, Users: map[string]bool{}}}
+}
+
+// RehearseCreate tries the changes on a flag that nobody else sees.
+func (s *service) RehearseCreate(ctx context.Context, key string, f flags.NewFlag, changes []flags.Change) error {
+	if f.Migration {
+		return fmt.Errorf("flag %q: there are no stages, make a boolean flag: %w", key, flags.ErrInvalid)
+	}
+	switch found, err := s.Get(ctx, key); {
+	case err == nil && found.Archived:
+		return fmt.Errorf("flag %q: %w", key, flags.ErrArchived)
+	case !errors.Is(err, flags.ErrNotFound):
+		return err
+	}
+	alone := &service{flags: map[string]feature{key: fresh()}}
+	for _, c := range changes {
+		if _, err := alone.Apply(ctx, key, c, "", nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change decides and writes at one moment, and only if something differs.

@@ -70,6 +70,8 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"create makes a flag that is off":             create,
 		"create leaves a flag alone that exists":      createAgain,
 		"create refuses what is archived or another":  createOther,
+		"rehearsing to create makes nothing":          createRehearsed,
+		"rehearsing to create refuses what follows":   createImpossible,
 		"dependents are those that need the flag":     dependents,
 		"rehearsing changes nothing, and refuses too": rehearse,
 	} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,9 +74,8 @@ type tag struct {
 // Create makes a flag that is off in all environments, as Harness does, with variations called after their values. A migration
 // flag is a string flag.
 func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) error {
-	if f.ContextKind != "" && f.ContextKind != flags.DefaultContextKind {
-		return fmt.Errorf("flag %q: Harness has no migration flags by %s, only by %s: leave the context kind out: %w",
-			key, f.ContextKind, flags.DefaultContextKind, flags.ErrInvalid)
+	if err := creatable(key, f); err != nil {
+		return err
 	}
 	after, err := retry.Do(ctx, service, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
@@ -96,6 +96,55 @@ func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) erro
 	}
 	_, err = p.awaitServed(ctx, after)
 	return err
+}
+
+// RehearseCreate tells as much as can be told without a dry run: that Harness has such flags, under such a key, and that the new
+// flag can serve the changes, to target groups that exist. What policies and the API key's rights refuse is found out by Create.
+func (p *Provider) RehearseCreate(ctx context.Context, key string, f flags.NewFlag, changes []flags.Change) error {
+	if err := creatable(key, f); err != nil {
+		return err
+	}
+	_, err := retry.Do(ctx, service, func() (struct{}, error) { return struct{}{}, p.rehearseCreate(ctx, key, f, changes) })
+	return err
+}
+
+func (p *Provider) rehearseCreate(ctx context.Context, key string, f flags.NewFlag, changes []flags.Change) error {
+	current, err := p.read(ctx, key)
+	if !errors.Is(err, flags.ErrNotFound) {
+		return p.alike(key, f, current, err)
+	}
+	body := p.newFeature(key, f)
+	var variations []variation
+	for _, v := range body.Variations {
+		variations = append(variations, variation{v.Identifier, v.Value})
+	}
+	current, err = p.snapshot(key, feature{Identifier: key, Kind: body.Kind, Variations: variations, EnvProperties: &environment{
+		State: stateOf(false), OffVariation: body.DefaultOffVariation, DefaultServe: serve{Variation: body.DefaultOnVariation},
+	}})
+	for _, c := range changes {
+		if err != nil {
+			return err
+		}
+		if current.configuration, err = current.want(c); err == nil {
+			err = p.segmentsExist(ctx, key, c.Segments)
+		}
+	}
+	return err
+}
+
+// identifiers is the widest of the rules that Harness has for them; what it says of one that fits is found out by Create.
+var identifiers = regexp.MustCompile(`^[A-Za-z0-9_$.-]+$`)
+
+// creatable refuses what Harness has no flag for.
+func creatable(key string, f flags.NewFlag) error {
+	if f.Migration && f.ContextKind != "" && f.ContextKind != flags.DefaultContextKind {
+		return fmt.Errorf("flag %q: Harness has no migration flags by %s, only by %s: leave the context kind out: %w",
+			key, f.ContextKind, flags.DefaultContextKind, flags.ErrInvalid)
+	}
+	if !identifiers.MatchString(key) {
+		return fmt.Errorf("flag %q: an identifier of Harness has letters, digits, '_', '$', '.' and '-' alone: choose another key: %w", key, flags.ErrInvalid)
+	}
+	return nil
 }
 
 // alike is nil for a flag that is what was to be made.

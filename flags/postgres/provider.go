@@ -114,16 +114,11 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 func (p *Provider) change(
 	ctx context.Context, key, note string, still flags.Still, decide func(flag) (flag, error),
 ) (state flags.State, err error) {
-	tx, err := p.pool.Begin(ctx)
+	tx, err := p.begin(ctx, key, note)
 	if err != nil {
-		return flags.State{}, told(err, "change", key)
+		return flags.State{}, err
 	}
-	// After a commit it does nothing. Its own context: a transaction must not stay open because the caller's has ended.
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', $1, true), set_config('contraflow.note', $2, true)`,
-		fmt.Sprint(idleTimeout.Milliseconds()), storable(note)); err != nil {
-		return flags.State{}, told(err, "change", key)
-	}
+	defer rollback(ctx, tx)
 	now, err := read(ctx, tx, key, "for no key update")
 	if err != nil {
 		return flags.State{}, err
@@ -154,7 +149,25 @@ func (p *Provider) change(
 	return want.state()
 }
 
+// begin is for the caller to commit or roll back.
+func (p *Provider) begin(ctx context.Context, key, note string) (pgx.Tx, error) {
+	tx, err := p.pool.Begin(ctx)
+	if err != nil {
+		return nil, told(err, "change", key)
+	}
+	if _, err := tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', $1, true), set_config('contraflow.note', $2, true)`,
+		fmt.Sprint(idleTimeout.Milliseconds()), storable(note)); err != nil {
+		rollback(ctx, tx)
+		return nil, told(err, "change", key)
+	}
+	return tx, nil
+}
+
+// rollback does nothing after a commit. Its own context: a transaction must not stay open because the caller's has ended.
+func rollback(ctx context.Context, tx pgx.Tx) { _ = tx.Rollback(context.WithoutCancel(ctx)) }
+
 type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 

@@ -33,6 +33,8 @@ func (s *Server) routes() http.Handler {
 	rest.HandleFunc("GET /api/v2/segments/{project}/{environment}/{key}", s.getSegment)
 	rest.HandleFunc("GET /api/v2/projects/{project}", s.getProject)
 	rest.HandleFunc("GET /api/v2/projects/{project}/environments/{environment}", s.getEnvironment)
+	rest.HandleFunc("GET /api/v2/caller-identity", s.getCaller)
+	rest.HandleFunc("GET /api/v2/tokens/{id}", s.getToken)
 	const approvals = "/api/v2/projects/{project}/flags/{key}/environments/{environment}/approval-requests"
 	rest.HandleFunc("GET "+approvals, s.listApprovals)
 	rest.HandleFunc("POST "+approvals, s.createApproval)

@@ -41,6 +41,7 @@ type Server struct {
 	streams   map[chan event]struct{}
 	injected  []int // statuses the next REST requests are answered with
 	denied    map[string]bool
+	roles     roles // of the API token
 	approvals ApprovalSettings
 	requests  map[string][]*ApprovalRequest // by flag; lost with the process
 	scheduled map[string][]scheduledChange
