@@ -31,6 +31,27 @@ func TestCreateMakesAFileThatTheSDKReads(t *testing.T) {
 	}
 }
 
+func TestARehearsedCreationLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	rehearse := func() error {
+		return b.provider.RehearseCreate(t.Context(), "one", flags.NewFlag{}, []flags.Change{{Percent: 10}, {Percent: 100}})
+	}
+	require.NoError(t, rehearse())
+	require.NoFileExists(t, b.path)
+	require.NoFileExists(t, b.path+".tmp")
+	require.NoError(t, os.Mkdir(b.path+".tmp", 0o700)) // lets nobody make the file, not even root
+	require.ErrorContains(t, rehearse(), "its folder must be writable")
+
+	b = setup(t, furnished)
+	require.NoError(t, rehearse())
+	require.JSONEq(t, furnished, string(mustRead(t, b.path)))
+	err := b.provider.RehearseCreate(t.Context(), "simple", flags.NewFlag{}, nil)
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, `stands in "flagValues"`)
+	require.ErrorIs(t, b.provider.RehearseCreate(t.Context(), "two words", flags.NewFlag{}, nil), flags.ErrInvalid)
+}
+
 func TestCreateLeavesAFileThatSDKsRead(t *testing.T) {
 	t.Parallel()
 	b := setup(t, furnished)

@@ -70,6 +70,27 @@ func TestNothingIsCreatedTooLateOrByAKindThatHarnessDoesNotKnow(t *testing.T) {
 	require.ErrorIs(t, err, flags.ErrNotFound)
 }
 
+func TestACreationIsRehearsedAsFarAsItCanBe(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.CreateSegment("beta", nil, nil)
+	rollout := func(segments ...string) []flags.Change {
+		return []flags.Change{{Percent: 10, ContextKind: "country", Segments: segments}, {Percent: 100}}
+	}
+	b.server.Inject(http.StatusServiceUnavailable, 2)
+	require.NoError(t, b.provider.RehearseCreate(t.Context(), "made", flags.NewFlag{ContextKind: "country"}, rollout("beta")))
+	err := b.provider.RehearseCreate(t.Context(), "made", flags.NewFlag{}, rollout("beta", "beta2"))
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.ErrorContains(t, err, `no target group "beta2"`)
+	for key, f := range map[string]flags.NewFlag{"made": {Migration: true, ContextKind: "account"}, "not a key": {}, "": {}} {
+		require.ErrorIs(t, b.provider.RehearseCreate(t.Context(), key, f, nil), flags.ErrInvalid, key)
+		require.ErrorIs(t, b.provider.Create(t.Context(), key, f), flags.ErrInvalid, key)
+	}
+	b.server.Inject(http.StatusForbidden, 1)
+	require.ErrorIs(t, b.provider.RehearseCreate(t.Context(), "made", flags.NewFlag{}, nil), flags.ErrUnauthorized)
+	require.Empty(t, b.wire.changes())
+}
+
 func TestDependentsAreFoundOnAllPages(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

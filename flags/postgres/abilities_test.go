@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/flags/postgres"
 )
 
 func TestCreateLeavesAFlagThatExistsAlone(t *testing.T) {
@@ -45,4 +46,25 @@ func TestAWorkerWithoutTheRightIsToldBeforeAnythingChanges(t *testing.T) {
 	state, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, "off", state.Summary)
+}
+
+func TestARehearsedCreationIsRolledBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	rehearse := func(p *postgres.Provider, key string) error {
+		return p.RehearseCreate(t.Context(), key, flags.NewFlag{Description: "x"}, []flags.Change{{Percent: 10, Targets: map[string][]string{"user": {"ann"}}}, {Percent: 100}})
+	}
+	audit := one[int](t, b, "select count(*)::int from contraflow.audit")
+	require.NoError(t, rehearse(b.provider, "new"))
+	require.Equal(t, audit, one[int](t, b, "select count(*)::int from contraflow.audit"), "nor is it told to anybody")
+	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.flag"))
+	require.ErrorIs(t, rehearse(b.provider, "two words"), flags.ErrInvalid, "which the table itself refuses")
+	require.ErrorIs(t, rehearse(b.provider, "NUL\x00"), flags.ErrInvalid)
+
+	weak := open(t, b.application(t, grantSchema, "grant select on contraflow.flag, contraflow.schema_version to %s"))
+	require.ErrorIs(t, rehearse(weak, "new"), flags.ErrUnauthorized)
+	b.exec(t, "grant insert on contraflow.flag to app_"+b.db.Name)
+	require.ErrorIs(t, rehearse(weak, "new"), flags.ErrUnauthorized, "it may make flags, and change none")
+	require.NoError(t, b.provider.Create(t.Context(), "new", flags.NewFlag{}))
+	require.Equal(t, 1, one[int](t, b, "select version::int from contraflow.flag where key = 'new'"), "it was there never before")
 }
