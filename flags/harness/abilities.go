@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/contraflow/contraflow/flags"
@@ -20,9 +18,6 @@ var (
 	_ flags.Creator   = (*Provider)(nil)
 	_ flags.Depender  = (*Provider)(nil)
 )
-
-// pageSize of a listing of flags; Harness may give less, and says how many pages there are then.
-const pageSize = 100
 
 // Rehearse tells as much as can be told without a dry run, which the API doesn't have: that flag, variations and target groups
 // exist and can serve the change, and that no pipeline makes it.
@@ -196,32 +191,4 @@ func tagIdentifier(name string) string {
 		}
 		return '_'
 	}, name)
-}
-
-// Dependents goes through all flags of the project: the API doesn't list them by their prerequisites.
-func (p *Provider) Dependents(ctx context.Context, key string) ([]string, error) {
-	var out []string
-	for page, more := 0, true; more; page++ {
-		var answer struct {
-			PageCount int       `json:"pageCount"`
-			Features  []feature `json:"features"`
-		}
-		query := url.Values{
-			"pageNumber": {strconv.Itoa(page)}, "pageSize": {strconv.Itoa(pageSize)}, "sortByField": {"identifier"}, "sortOrder": {"ASCENDING"},
-		}
-		_, err := retry.Do(ctx, service, func() (struct{}, error) {
-			return struct{}{}, p.do(ctx, request{method: http.MethodGet, path: allFlags, key: key, query: query}, &answer)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list the flags that depend on another: %w", err)
-		}
-		for _, f := range answer.Features {
-			if !f.Archived && slices.ContainsFunc(f.Prerequisites, func(pre prerequisite) bool { return pre.Feature == key }) {
-				out = append(out, f.Identifier)
-			}
-		}
-		more = len(answer.Features) > 0 && page+1 < answer.PageCount
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
 }

@@ -8,6 +8,8 @@
 //	                                            details.pipelineMetadata of the answer
 //	POST, GET /cf/admin/features                harness-core-ui, src/services/cf/index.tsx, made from the API's specification:
 //	                                            409 is a flag that exists; a page is {pageIndex, pageCount, features}
+//	GET /ng/api/environmentsV2                  harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and size;
+//	                                            {data{content[environment{identifier}]}}. An API key sees those that it may view
 //	GET /cf/admin/segments/{identifier}         the same, and harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
 //	instructions and their parameters           Harness's own console (harness-core-ui,
 //	                                            src/modules/75-cf/utils/instructions.ts) and harness-core's

@@ -38,6 +38,9 @@ type request struct {
 	discreet          bool // keep the server's words out of errors
 }
 
+// environmentParameter of a query is the provider's own environment unless a request names another, or none.
+const environmentParameter = "environmentIdentifier"
+
 // allFlags is the path of the project's flags.
 const allFlags = "/cf/admin/features"
 
@@ -47,7 +50,7 @@ func ofFlag(key string) string { return allFlags + "/" + url.PathEscape(key) }
 func (p *Provider) do(ctx context.Context, r request, out any) error {
 	query := url.Values{
 		"accountIdentifier": {p.config.Account}, "orgIdentifier": {p.config.Organization},
-		"projectIdentifier": {p.config.Project}, "environmentIdentifier": {p.config.Environment},
+		"projectIdentifier": {p.config.Project}, environmentParameter: {p.config.Environment},
 	}
 	for name, values := range r.query {
 		query[name] = values

@@ -22,9 +22,10 @@ func (s *Server) routes() http.Handler {
 	admin.HandleFunc("PATCH /gateway/cf/admin/features/{identifier}", s.patchFeature)
 	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.deleteFeature)
 	admin.HandleFunc("GET /gateway/cf/admin/segments/{identifier}", s.getSegment)
+	admin.HandleFunc("GET /gateway/ng/api/environmentsV2", s.listEnvironments)
 
 	all := http.NewServeMux()
-	all.Handle("/gateway/cf/admin/", s.adminGate(admin))
+	all.Handle("/gateway/", s.adminGate(admin))
 	all.HandleFunc("POST /api/1.0/client/auth", s.authenticate)
 	all.Handle("GET /api/1.0/client/env/{environment}/feature-configs", s.sdkGate(s.listConfigs))
 	all.Handle("GET /api/1.0/client/env/{environment}/feature-configs/{identifier}", s.sdkGate(s.getConfig))
@@ -90,8 +91,8 @@ func (s *Server) getFeature(w http.ResponseWriter, r *http.Request) {
 // shown is a flag as the admin API shows it. The caller holds mu.
 func (s *Server) shown(f Feature, r *http.Request) Feature {
 	f.Status = s.status(f)
-	if r.URL.Query().Get("environmentIdentifier") != s.options.Environment {
-		f.EnvProperties = nil
+	if environment := r.URL.Query().Get("environmentIdentifier"); environment != s.options.Environment {
+		s.shownElsewhere(&f, environment)
 	} else if s.pipeline != "" {
 		piped := *f.EnvProperties
 		piped.Piped = true
@@ -135,7 +136,8 @@ func (s *Server) listFeatures(w http.ResponseWriter, r *http.Request) {
 func (s *Server) status(f Feature) *Status {
 	at, evaluated := s.accessed[f.Identifier]
 	if !evaluated {
-		return &Status{"never-requested", time.Time{}.UnixMilli()}
+		never := neverRequested()
+		return &never
 	}
 	return &Status{"active", at.UnixMilli()}
 }

@@ -103,3 +103,43 @@ func TestSDKsMayCountVersionsOtherwise(t *testing.T) {
 	require.NoError(t, json.Unmarshal(answer, &told))
 	require.Equal(t, 101, told.Version)
 }
+
+// environments is ResponseDTOPageResponseEnvironmentResponse, as far as the stand-in answers it.
+type environments struct {
+	Status, CorrelationID string
+	MetaData              any
+	Data                  struct {
+		TotalPages, TotalItems, PageItemCount, PageSize, PageIndex int
+		Empty                                                      bool
+		Content                                                    []struct {
+			CreatedAt, LastModifiedAt int64
+			Environment               struct {
+				AccountID, OrgIdentifier, ProjectIdentifier, Identifier, Name, Type string
+				Deleted                                                             bool
+				Tags                                                                map[string]string
+			}
+		}
+	}
+}
+
+func TestEnvironmentsAreListedPageByPage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.Elsewhere("staging", "another", "on", harnessserver.Status{Status: "active", LastAccess: 1})
+	list := func(query string) environments {
+		status, answer := b.do(t, http.MethodGet, "/gateway/ng/api/environmentsV2"+scope+query, "", http.Header{"X-Api-Key": {apiKey}})
+		require.Equal(t, http.StatusOK, status)
+		var out environments
+		strictly(t, answer, &out)
+		return out
+	}
+	both, last := list(""), list("&page=1&size=1")
+	require.Equal(t, "SUCCESS", both.Status)
+	require.Equal(t, 1, both.Data.TotalPages)
+	require.Equal(t, "staging", both.Data.Content[0].Environment.Identifier)
+	require.Equal(t, []int{2, 2, 1}, []int{last.Data.TotalPages, last.Data.TotalItems, last.Data.PageItemCount})
+	require.Equal(t, "production", last.Data.Content[0].Environment.Identifier)
+	require.True(t, list("&page=2&size=1").Data.Empty)
+	status, _ := b.do(t, http.MethodGet, "/gateway/ng/api/environmentsV2"+scope, "", nil)
+	require.Equal(t, http.StatusUnauthorized, status)
+}

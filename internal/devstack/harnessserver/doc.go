@@ -7,6 +7,8 @@
 //	GET    /gateway/cf/admin/features               harness-core-ui, src/services/cf/index.tsx, which is made from the API's specification:
 //	                                                {features, itemCount, pageCount, pageIndex, pageSize}, pages from 0
 //	GET    /gateway/cf/admin/segments/{identifier}  the same; harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
+//	GET    /gateway/ng/api/environmentsV2           harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and
+//	                                                size; an environment's fields as in harness-core, EnvironmentResponseDTO.java
 //	GET    /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag; ?archived=true
 //	PATCH  /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/patchfeature: {comment, instructions}
 //	DELETE /gateway/cf/admin/features/{identifier}  the same tag, "Delete Feature Flag": 204; ?forceDelete=false archives, as Harness's
@@ -32,7 +34,9 @@
 // addSegmentToVariationTargetMap and removeSegmentToVariationTargetMap{variation, targetSegments}, addRule{uuid, priority,
 // serve, clauses}, removeRule{ruleID}, reorderRules{rules}, addPrerequisite{feature, variations}, removePrerequisite{feature}.
 //
-// Not documented, and therefore chosen here: all of a patch happens or nothing; reorderRules numbers from 1, in the order that
+// Of other environments there is only what a test has said of them: Elsewhere and Depend.
+//
+// Not documented, and therefore chosen here: prerequisites may differ by environment; all of a patch happens or nothing; reorderRules numbers from 1, in the order that
 // it names; a rule whose uuid exists is refused; a listing leaves archived flags out, and has at most 50 to a page; a GET of an archived flag is 404 unless it
 // asks for archived ones; a flag that others depend on is not archived (the documentation says so, but not the status: 400);
 // a flag is "active" as soon as it was evaluated.

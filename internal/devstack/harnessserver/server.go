@@ -36,12 +36,14 @@ type Server struct {
 	flags    map[string]Feature
 	segments map[string]Segment
 	accessed map[string]time.Time // when an SDK last evaluated a flag
-	comments map[string][]string  // of patches, by flag
-	streams  map[chan event]struct{}
-	begun    int    // streams, ever
-	injected []int  // statuses the next requests of the admin API are answered with
-	pipeline string // execution that patches wait for, if any
-	closed   bool
+	// elsewhere is what other environments of the project have of a flag, by their and its identifier.
+	elsewhere map[string]map[string]inEnvironment
+	comments  map[string][]string // of patches, by flag
+	streams   map[chan event]struct{}
+	begun     int    // streams, ever
+	injected  []int  // statuses the next requests of the admin API are answered with
+	pipeline  string // execution that patches wait for, if any
+	closed    bool
 
 	listener net.Listener
 	http     *http.Server
@@ -55,7 +57,7 @@ func New(o Options) *Server {
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
 		options: o, environmentID: uuid.NewString(), flags: map[string]Feature{}, segments: map[string]Segment{}, accessed: map[string]time.Time{},
-		comments: map[string][]string{}, streams: map[chan event]struct{}{},
+		elsewhere: map[string]map[string]inEnvironment{}, comments: map[string][]string{}, streams: map[chan event]struct{}{},
 	}
 	s.token = s.newToken()
 	s.handler = s.routes()
