@@ -3,6 +3,7 @@ module github.com/contraflow/contraflow
 go 1.26.0
 
 require (
+	github.com/evanphx/json-patch/v5 v5.9.11
 	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/google/uuid v1.6.0
 	github.com/harness-community/sse/v3 v3.1.0

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 )
 
 // stageIDs replaces the names of stages, in capitals, by the ids of their variations.
@@ -27,6 +28,7 @@ func (b bundle) stageIDs(t *testing.T, key, text string) string {
 func TestStagesAreRolloutsAsDocumented(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.server.TakeJSONPatches(flagserver.Refused)
 	b.stage(t, "staged", "account")
 	_, err := b.provider.Apply(t.Context(), "staged", flags.Change{Stage: flags.StageShadow}, "m, step reads", nil)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/internal/targeting"
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 )
 
 // drawServe is one variation, or a rollout of both.
@@ -67,7 +68,18 @@ func drawTargeting(t *rapid.T) targeting.Targeting {
 // Any targeting is put back exactly over any other, also where answers are lost, and one patch is enough.
 func TestAnythingIsPutBackOverAnything(t *testing.T) {
 	t.Parallel()
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			anythingIsPutBack(t, way.taken)
+		})
+	}
+}
+
+func anythingIsPutBack(t *testing.T, taken flagserver.JSONPatches) {
+	t.Helper()
 	b := setup(t)
+	b.server.TakeJSONPatches(taken)
 	require.NoError(t, b.server.CreateFlag("parent"))
 	lost := 0 // answers to come that are lost
 	b.wire.lose = func(r *http.Request) bool {
@@ -106,11 +118,28 @@ type history struct {
 	strangers []string
 }
 
+// alone tells whether a change speaks of nothing but what can be made on a condition.
+func (h history) alone(c flags.Change) bool {
+	return len(c.Segments) == 0 && (c.Exclude == nil || h.key != "staged")
+}
+
 // Whatever changes, crashes and strangers come, the end is exactly the beginning, or the flag as the stranger left it and a
 // question, whose answer may be to put exactly the beginning back.
 func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 	t.Parallel()
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			anyHistory(t, way.taken)
+		})
+	}
+}
+
+func anyHistory(t *testing.T, taken flagserver.JSONPatches) {
+	t.Helper()
 	b := setup(t)
+	b.server.TakeJSONPatches(taken)
+	guarded := taken == flagserver.Tested || taken == flagserver.TestedAs400
 	b.furnish(t, "furnished")
 	b.stage(t, "staged", "user")
 	require.NoError(t, b.server.PutSegment("beta", nil))
@@ -146,7 +175,8 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 			expected, err := b.provider.Preview(t.Context(), h.key, change)
 			require.NoError(rt, err)
 			ctx, kill := context.WithCancel(t.Context())
-			what := rapid.SampledFrom([]string{"apply", "killed", "lost answer", "stranger"}).Draw(rt, "what")
+			what := rapid.SampledFrom([]string{"apply", "killed", "lost answer", "stranger", "stranger in the last moment"}).Draw(rt, "what")
+			var theirs *flags.State // in the last moment
 			switch what {
 			case "killed":
 				b.wire.onPatch = func(*http.Response) error { kill(); return context.Canceled }
@@ -154,14 +184,34 @@ func TestAnyHistoryEndsAtTheStartOrAsking(t *testing.T) {
 				b.wire.onPatch = func(*http.Response) error { return errors.New("connection reset") }
 			case "stranger":
 				b.instruct(t, h.key, rapid.SampledFrom(h.strangers).Draw(rt, "stranger"))
+			case "stranger in the last moment":
+				act := rapid.SampledFrom(h.strangers).Draw(rt, "stranger")
+				b.wire.before(func() {
+					b.instruct(t, h.key, act)
+					state, err := b.provider.Get(t.Context(), h.key)
+					require.NoError(t, err)
+					theirs = &state
+				})
 			}
 			if what != "stranger" {
 				ours = append(ours, expected)
-				after, err := b.provider.Apply(ctx, h.key, change, "", nil)
-				require.True(rt, what == "killed" || err == nil, "%v", err)
-				require.True(rt, err != nil || after.Equal(expected))
+				after, err := b.provider.Apply(ctx, h.key, change, "", func(_ context.Context, found flags.State) error {
+					if slices.ContainsFunc(ours, found.Equal) {
+						return nil
+					}
+					return &flags.Stranger{Key: h.key}
+				})
+				switch {
+				case theirs == nil:
+					require.True(rt, what == "killed" || err == nil, "%v", err)
+					require.True(rt, err != nil || after.Equal(expected))
+				case guarded && h.alone(change) && !slices.ContainsFunc(ours, theirs.Equal):
+					now, err := b.provider.Get(t.Context(), h.key)
+					require.NoError(rt, err)
+					require.Equal(rt, *theirs, now, "what a stranger did stands")
+				}
 			}
-			b.wire.onPatch = nil
+			b.wire.onPatch, b.wire.instead = nil, nil
 			kill()
 		}
 		found, err := b.provider.Get(t.Context(), h.key)

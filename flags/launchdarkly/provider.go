@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/contraflow/contraflow/flags"
@@ -55,6 +56,8 @@ type Provider struct {
 	config Config
 	api    *url.URL
 	stream *url.URL // as shown in errors
+	// conditions is what the service has shown of how it takes them, a belief.
+	conditions atomic.Int32
 }
 
 var (
@@ -128,13 +131,15 @@ func (p *Provider) Preview(ctx context.Context, key string, c flags.Change) (fla
 	})
 }
 
-// Apply makes one semantic patch, or none if the flag serves c already, and waits until the stream shows it.
-// Semantic patches know no compare-and-set: who is frozen, or overtaken by a stranger, in the milliseconds between still
-// and the request goes unseen.
+// Apply makes one patch, or none if the flag serves c already, and waits until the stream shows it. The patch holds on condition
+// that nobody has changed the flag since it was looked at, if the service honours conditions and the change is not of rules. Else it
+// is a semantic patch, which knows none: who is frozen, or overtaken by a stranger, in the milliseconds between still and the request
+// goes unseen.
 func (p *Provider) Apply(
 	ctx context.Context, key string, c flags.Change, note string, still flags.Still,
 ) (flags.State, error) {
 	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
+	o := &order{note: note, still: still}
 	after, err := retry(ctx, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil {
@@ -144,7 +149,7 @@ func (p *Provider) Apply(
 		if err != nil || want.Equal(current.targeting) {
 			return current, err
 		}
-		return p.retarget(ctx, current, want, note, still)
+		return p.retarget(ctx, current, want, o)
 	})
 	state, err := p.settled(ctx, after, note, err)
 	if err == nil && c.Exclude != nil {
@@ -189,7 +194,7 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 		if err != nil {
 			return snapshot{}, err
 		}
-		_, err = p.patch(ctx, key, semanticPatch{EnvironmentKey: p.config.Environment, Instructions: instructions}, true)
+		_, err = p.patch(ctx, key, semanticPatch{EnvironmentKey: p.config.Environment, Instructions: instructions}, dryRun)
 		if err != nil && !errors.Is(err, flags.ErrApprovalRequired) {
 			return current, err
 		}
@@ -205,9 +210,10 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 	return err
 }
 
-// Restore makes one semantic patch of what differs from before, or none, and waits until the stream shows it. Here, too, a
-// stranger who changes the same part of the targeting between our reading and our patch goes unseen.
+// Restore makes one patch of what differs from before, or none, and waits until the stream shows it. It holds on the same condition
+// as that of Apply.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
+	o := &order{note: note, still: still}
 	after, err := retry(ctx, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
 		if err != nil {
@@ -217,7 +223,7 @@ func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.S
 		if err != nil || done {
 			return current, err
 		}
-		return p.retarget(ctx, current, want, note, still)
+		return p.retarget(ctx, current, want, o)
 	})
 	return p.settled(ctx, after, note, err)
 }
@@ -253,7 +259,7 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 		if err != nil || current.state.Archived {
 			return current, err
 		}
-		after, err := p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}}, false)
+		after, err := p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}})
 		if errors.Is(err, flags.ErrApprovalRequired) { // which nobody can ask for: approval requests are of targeting and variations
 			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, nil) + "; archive it there, and the migration goes on"}
 		}
@@ -287,8 +293,9 @@ type snapshot struct {
 	targeting    targeting.Targeting
 	variations   targeting.Variations
 	variationIDs []string
-	ruleIDs      []string // as the rules of targeting
-	contextKind  string   // of a migration flag; empty for others
+	ruleIDs      []string        // as the rules of targeting
+	members      map[string]bool // of the environment, as the answer has them
+	contextKind  string          // of a migration flag; empty for others
 	tags         []string
 	maintainer   string // member id; empty for none
 	page         string // path of the flag's page for people
@@ -314,57 +321,4 @@ func (p *Provider) want(ctx context.Context, current snapshot, c flags.Change) (
 			key, kind, c.Exclude.Kind, flags.ErrInvalid)
 	}
 	return want, p.segments(ctx, key, c.Segments)
-}
-
-// retarget patches current into want.
-func (p *Provider) retarget(
-	ctx context.Context, current snapshot, want targeting.Targeting, note string, still flags.Still,
-) (snapshot, error) {
-	key := current.state.Key
-	instructions, err := p.instructions(ctx, current, want)
-	if err != nil {
-		return snapshot{}, err
-	}
-	if err := still.Ask(ctx, current.state); err != nil {
-		return snapshot{}, err
-	}
-	asked, waits, err := p.asked(ctx, current, instructions, note)
-	if err != nil {
-		return snapshot{}, err
-	}
-	if waits {
-		return p.petition(ctx, current, want, instructions, note, still, asked)
-	}
-	after, err := p.patch(ctx, key, semanticPatch{
-		Comment: note, EnvironmentKey: p.config.Environment, Instructions: instructions,
-	}, false)
-	if errors.Is(err, flags.ErrApprovalRequired) {
-		return p.petition(ctx, current, want, instructions, note, still, asked)
-	}
-	if errors.Is(err, flags.ErrInvalid) {
-		err = p.overtaken(ctx, current, err)
-	}
-	if errors.Is(err, flags.ErrInvalid) && asked.request != nil { // which no one needs any more, and which may be what is in the way
-		if err := p.remove(ctx, key, asked.request.ID); err != nil {
-			return snapshot{}, err
-		}
-		err = fmt.Errorf("%s: %w", err, flags.ErrConflict)
-	}
-	if err == nil && !after.targeting.Equal(want) {
-		err = overtaken(key)
-	}
-	return after, err
-}
-
-// overtaken turns the refusal of a change into a conflict, if it was decided on what is not so any more.
-func (p *Provider) overtaken(ctx context.Context, current snapshot, refusal error) error {
-	now, err := p.read(ctx, current.state.Key)
-	if err == nil && (now.state.Archived != current.state.Archived || !now.targeting.Equal(current.targeting)) {
-		return overtaken(current.state.Key)
-	}
-	return refusal
-}
-
-func overtaken(key string) error {
-	return fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
 }

@@ -9,45 +9,56 @@ import (
 
 	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/flags/flagstest"
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 )
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	flagstest.Run(t, func(t *testing.T) flagstest.Fixture {
-		b := setup(t)
-		b.furnish(t, "furnished")
-		b.rest(t, http.MethodPost, "/api/v2/flags/shop",
-			`{"key": "text", "name": "Text", "variations": [{"value": "a"}, {"value": "b"}]}`)
-		b.stage(t, "staged", "user")
-		require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna", "bert"}}))
-		return flagstest.Fixture{
-			Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text", Migration: "staged",
-			Segment: "beta", Members: []string{"anna", "bert"},
-			Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(b.application(t)) },
-			Target: func(t *testing.T, key, user string) {
-				yes, _ := b.ids(t, key)
-				b.instruct(t, key, `{"kind": "addTargets", "values": ["`+user+`"], "variationId": "`+yes+`"}`)
-			},
-			Rule: func(t *testing.T, key, user string) {
-				_, no := b.ids(t, key)
-				before := ""
-				if rules := b.environment(t, key).Rules; len(rules) > 0 {
-					before = rules[0].ID
-				}
-				b.instruct(t, key, `{"kind": "addRule", "variationId": "`+no+`", "beforeRuleId": "`+before+`", "clauses":
+	for _, way := range []way{ways()[0], ways()[3]} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			flagstest.Run(t, func(t *testing.T) flagstest.Fixture { return fixture(t, way.taken) })
+		})
+	}
+}
+
+func fixture(t *testing.T, taken flagserver.JSONPatches) flagstest.Fixture {
+	t.Helper()
+	b := setup(t)
+	b.server.TakeJSONPatches(taken)
+	b.furnish(t, "furnished")
+	b.rest(t, http.MethodPost, "/api/v2/flags/shop",
+		`{"key": "text", "name": "Text", "variations": [{"value": "a"}, {"value": "b"}]}`)
+	b.stage(t, "staged", "user")
+	require.NoError(t, b.server.PutSegment("beta", map[string][]string{"user": {"anna", "bert"}}))
+	return flagstest.Fixture{
+		Provider: b.provider, Plain: plain, Furnished: "furnished", Text: "text", Migration: "staged",
+		Segment: "beta", Members: []string{"anna", "bert"},
+		Application: func(t *testing.T) flagstest.Reader { return flagstest.LaunchDarkly(b.application(t)) },
+		Target: func(t *testing.T, key, user string) {
+			yes, _ := b.ids(t, key)
+			b.instruct(t, key, `{"kind": "addTargets", "values": ["`+user+`"], "variationId": "`+yes+`"}`)
+		},
+		Rule: func(t *testing.T, key, user string) {
+			_, no := b.ids(t, key)
+			before := ""
+			if rules := b.environment(t, key).Rules; len(rules) > 0 {
+				before = rules[0].ID
+			}
+			b.instruct(t, key, `{"kind": "addRule", "variationId": "`+no+`", "beforeRuleId": "`+before+`", "clauses":
 					[{"attribute": "key", "op": "in", "values": ["`+user+`"]}]}`)
-			},
-			Depend: func(t *testing.T, key, on string) {
-				yes, _ := b.ids(t, on)
-				b.instruct(t, key, `{"kind": "replacePrerequisites", "prerequisites": [{"key": "`+on+`", "variationId": "`+yes+`"}]}`)
-			},
-		}.LikeLaunchDarkly()
-	})
+		},
+		Depend: func(t *testing.T, key, on string) {
+			yes, _ := b.ids(t, on)
+			b.instruct(t, key, `{"kind": "replacePrerequisites", "prerequisites": [{"key": "`+on+`", "variationId": "`+yes+`"}]}`)
+		},
+	}.LikeLaunchDarkly()
 }
 
 func TestOneSemanticPatchPerChangeAsDocumented(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.server.TakeJSONPatches(flagserver.Refused)
 	yes, no := b.ids(t, plain)
 	_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 25}, "split-address, step write-new", nil)
 	require.NoError(t, err)

@@ -24,6 +24,14 @@ type said struct {
 	} `json:"access"`
 }
 
+// refused is an answer that is no success, with its meaning.
+type refused struct {
+	status int
+	error
+}
+
+func (r *refused) Unwrap() error { return r.error }
+
 // refusal gives each status LaunchDarkly's meaning: https://launchdarkly.com/docs/api#errors, and for changes
 // https://launchdarkly.com/docs/api/feature-flags/patch-feature-flag, "Required approvals" and "Conflicts".
 func (p *Provider) refusal(ctx context.Context, r request, target string, response *http.Response, raw []byte) error {
@@ -38,7 +46,7 @@ func (p *Provider) refusal(ctx context.Context, r request, target string, respon
 	}
 	switch response.StatusCode {
 	case http.StatusBadRequest:
-		if r.method == http.MethodPatch {
+		if r.method == http.MethodPatch && !r.probe {
 			return fmt.Errorf("%s: %s: %w", at, p.conflicting(ctx, r.key), flags.ErrInvalid)
 		}
 	case http.StatusUnauthorized:

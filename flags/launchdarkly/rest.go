@@ -18,6 +18,8 @@ const (
 	apiVersion  = "20240415" // pins the shapes below
 	betaVersion = "beta"     // without which a beta resource answers 403: https://launchdarkly.com/docs/api#beta-resources
 	patchType   = "application/json; domain-model=launchdarkly.semanticpatch"
+	// jsonType is of every other body, and makes a JSON patch of a PATCH: https://launchdarkly.com/docs/api#updates
+	jsonType = "application/json"
 	// maxAnswer in bytes is far above a flag with all the targets LaunchDarkly allows.
 	maxAnswer = 32 << 20
 )
@@ -83,14 +85,20 @@ func (p *Provider) read(ctx context.Context, key string) (snapshot, error) {
 	return p.snapshot(key, f)
 }
 
-// patch makes the change. A dry run changes nothing and answers as if it had.
-func (p *Provider) patch(ctx context.Context, key string, patch semanticPatch, dryRun bool) (snapshot, error) {
-	r := request{method: http.MethodPatch, key: key, path: p.flagPath(key), query: url.Values{}, body: patch, discreet: true}
-	if dryRun {
-		r.query.Set("dryRun", "true")
+// Query parameters of a patch: https://launchdarkly.com/docs/api/feature-flags/patch-feature-flag
+const (
+	dryRun          = "dryRun"          // changes nothing and answers as if it had
+	ignoreConflicts = "ignoreConflicts" // goes before what is scheduled, or waits for an approval, and would fail by it
+)
+
+// patch makes the change. Options are query parameters that shall be true.
+func (p *Provider) patch(ctx context.Context, key string, body any, options ...string) (snapshot, error) {
+	r := request{method: http.MethodPatch, key: key, path: p.flagPath(key), query: url.Values{}, body: body, discreet: true}
+	for _, option := range options {
+		r.query.Set(option, "true")
 	}
 	if flags.IsUrgent(ctx) { // else a change that is scheduled for tomorrow disarms the kill switch tonight
-		r.query.Set("ignoreConflicts", "true")
+		r.query.Set(ignoreConflicts, "true")
 	}
 	if err := flags.Late(ctx); err != nil {
 		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
@@ -123,6 +131,9 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 	}
 	out := snapshot{variationIDs: f.variationIDs(), tags: f.Tags, maintainer: f.MaintainerID, page: environment.Site.Href}
 	var err error
+	if out.members, err = members(raw); err != nil {
+		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
+	}
 	if out.targeting, err = targeting.Decode(raw); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q: %w", key, err)
 	}
@@ -198,11 +209,10 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 		req.Header.Set("LD-API-Version", betaVersion)
 	}
 	req.Header.Set("User-Agent", "contraflow")
-	switch {
-	case r.method == http.MethodPatch:
+	if _, semantic := r.body.(semanticPatch); semantic {
 		req.Header.Set("Content-Type", patchType)
-	case body != nil:
-		req.Header.Set("Content-Type", "application/json")
+	} else if body != nil {
+		req.Header.Set("Content-Type", jsonType)
 	}
 	response, err := p.config.HTTPClient.Do(req)
 	if err != nil {
@@ -218,7 +228,7 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 		return fmt.Errorf("read LaunchDarkly's answer on flag %q (%s %s): %w", r.key, r.method, req.URL.Redacted(), err)
 	}
 	if response.StatusCode/100 != 2 {
-		return p.refusal(ctx, r, req.URL.Redacted(), response, raw)
+		return &refused{response.StatusCode, p.refusal(ctx, r, req.URL.Redacted(), response, raw)}
 	}
 	if response.StatusCode == http.StatusNoContent {
 		return nil

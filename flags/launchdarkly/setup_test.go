@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,20 @@ type bundle struct {
 	provider *launchdarkly.Provider
 	config   launchdarkly.Config
 	wire     *wire
+}
+
+// way in which a service takes JSON patches.
+type way struct {
+	name  string
+	taken flagserver.JSONPatches
+}
+
+// ways are all, first with conditions and last without.
+func ways() []way {
+	return []way{
+		{"with conditions", flagserver.Tested}, {"with conditions by 400", flagserver.TestedAs400},
+		{"conditions passed over", flagserver.Untested}, {"semantic patches alone", flagserver.Refused},
+	}
 }
 
 func setup(t *testing.T) bundle {
@@ -123,11 +138,13 @@ func (b bundle) application(t *testing.T) *ld.LDClient {
 	return client
 }
 
-// wire records requests, and fails where a test says so.
+// wire records requests, and fails where a test says so. The probes, by which a service proves that it honours conditions, change
+// nothing, and are left alone by all but probe.
 type wire struct {
 	mu      sync.Mutex
 	seen    []recorded
-	onPatch func(*http.Response) error // called once, when the answer to a PATCH has come
+	probe   func(*http.Request) *http.Response // instead, for probes
+	onPatch func(*http.Response) error         // called once, when the answer to a PATCH has come
 	// instead answers requests in the server's place, where it does not return nil.
 	instead func(*http.Request) *http.Response
 	// lose drops the answer to a request that got through.
@@ -150,7 +167,10 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.mu.Lock()
 	w.seen = append(w.seen, recorded{r.Method, r.URL.RequestURI(), string(body), r.Header.Clone()})
-	instead, lose := w.instead, w.lose
+	instead, lose, probe := w.instead, w.lose, probing(r.Method, r.URL.RequestURI())
+	if probe {
+		instead, lose = w.probe, nil
+	}
 	w.mu.Unlock()
 	if instead != nil {
 		if response := instead(r); response != nil {
@@ -163,7 +183,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		response.Body.Close()
 		return nil, errors.New("connection reset")
 	}
-	if err != nil || r.Method != http.MethodPatch {
+	if err != nil || r.Method != http.MethodPatch || probe {
 		return response, err
 	}
 	w.mu.Lock()
@@ -180,7 +200,19 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-func (w *wire) patches() []recorded { return w.all(http.MethodPatch, "") }
+// probing tells a probe from a change, and from a rehearsal.
+func probing(method, target string) bool {
+	return method == http.MethodPatch && strings.HasSuffix(target, "?dryRun=true&ignoreConflicts=true")
+}
+
+// patches are all that might change something, and rehearsals.
+func (w *wire) patches() []recorded {
+	return slices.DeleteFunc(w.all(http.MethodPatch, ""), func(r recorded) bool { return probing(r.method, r.target) })
+}
+
+func (w *wire) probes() []recorded {
+	return w.all(http.MethodPatch, "?dryRun=true&ignoreConflicts=true")
+}
 
 // all requests with a method whose target ends so.
 func (w *wire) all(method, ending string) []recorded {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 )
 
 // onChange answers every change with this, and lets all else through.
@@ -99,27 +100,34 @@ func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
 		"503":                     {status: 503, body: `<html>a proxy</html>`, tries: 5, says: []string{"try again later"}},
 		"409 that echoes a token": {status: 409, body: `{"message": "with ` + token + `"}`, is: flags.ErrConflict, tries: 5},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			if c.given != nil {
-				c.given(b)
-			}
-			before, _ := b.server.Snapshot(plain)
-			b.wire.instead = onChange(c.status, c.body, c.header...)
-			_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", nil)
-			requireDiscreet(t, err)
-			if c.is != nil {
-				require.ErrorIs(t, err, c.is)
-			}
-			require.Equal(t, c.permanent, flags.Permanent(err))
-			for _, part := range append(c.says, plain, b.server.URL()) {
-				require.ErrorContains(t, err, part)
-			}
-			require.Len(t, b.wire.patches(), c.tries)
-			after, _ := b.server.Snapshot(plain)
-			require.Equal(t, before, after)
-		})
+		for _, way := range ways() {
+			t.Run(name+" "+way.name, func(t *testing.T) {
+				t.Parallel()
+				b := setup(t)
+				b.server.TakeJSONPatches(way.taken)
+				if c.given != nil {
+					c.given(b)
+				}
+				conditional := 0 // what is not understood, is said otherwise once
+				if c.is == flags.ErrInvalid && (way.taken == flagserver.Tested || way.taken == flagserver.TestedAs400) {
+					conditional = 1
+				}
+				before, _ := b.server.Snapshot(plain)
+				b.wire.instead = onChange(c.status, c.body, c.header...)
+				_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", nil)
+				requireDiscreet(t, err)
+				if c.is != nil {
+					require.ErrorIs(t, err, c.is)
+				}
+				require.Equal(t, c.permanent, flags.Permanent(err))
+				for _, part := range append(c.says, plain, b.server.URL()) {
+					require.ErrorContains(t, err, part)
+				}
+				require.Len(t, b.wire.patches(), c.tries+conditional)
+				after, _ := b.server.Snapshot(plain)
+				require.Equal(t, before, after)
+			})
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 var (
 	errTargeted = errors.New("a migration flag cannot target individual contexts: create a cohort that contains only that context")
 	errNoCohort = errors.New("provide a rollout instead of a single variationId: cohorts of a migration flag always serve one")
+	errOffStage = errors.New("the off variation of a migration flag is always off")
 	errSegment  = errors.New("a migration flag with six stages cannot use segmentMatch")
 )
 
@@ -34,7 +35,7 @@ func (f Flag) fits(in instruction) error {
 		}
 	case "updateOffVariation":
 		if i, ok := f.variation(in.VariationID); ok && f.Variations[i].Value != "off" {
-			return errors.New("the off variation of a migration flag is always off")
+			return errOffStage
 		}
 	case "updateFallthroughVariationOrRollout":
 		return f.cohort(in.served, nil)

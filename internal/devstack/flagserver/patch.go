@@ -56,6 +56,8 @@ type prerequisite struct {
 	VariationID string `json:"variationId"`
 }
 
+func (p *patch) apply(s *Server, flag Flag) (Flag, error) { return s.apply(flag, *p) }
+
 // apply returns the patched copy of a flag. The caller holds mu.
 func (s *Server) apply(flag Flag, p patch) (Flag, error) {
 	if len(p.Instructions) == 0 {
@@ -70,6 +72,11 @@ func (s *Server) apply(flag Flag, p patch) (Flag, error) {
 			return Flag{}, fmt.Errorf("instruction %d (%s): %w", i, in.Kind, err)
 		}
 	}
+	return s.counted(flag, out)
+}
+
+// counted is what has become of a flag, with a new version where that is another.
+func (s *Server) counted(flag, out Flag) (Flag, error) {
 	if same, err := flag.clone(); err != nil || reflect.DeepEqual(out, same) {
 		return out, err
 	}

@@ -89,8 +89,8 @@ func (s *Server) forbid(w http.ResponseWriter, action, key string) {
 	answer(w, http.StatusForbidden, body)
 }
 
-// actions an instruction needs.
-func actions(p patch) []string {
+// actions the instructions need.
+func (p *patch) actions() []string {
 	var out []string
 	for _, in := range p.Instructions {
 		switch in.Kind {

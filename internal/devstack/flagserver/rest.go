@@ -16,8 +16,9 @@ import (
 const (
 	apiVersion    = "20240415"                   // the LD-API-Version these shapes are of
 	betaVersion   = "beta"                       // the one that beta resources want
-	semanticPatch = "launchdarkly.semanticpatch" // the domain-model a PATCH must name
-	maxBody       = 4 << 20                      // bytes; far above any patch or batch of events
+	semanticPatch = "launchdarkly.semanticpatch" // the domain-model that makes a PATCH a semantic one
+	jsonPatchType = "application/json-patch+json"
+	maxBody       = 4 << 20 // bytes; far above any patch or batch of events
 )
 
 func (s *Server) routes() http.Handler {
@@ -156,18 +157,30 @@ func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, s.flagAnswer(flag, view{}))
 }
 
+// patching is what a PATCH may be.
+type patching interface {
+	actions() []string // of the role that it needs
+	// apply returns the patched copy of a flag. The caller holds mu.
+	apply(s *Server, flag Flag) (Flag, error)
+}
+
 func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" || parameters["domain-model"] != semanticPatch {
-		explain(w, http.StatusBadRequest, "Content-Type must be application/json; domain-model="+semanticPatch)
+	var body patching
+	switch semantic := parameters["domain-model"] == semanticPatch; {
+	case err == nil && mediaType == "application/json" && semantic:
+		body = &patch{}
+	case err == nil && (mediaType == "application/json" || mediaType == jsonPatchType) && !semantic:
+		body = &jsonPatch{}
+	default:
+		explain(w, http.StatusBadRequest, "Content-Type must be application/json, with domain-model="+semanticPatch+" or without")
 		return
 	}
 	if r.Header.Get("LD-API-Version") == "" {
 		explain(w, http.StatusBadRequest, "LD-API-Version is missing")
 		return
 	}
-	var patch patch
-	if err := json.NewDecoder(r.Body).Decode(&patch); err != nil {
+	if err := json.NewDecoder(r.Body).Decode(body); err != nil {
 		explain(w, http.StatusBadRequest, fmt.Sprintf("Malformed patch: %v", err))
 		return
 	}
@@ -177,7 +190,7 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !s.allowed(w, flag.Key, actions(patch)...) {
+	if !s.allowed(w, flag.Key, body.actions()...) {
 		return
 	}
 	dryRun := r.URL.Query().Get("dryRun") == "true"
@@ -185,7 +198,11 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed)
 		return
 	}
-	changed, err := s.apply(flag, patch)
+	changed, err := body.apply(s, flag)
+	if errors.Is(err, errCondition) {
+		refuse(w, http.StatusConflict)
+		return
+	}
 	if err == nil && r.URL.Query().Get("ignoreConflicts") != "true" {
 		err = s.conflict(flag, changed)
 	}

@@ -45,6 +45,7 @@ type Server struct {
 	approvals ApprovalSettings
 	requests  map[string][]*ApprovalRequest // by flag; lost with the process
 	scheduled map[string][]scheduledChange
+	taken     JSONPatches
 	closed    bool
 
 	listener net.Listener
