@@ -8,7 +8,9 @@
 //	                                          maintainerId, purpose migration with migrationSettings
 //	GET    /api/v2/flags/{project}/{key}      feature-flags/get-feature-flag; ?env= filters environments, and
 //	                                          ?expand=migrationSettings shows these
-//	PATCH  /api/v2/flags/{project}/{key}      feature-flags/patch-feature-flag, semantic patch; ?dryRun=true previews
+//	PATCH  /api/v2/flags/{project}/{key}      feature-flags/patch-feature-flag, semantic patch or JSON patch, by the
+//	                                          Content-Type; ?dryRun=true previews, ?ignoreConflicts=true goes before
+//	                                          scheduled changes and approval requests that would fail
 //	DELETE /api/v2/flags/{project}/{key}      feature-flags/delete-feature-flag: 204
 //	GET    /api/v2/flag-statuses/{project}/{env}        feature-flags/get-feature-flag-statuses
 //	GET    /api/v2/flag-statuses/{project}/{env}/{key}  feature-flags/get-feature-flag-status
@@ -38,7 +40,20 @@
 // Instructions: turnFlagOn, turnFlagOff, updateFallthroughVariationOrRollout, updateOffVariation, addTargets,
 // removeTargets, replaceTargets, addRule, removeRule, replaceRules, replacePrerequisites, archiveFlag. All of a patch
 // happens or nothing. On a migration flag (docs/home/flags/target-migration) cohorts serve rollouts alone, no individual contexts
-// are targeted, and the off variation stays off; with six stages no clause matches segments, and all are of the flag's kind. Errors are {"code", "message"} (introduction "Errors"), with the code and message that the reference
+// are targeted, and the off variation stays off; with six stages no clause matches segments, and all are of the flag's kind.
+//
+// JSON patches (introduction "Updates using JSON patch" and "Updates with comments", patch-feature-flag "Using JSON patches on
+// a feature flag", RFC 6902): an array of {op, path, value}, or {comment, patch} with that array. Content-Type is
+// application/json without a domain-model, as LaunchDarkly's api-client-go sends it, or application/json-patch+json. A path
+// leads through the flag as GET shows it. Editable are /environments/{env}/on, fallthrough {variation, by index, or rollout},
+// offVariation (index), targets and contextTargets, in the shapes above, which are those that LaunchDarkly's own Terraform
+// provider writes (github.com/launchdarkly/terraform-provider-launchdarkly, buildFFEPatches and ffeTargetsFromSet in
+// launchdarkly/resource_feature_flag_environment_framework.go). A test is a precondition; the introduction's example tests the
+// version. Which status a failing one is answered with is not said there: here it is 409 optimistic_locking_error, the endpoint's
+// documented answer to whoever was overtaken, and TakeJSONPatches makes it another. What can't be applied is a 400, as that
+// provider's comments have it.
+//
+// Errors are {"code", "message"} (introduction "Errors"), with the code and message that the reference
 // shows for each status; a 403 names what the role lacks. Every answer carries X-Ratelimit-Global-Remaining,
 // X-Ratelimit-Route-Remaining and X-Ratelimit-Reset in epoch ms ("Rate limiting"). TestAnswersHaveTheDocumentedShape compares
 // all of it with testdata/documented.json, field by field.
@@ -48,8 +63,9 @@
 // SDK key stands bare in Authorization. Events: "summary" and "feature" of go-sdk-events' events_output.go.
 //
 // Knowingly different from LaunchDarkly: a PATCH without LD-API-Version is refused (LaunchDarkly falls back to the
-// token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON Patch and
-// merge patch are refused; a scheduled change stands in the way of every other, an approval request of those that make its
-// instructions impossible; approval requests, scheduled changes and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it is not;
-// an environment filter that names no environment gives a flag without environments.
+// token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON merge patches, and
+// JSON patches of anything else than those members, are refused, as are their copy and move; a scheduled change stands in the
+// way of every other, an approval request of those that make its instructions impossible; approval requests, scheduled changes
+// and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it
+// is not; an environment filter that names no environment gives a flag without environments.
 package flagserver

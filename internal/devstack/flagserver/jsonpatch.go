@@ -1,7 +1,6 @@
 package flagserver
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,8 +158,7 @@ func (s *Server) edited(flag Flag, operations []json.RawMessage) (*Environment, 
 	var became struct {
 		Environments map[string]*Environment `json:"environments"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(shown))
-	if err := decoder.Decode(&became); err != nil {
+	if err := json.Unmarshal(shown, &became); err != nil {
 		return nil, errors.New("the patch makes something else of the flag than a flag")
 	}
 	return became.Environments[s.options.Environment], nil
