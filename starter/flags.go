@@ -40,14 +40,16 @@ func newStale(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stale",
 		Short: "List the flags of finished migrations that were never retired",
-		Long: `List the flags of completed migrations that were never retired, in all databases of the worker's configuration, those
+		Long: `List the flags of migrations that have completed, or were cut off, and that were never retired, in all databases of the worker's configuration, those
 that have waited longest first: whose plan it was, how long ago it ended, what the flag serves now, and when applications
 last asked for it.
 
 A flag leaves the list when it is archived, by a plan's step retire or by you in the flag service: this command sees that,
 and notes it in the database. One that is gone from the flag service is left out as well, if another one of its project and
-environment is there. Where the flag service doesn't answer, the list is what the databases know. Databases and flag service are asked by the worker's configuration; Temporal
-is not needed.
+environment is there. Where the flag service doesn't answer, the list is what the databases know. Databases and flag service are asked by the worker's configuration.
+
+A migration that was terminated, or that Temporal has lost, has left its flags as they were, and told no database. Temporal is
+asked whether migrations without an end still run; where it doesn't answer, they are named, and their flags not listed.
 
 Exit codes: 0 listed, also if there are some; 1 a database could not be asked, so that the list may be short, or, with
 --exit-code, there are some; 2 wrong call.`,
@@ -81,7 +83,7 @@ type staleFlag struct {
 	Owner       string    `json:"owner,omitempty"`
 	Migration   string    `json:"migration"`
 	Outcome     string    `json:"outcome"`
-	Finished    time.Time `json:"finished"`
+	Finished    time.Time `json:"finished,omitzero"` // zero where Temporal has forgotten when
 	// Serves and Status are what the flag service says; nil where it didn't.
 	Serves *string       `json:"serves,omitempty"`
 	Status *flags.Status `json:"status,omitempty"`
@@ -97,7 +99,9 @@ func (a *app) stale(ctx context.Context, o staleOptions) error {
 	}
 	found := providers.New(ctx, c)
 	defer found.Close()
-	list, err := findStale(ctx, c, unreadable, found.Find, o.all)
+	ask, done := a.holders()
+	defer done()
+	list, err := findStale(ctx, c, unreadable, found.Find, ask, o.all)
 	if err != nil {
 		return err
 	}
@@ -124,15 +128,18 @@ func staleTable(all []staleFlag, now time.Time) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FLAG\tPLAN\tOWNER\tOUTCOME\tFINISHED\tSERVES NOW\tSTATUS")
 	for _, f := range all {
-		serves, status := "not known", "not known"
+		finished, serves, status := "not known", "not known", "not known"
+		if !f.Finished.IsZero() {
+			finished = age.Text(now.Sub(f.Finished)) + " ago"
+		}
 		if f.Serves != nil {
 			serves = oneLine(*f.Serves)
 		}
 		if f.Status != nil {
 			status = statusText(*f.Status, now)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s ago\t%s\t%s\n", oneLine(f.Flag), oneLine(f.Plan), cmp.Or(oneLine(f.Owner), "-"),
-			strings.ReplaceAll(oneLine(f.Outcome), "_", " "), age.Text(now.Sub(f.Finished)), serves, status)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(f.Flag), oneLine(f.Plan), cmp.Or(oneLine(f.Owner), "-"),
+			strings.ReplaceAll(oneLine(f.Outcome), "_", " "), finished, serves, status)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	return strings.TrimSuffix(b.String(), "\n")

@@ -39,11 +39,13 @@ const notFound = "not found"
 // staleSearch is one look into all databases, which are asked side by side, and at the flags found there.
 type staleSearch struct {
 	find func(plan.FlagScope) (flags.Provider, error)
+	hold asksHolder
 	all  bool
 
 	mu    sync.Mutex
 	pools []*pgxpool.Pool
 	found []staleFound
+	held  []staleHeld
 	gone  []staleFound
 	seen  map[ledger.Scope]bool // where the flag service knows a flag
 	dark  map[string]error      // flags that could not be asked for, and why
@@ -61,9 +63,9 @@ func (f staleFound) scope() ledger.Scope {
 }
 
 func findStale(
-	ctx context.Context, c *config.Config, unreadable map[string]error, find func(plan.FlagScope) (flags.Provider, error), all bool,
+	ctx context.Context, c *config.Config, unreadable map[string]error, find func(plan.FlagScope) (flags.Provider, error), hold asksHolder, all bool,
 ) (staleFlags, error) {
-	s := &staleSearch{find: find, all: all, seen: map[ledger.Scope]bool{}, dark: map[string]error{}, list: staleFlags{Flags: []staleFlag{}}}
+	s := &staleSearch{find: find, hold: hold, all: all, seen: map[ledger.Scope]bool{}, dark: map[string]error{}, list: staleFlags{Flags: []staleFlag{}}}
 	defer s.close()
 	for _, err := range unreadable {
 		s.lacks("%v", err)
@@ -77,6 +79,7 @@ func findStale(
 		})
 	}
 	asking.Wait()
+	s.askHolders(ctx)
 	looking, cancel := context.WithTimeout(ctx, staleFlagsTimeout)
 	defer cancel()
 	s.look(looking)
@@ -169,13 +172,17 @@ func (s *staleSearch) database(ctx context.Context, name, dsn string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range unretired {
-		if u.Ended == nil || u.Outcome != string(signals.Completed) && !s.all {
-			continue
-		}
-		s.found = append(s.found, staleFound{ledger: book, staleFlag: staleFlag{
+		found := staleFound{ledger: book, staleFlag: staleFlag{
 			Flag: u.Key, Project: u.Scope.Project, Environment: u.Scope.Environment, Database: name, Plan: u.Plan, Owner: u.Owner,
-			Migration: u.Migration, Outcome: u.Outcome, Finished: u.Ended.UTC(),
-		}})
+			Migration: u.Migration, Outcome: u.Outcome,
+		}}
+		switch {
+		case u.Ended == nil:
+			s.held = append(s.held, staleHeld{found, u.Holder})
+		case u.Outcome == string(signals.Completed) || s.all:
+			found.Finished = u.Ended.UTC()
+			s.found = append(s.found, found)
+		}
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ type Unretired struct {
 	// Outcome of the run that moved it last, and Ended when; "" and nil while the plan is being run, or if that run was cut off.
 	Outcome string
 	Ended   *time.Time
+	// Holder of the plan, which runs as far as the database knows; none where the plan's latest run has ended.
+	Holder Holder
 }
 
 // Unretired lists the flags of all plans that nobody has retired, those that have waited longest first. Where contraflow has never
@@ -68,7 +70,9 @@ func (l *Ledger) Unretired(ctx context.Context) ([]Unretired, error) {
 	// was cut off has no end of its own, and ended with the run that went on behind it.
 	rows, err := l.pool.Query(ctx, `select u.plan, u.flag_key, u.scope, u.migration, u.first_run, u.first_used_at, u.used_at, coalesce(m.owner, ''),
 			case when m.ended_at is null and m.plan is not null then '' when m.first_run = u.first_run then m.outcome else coalesce(e.event, m.outcome, '') end,
-			case when m.ended_at is null and m.plan is not null then null when m.first_run = u.first_run then m.ended_at else coalesce(e.at, m.ended_at) end
+			case when m.ended_at is null and m.plan is not null then null when m.first_run = u.first_run then m.ended_at else coalesce(e.at, m.ended_at) end,
+			case when m.ended_at is null then coalesce(m.migration, '') else '' end, case when m.ended_at is null then coalesce(m.first_run, '') else '' end,
+			case when m.ended_at is null then coalesce(m.home, '{}') else '{}' end
 		from contraflow.flag_use u left join contraflow.migration m using (plan)
 		left join lateral (select a.event, a.at from contraflow.audit a where a.migration = u.migration and a.run_id = u.first_run
 			and a.event in ('completed', 'rolled_back', 'failed') order by a.id desc limit 1) e on true
@@ -76,7 +80,8 @@ func (l *Ledger) Unretired(ctx context.Context) ([]Unretired, error) {
 	var all []Unretired
 	if err == nil {
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Unretired, err error) {
-			err = row.Scan(&f.Plan, &f.Key, &f.Scope, &f.Migration, &f.FirstRun, &f.FirstUsed, &f.Used, &f.Owner, &f.Outcome, &f.Ended)
+			err = row.Scan(&f.Plan, &f.Key, &f.Scope, &f.Migration, &f.FirstRun, &f.FirstUsed, &f.Used, &f.Owner, &f.Outcome, &f.Ended,
+				&f.Holder.Migration, &f.Holder.FirstRun, &f.Holder.Home)
 			return f, err
 		})
 	}

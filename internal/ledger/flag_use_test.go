@@ -27,6 +27,7 @@ func unretired(t *testing.T, l *ledger.Ledger) []string {
 	out := []string{}
 	for _, f := range all {
 		require.Equal(t, f.Outcome == "", f.Ended == nil)
+		require.Equal(t, f.Outcome != "", f.Holder == ledger.Holder{})
 		out = append(out, f.Plan+" "+f.Key+" "+f.Outcome)
 	}
 	return out
@@ -42,6 +43,9 @@ func TestAFlagIsListedUntilItIsRetired(t *testing.T) {
 		require.NoError(t, l.UseFlag(t.Context(), "p", me, shopScope, "write-new"))
 	}
 	require.Equal(t, []string{"p write-new "}, unretired(t, l), "while it runs")
+	held, err := l.Unretired(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, ledger.Holder{Migration: me.Migration, FirstRun: me.FirstRun, Home: me.Home}, held[0].Holder)
 	ends(t, l, "p", me, "completed")
 	all, err := l.Unretired(t.Context())
 	require.NoError(t, err)

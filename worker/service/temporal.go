@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -16,9 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	prometheusexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	temporalotel "go.temporal.io/sdk/contrib/opentelemetry"
@@ -26,6 +22,7 @@ import (
 
 	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/gateway"
+	"github.com/contraflow/contraflow/internal/holder"
 	"github.com/contraflow/contraflow/internal/slackcard"
 	"github.com/contraflow/contraflow/signals"
 )
@@ -86,44 +83,15 @@ func newMetrics(log *slog.Logger) (handler client.MetricsHandler, registry *prom
 // alive tells whether the run, or one that continues it, still runs.
 func alive(c client.Client) func(context.Context, string, string) (bool, error) {
 	return func(ctx context.Context, migration, firstRun string) (bool, error) {
-		latest, err := c.DescribeWorkflowExecution(ctx, migration, "")
-		if _, unknown := errors.AsType[*serviceerror.NotFound](err); unknown {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		info := latest.GetWorkflowExecutionInfo()
-		return info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && info.GetFirstRunId() == firstRun, nil
+		return holder.Alive(ctx, c, migration, firstRun)
 	}
 }
 
 // home tells which Temporal this is, asked anew each time: it may have been wiped under a worker that lives on.
 func home(c client.Client, options client.Options) func(context.Context) (activities.Home, error) {
 	return func(ctx context.Context) (activities.Home, error) {
-		here := activities.Home{Namespace: options.Namespace, Address: unambiguous(options.HostPort)}
-		info, err := c.WorkflowService().GetClusterInfo(ctx, &workflowservice.GetClusterInfoRequest{})
-		_, unimplemented := errors.AsType[*serviceerror.Unimplemented](err)
-		_, denied := errors.AsType[*serviceerror.PermissionDenied](err)
-		if err != nil && !unimplemented && !denied { // a service that keeps it to itself is known by its address
-			return activities.Home{}, err
-		}
-		here.Cluster = info.GetClusterId()
-		return here, nil
+		return holder.Home(ctx, c, options.Namespace, options.HostPort)
 	}
-}
-
-// unambiguous says whose localhost an address means.
-func unambiguous(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && !(ip != nil && ip.IsLoopback()) {
-		return address
-	}
-	machine, err := os.Hostname()
-	if err != nil {
-		machine = "an unnamed machine"
-	}
-	return address + " on " + machine
 }
 
 // decider hands clicks to migrations as signals: a signal needs no live workflow task, and none is lost.
