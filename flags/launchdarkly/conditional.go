@@ -1,13 +1,13 @@
 package launchdarkly
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/flags"
@@ -66,11 +66,44 @@ func (p *Provider) operations(current snapshot, want targeting.Targeting) (out [
 		return nil, false
 	}
 	set("offVariation", now.OffVariation, want.OffVariation, want.OffVariation)
-	set("targets", now.Targets, want.Targets, slices.Concat([]targeting.Target{}, want.Targets))
-	set("contextTargets", now.ContextTargets, want.ContextTargets, slices.Concat([]targeting.Target{}, want.ContextTargets))
+	set("targets", now.Targets, want.Targets, moved(current.lists.Targets, want.Targets))
+	set("contextTargets", now.ContextTargets, want.ContextTargets, moved(current.lists.ContextTargets, want.ContextTargets))
 	set("fallthrough", now.Fallthrough, want.Fallthrough, serve)
 	set("on", now.On, want.On, want.On)
 	return out, true
+}
+
+// standing are individual targets as an answer has them: in their order, with lists that are empty.
+type standing struct {
+	Targets        []targeting.Target `json:"targets"`
+	ContextTargets []targeting.Target `json:"contextTargets"`
+}
+
+// moved are the lists as they stand, without who is wanted there no more, and behind them who is new. Nobody else moves.
+func moved(lists, want []targeting.Target) []targeting.Target {
+	of := func(t targeting.Target) list { return list{t.ContextKind, t.Variation} }
+	out, missing := []targeting.Target{}, map[list][]string{}
+	for _, t := range want {
+		missing[of(t)] = t.Values
+	}
+	last := map[list]int{}
+	for _, t := range lists {
+		t.ContextKind = cmp.Or(t.ContextKind, flags.DefaultContextKind)
+		wanted := missing[of(t)]
+		missing[of(t)] = except(wanted, t.Values)
+		t.Values = append([]string{}, except(t.Values, except(t.Values, wanted))...)
+		last[of(t)] = len(out)
+		out = append(out, t)
+	}
+	for _, t := range want {
+		at, stands := last[of(t)]
+		if !stands {
+			out = append(out, t)
+			continue
+		}
+		out[at].Values = append(out[at].Values, missing[of(t)]...)
+	}
+	return out
 }
 
 // weighed names each of the flag's variations, by its index and in their order.

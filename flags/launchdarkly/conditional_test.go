@@ -80,6 +80,32 @@ func TestOneConditionalPatchPerChangeAsDocumented(t *testing.T) {
 	require.Len(t, b.wire.probes(), 3, "it is proved once")
 }
 
+func TestNobodyElsesTargetsAreTouchedByAConditionalPatch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.prove(t)
+	yes, no := b.ids(t, plain)
+	b.instruct(t, plain, strings.NewReplacer("YES", yes, "NO", no).Replace(`{"kind": "addTargets", "values": ["zoe", "ann", "kim"], "variationId": "NO"},
+		{"kind": "addTargets", "values": ["bob"], "variationId": "YES"}, {"kind": "addTargets", "values": ["tablet", "phone"], "variationId": "NO", "contextKind": "device"}`))
+	before, err := b.provider.Get(t.Context(), plain)
+	require.NoError(t, err)
+	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100, Targets: map[string][]string{"user": {"ann", "new"}, "device": {"clock"}}}, "", nil)
+	require.NoError(t, err)
+	require.Len(t, b.wire.conditional(), 1)
+	e := b.environment(t, plain)
+	require.Equal(t, []flagserver.Target{
+		{ContextKind: "user", Variation: 1, Values: []string{"zoe", "kim"}}, {ContextKind: "user", Variation: 0, Values: []string{"bob", "ann", "new"}},
+	}, e.Targets, "the others keep their order")
+	require.Equal(t, []flagserver.Target{
+		{ContextKind: "device", Variation: 1, Values: []string{"tablet", "phone"}}, {ContextKind: "device", Variation: 0, Values: []string{"clock"}},
+	}, e.ContextTargets)
+	after, err := b.provider.Restore(t.Context(), plain, before, ours, "", nil)
+	require.NoError(t, err)
+	require.JSONEq(t, string(before.Config), string(after.Config))
+	require.Equal(t, []string{"zoe", "kim", "ann"}, b.environment(t, plain).Targets[0].Values)
+	require.Len(t, b.wire.conditional(), 2)
+}
+
 func TestAnEnvironmentsKeyIsEscapedInPointers(t *testing.T) {
 	t.Parallel()
 	const environment = "a~b/c"

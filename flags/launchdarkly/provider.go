@@ -295,7 +295,8 @@ type snapshot struct {
 	variationIDs []string
 	ruleIDs      []string        // as the rules of targeting
 	members      map[string]bool // of the environment, as the answer has them
-	contextKind  string          // of a migration flag; empty for others
+	lists        standing
+	contextKind  string // of a migration flag; empty for others
 	tags         []string
 	maintainer   string // member id; empty for none
 	page         string // path of the flag's page for people

@@ -125,11 +125,12 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 		Rules []struct {
 			ID string `json:"_id"`
 		} `json:"rules"`
+		standing
 	}
 	if err := json.Unmarshal(raw, &environment); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
 	}
-	out := snapshot{variationIDs: f.variationIDs(), tags: f.Tags, maintainer: f.MaintainerID, page: environment.Site.Href}
+	out := snapshot{variationIDs: f.variationIDs(), tags: f.Tags, maintainer: f.MaintainerID, page: environment.Site.Href, lists: environment.standing}
 	var err error
 	if out.members, err = members(raw); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
