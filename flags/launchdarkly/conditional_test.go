@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -121,6 +122,30 @@ func TestAnEnvironmentsKeyIsEscapedInPointers(t *testing.T) {
 	require.True(t, state.On)
 	require.Len(t, b.wire.conditional(), 1)
 	require.Contains(t, b.wire.conditional()[0].body, `"/environments/a~0b~1c/on"`)
+}
+
+func TestWhatTheAnswerLeavesOutIsAdded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.prove(t)
+	b.wire.instead = func(r *http.Request) *http.Response {
+		if r.Method != http.MethodGet {
+			return nil
+		}
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			return nil
+		}
+		defer response.Body.Close()
+		raw, _ := io.ReadAll(response.Body)
+		response.Body = io.NopCloser(strings.NewReader(strings.Replace(string(raw), `"contextTargets":[],`, "", 1)))
+		response.ContentLength = -1
+		return response
+	}
+	_, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100, Targets: map[string][]string{"user": {"ann"}, "device": {"phone"}}}, "", nil)
+	require.NoError(t, err)
+	require.Contains(t, b.wire.conditional()[0].body, `{"op":"replace","path":"/environments/production/targets"`)
+	require.Contains(t, b.wire.conditional()[0].body, `{"op":"add","path":"/environments/production/contextTargets"`)
 }
 
 // only is a Still that knows one state.

@@ -1,5 +1,5 @@
-// Package launchdarkly is the flags.Provider of LaunchDarkly: it changes flags over the REST API by semantic patch and
-// reads each change back over the stream of LaunchDarkly's own server SDK.
+// Package launchdarkly is the flags.Provider of LaunchDarkly: it changes flags over the REST API, by JSON patches
+// that hold on a condition and by semantic patches, and reads each change back over the stream of LaunchDarkly's own server SDK.
 package launchdarkly
 
 import (

@@ -14,7 +14,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for _, way := range []way{ways()[0], ways()[3]} {
+	for _, way := range both() {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			flagstest.Run(t, func(t *testing.T) flagstest.Fixture { return fixture(t, way.taken) })

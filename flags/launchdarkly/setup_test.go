@@ -50,6 +50,9 @@ func ways() []way {
 	}
 }
 
+// both are a service with conditions and one without.
+func both() []way { return []way{ways()[0], ways()[3]} }
+
 func setup(t *testing.T) bundle {
 	t.Helper()
 	server := flagserver.New(flagserver.Options{
