@@ -178,7 +178,7 @@ func (f Flag) sound(e *Environment) error {
 		for i := range *list {
 			t := &(*list)[i]
 			t.ContextKind = kind(t.ContextKind)
-			if e.list(t.ContextKind) != list || !f.has(t.Variation) {
+			if e.list(t.ContextKind) != list && len(t.Values) > 0 || !f.has(t.Variation) {
 				return errors.New("a target of a kind that stands elsewhere, or of an unknown variation")
 			}
 			for _, value := range t.Values {
