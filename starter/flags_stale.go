@@ -177,6 +177,7 @@ func (s *staleSearch) database(ctx context.Context, name, dsn string) error {
 			Migration: u.Migration, Outcome: u.Outcome,
 		}}
 		switch {
+		case u.Ended == nil && u.Holder.Migration == "": // somebody has tidied its plan away: nothing is known of it
 		case u.Ended == nil:
 			s.held = append(s.held, staleHeld{found, u.Holder})
 		case u.Outcome == string(signals.Completed) || s.all:
