@@ -1,11 +1,9 @@
 package activities
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -13,19 +11,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/temporal"
 	"pgregory.net/rapid"
 
-	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
-	"github.com/contraflow/contraflow/plan"
 )
 
 const (
 	// histories of each flag service take some seconds; RAPID_CHECKS or -rapid.checks asks for others.
-	histories = 40
-	// calls is more than any activity here makes to flag service and ledger.
-	calls = 34
+	histories = 60
+	// calls is more than any activity here makes to flag service and ledger, and pauses more than it makes to the flag service.
+	calls, pauses = 44, 9
 )
 
 // Whatever sequence of stages, crashes, strangers' edits, kills, answers of people and new runs comes over a flag: it ends
@@ -37,293 +32,107 @@ func TestAnyHistoryOfAFlagEndsAtItsStartAtItsGoalOrAsking(t *testing.T) {
 	if !asked {
 		require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(histories)))
 	}
-	var names atomic.Int64
+	onEachService(t, func(t *testing.T, s stage) {
+		seen := map[string]int{}
+		rapid.Check(t, func(r *rapid.T) {
+			_, played := s.play(r, tales(s.service).Draw(r, "tale"))
+			for what, times := range played {
+				seen[what] += times
+			}
+		})
+		for _, what := range slices.Sorted(maps.Keys(seen)) {
+			t.Logf("%s: %d", what, seen[what])
+		}
+	})
+}
+
+// stage is where tales are played: one flag service, with a flag for each.
+type stage struct {
+	*testing.T
+	service   flagService
+	mishap    *mishap
+	db, books *Database
+	names     *atomic.Int64
+}
+
+func onEachService(t *testing.T, do func(*testing.T, stage)) {
 	for title, open := range flagServices {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			m := new(mishap)
-			m.in(-1)
-			service := open(t, db)
 			target := mortalDatabase(t, db.DSN, m)
-			rapid.Check(t, func(r *rapid.T) {
-				h := begin(t, r, service, m, target, fmt.Sprintf("flag-%d", names.Add(1)))
-				h.live()
-				h.end()
-			})
+			books, err := OpenDatabase(t.Context(), db.DSN)
+			require.NoError(t, err)
+			t.Cleanup(books.Close)
+			do(t, stage{t, open(t, db), m, target, books, new(atomic.Int64)})
 		})
 	}
 }
 
-// history of one flag, with a driver in the workflow's place.
-type history struct {
-	*rapid.T
-	ctx     context.Context
-	service flagService
-	mishap  *mishap
-	worker  *mortalProvider
-	acts    *Activities
-	db      *Database
-
-	key    string
-	run    int
-	kills  int64
-	stages []FlagInput // in their order, of two steps
-	at     int         // stages that are done
-	named  bool
-
-	start  any               // the flag's document before everything
-	ours   []any             // documents that the migration or the kill switch has left
-	shown  any               // the stranger's document that people were asked about; nil while they are not
-	force  bool              // they have said so
-	killed bool              // off for everybody, and nobody has resumed
-	lastK  any               // document behind the last kill for everybody, of an earlier run
-	calls  int               // activities so far
-	told   bool              // the latest has told what became of it
-	aims   []json.RawMessage // configurations that a stage was to make
-	killK  any               // behind the last kill for everybody
-	out    []string          // contexts that are killed by name
-	was    flags.State       // what a kill of this run has turned off for everybody
-	gone   []string          // steps that are undone
-	over   bool              // all is undone
-	alone  bool              // nobody else was there: the end is known from the start
+// play tells how a tale ends, and what has happened in it.
+func (s stage) play(t require.TestingT, told tale) (end string, seen map[string]int) {
+	h := begin(t, s.Context(), s.service, s.mishap, s.db, s.books, fmt.Sprintf("flag-%d", s.names.Add(1)), told)
+	for _, m := range told.Moves {
+		h.move(m)
+	}
+	end = h.end()
+	h.seen["end: "+end]++
+	return end, h.seen
 }
 
-func begin(t *testing.T, r *rapid.T, service flagService, m *mishap, db *Database, key string) *history {
-	worker := &mortalProvider{Provider: service.provider, mishap: m}
-	h := &history{T: r, ctx: t.Context(), service: service, mishap: m, worker: worker, db: db, key: key, alone: true,
-		acts: &Activities{Databases: map[string]*Database{"shop": db}, Flags: func(plan.FlagScope) (flags.Provider, error) { return worker, nil }}}
-	m.in(-1)
-	staged := service.staged && rapid.Bool().Draw(r, "migration flag")
-	h.make(key, staged)
-	h.make(key+"-twin", staged)
-	h.named = !staged && rapid.Bool().Draw(r, "named contexts first")
-	for _, stage := range []struct {
-		step, name string
-		percent    int
-	}{{"some", "dualwrite", 10}, {"some", "live", 50}, {"all", "complete", 100}} {
-		in := FlagInput{Origin: Origin{Step: stage.step}, Scope: scope, Key: key, Percent: stage.percent}
-		if staged {
-			in.Percent, in.Stage = 0, stage.name
+// tales are short: what goes wrong at all goes wrong in few moves.
+func tales(s flagService) *rapid.Generator[tale] {
+	return rapid.Custom(func(t *rapid.T) tale {
+		told := tale{
+			Staged: s.staged && rapid.Bool().Draw(t, "staged"), Named: rapid.Bool().Draw(t, "named"), Made: rapid.IntRange(0, 3).Draw(t, "made") == 3,
+			Before: rapid.SliceOfN(rapid.SampledFrom([]int{5, 60, 0}), 0, 2).Draw(t, "before"),
+			End:    rapid.SampledFrom([]string{"", "undo", "retire"}).Draw(t, "end"),
 		}
-		if h.named {
-			in.Targets = map[string][]string{"user": {"ann", "bob"}}
-		}
-		h.stages = append(h.stages, in)
-	}
-	for _, before := range []flags.Change{{Percent: 5}, {Percent: 60}, {Percent: 0}} {
-		if !staged && rapid.Bool().Draw(r, fmt.Sprintf("once at %d", before.Percent)) {
-			h.raw(key, before)
-			h.raw(key+"-twin", before)
-		}
-	}
-	h.start = h.now()
-	h.ours = []any{h.start}
-	h.rerun()
-	return h
+		told.Moves = rapid.SliceOfN(moves(s, told.Staged), 2, 14).Draw(t, "moves")
+		return told
+	})
 }
 
-func (h *history) make(key string, staged bool) {
-	require.NoError(h, h.service.provider.(flags.Creator).Create(h.ctx, key, flags.NewFlag{Migration: staged}))
+// moves are drawn as often as they stand here.
+var likely = []string{
+	"stage", "stage", "stage", "stage", "stage", "crash", "crash", "crash", "frozen", "frozen", "frozen", "edit", "edit", "edit", "answer", "answer",
+	"kill", "kill", "kill, cut off before its change", "kill, cut off behind its change", "time passes", "resume", "resume", "rerun", "undo", "undo all", "retire",
 }
 
-// raw changes a flag behind the migration's back.
-func (h *history) raw(key string, c flags.Change) flags.State {
-	state, err := h.service.provider.Apply(h.ctx, key, c, "somebody", nil)
-	require.NoError(h, err)
-	return state
-}
-
-func (h *history) now() any { return h.service.document(h, h.key) }
-
-func known(documents []any, d any) bool {
-	for _, one := range documents {
-		if same(one, d) {
-			return true
-		}
+func moves(s flagService, staged bool) *rapid.Generator[move] {
+	theirs := slices.Sorted(maps.Keys(s.edits))
+	if staged {
+		theirs = append(theirs, "off", "shadow", "complete")
+	} else {
+		theirs = append(theirs, "0 %", "33 %", "100 %", "20 % and mallory", "100 % and mallory", "without mallory")
 	}
-	return false
-}
-
-func same(a, b any) bool {
-	x, err := json.Marshal(a)
-	y, err2 := json.Marshal(b)
-	return err == nil && err2 == nil && string(x) == string(y)
-}
-
-// mine tells whether the migration or the kill switch may have left the flag as it is.
-func (h *history) mine() bool {
-	config := h.state().Config
-	return known(h.ours, h.now()) || slices.ContainsFunc(h.aims, func(aim json.RawMessage) bool { return same(aim, config) })
-}
-
-func (h *history) origin(step string) Origin {
-	return Origin{Migration: "m", FirstRun: fmt.Sprintf("%s/%d", h.key, h.run), Plan: h.key, PlanHash: "h", Database: "shop", Step: step}
-}
-
-// rerun starts the plan again, after its run was terminated.
-func (h *history) rerun() {
-	gone := h.origin("").holder()
-	h.run++
-	require.NoError(h, h.db.ledger.Claim(h.ctx, h.key, "h", h.origin("").holder(), gone))
-	if h.killed {
-		h.lastK = h.killK
-	}
-	h.at, h.kills, h.killed, h.shown, h.force, h.was = 0, 0, false, nil, false, flags.State{}
-}
-
-// try calls an activity as a worker does, which may die on the way, and tells what became of it: "" for done.
-func (h *history) try(do func(context.Context) (FlagNow, error)) string {
-	if h.told { // the attempts at one activity go on until they have told what became of it
-		h.calls++
-	}
-	_, err := lookingAgain(do)(context.WithValue(h.ctx, askerKey{}, strconv.Itoa(h.calls)))
-	h.mishap.mu.Lock()
-	dead := h.mishap.dead
-	h.mishap.mu.Unlock()
-	h.mishap.in(-1)
-	h.worker.beforeRead, h.worker.beforeChange = nil, nil
-	if h.told = !dead; dead {
-		return "crash"
-	}
-	err = fail(h.ctx, err)
-	if err == nil {
-		return ""
-	}
-	application, ok := errors.AsType[*temporal.ApplicationError](err)
-	require.True(h, ok)
-	require.NotContains(h, application.Message(), "mallory", "a target's key")
-	require.NotContains(h, application.Message(), "ann", "a target's key")
-	return application.Type()
-}
-
-// stage tries the next stage. Somebody may come in the middle of it; whom no service tells of between its look and its change,
-// comes before the look.
-func (h *history) stage(within func(), unseen bool) {
-	in := h.stages[min(h.at, len(h.stages)-1)]
-	in.Origin, in.Kills, in.Force = h.origin(in.Origin.Step), h.kills, h.force
-	found, run, forbidden := h.now(), h.run, h.killed
-	foreseen := slices.ContainsFunc(h.aims, func(aim json.RawMessage) bool { return same(aim, h.state().Config) })
-	mine := h.mine() && !(h.lastK != nil && same(found, h.lastK))
-	agreed := h.force && same(found, h.shown)
-	want := h.wanted(in)
-	if mine || agreed {
-		h.aims = append(h.aims, want.Config) // it may say so, and be killed before it is made
-	}
-	if agreed {
-		h.ours = append(h.ours, found)
-	}
-	interrupted, knew := false, false
-	if within != nil {
-		meanwhile := func() {
-			interrupted = true
-			within()
-			found, knew = h.now(), h.mine()
-		}
-		if unseen || h.service.locks || rapid.Bool().Draw(h.T, "before it reads") {
-			h.worker.beforeRead = meanwhile
-		} else {
-			h.worker.beforeChange = meanwhile
-		}
-	}
-	became := h.try(func(ctx context.Context) (FlagNow, error) { return h.acts.applyFlag(ctx, in) })
-	now := h.now()
-	touched := !same(now, found)
-	switch {
-	case h.over:
-		require.Equal(h, h.start, now, "it was undone meanwhile, and stays so")
-		if became == "" { // there was nothing left to change
-			require.JSONEq(h, string(want.Config), string(h.state().Config))
-		}
-		return
-	case interrupted && became == "":
-		require.True(h, knew, "built on what it did not know")
-		require.False(h, h.killed, "moved on although somebody turned it off")
-	case forbidden && foreseen && touched: // for all it knows its own change has come behind the press
-		require.NotEmpty(h, became)
-		require.False(h, lit(h.state()))
-		h.ours = append(h.ours, now)
-	case forbidden && touched: // somebody had put on again what was ours: for all we know that came too late for the kill
-		require.Equal(h, "Killed", became)
-		require.True(h, mine || interrupted)
-		require.False(h, lit(h.state()))
-		h.ours = append(h.ours, now)
-	case forbidden || !mine && !agreed:
-		require.NotEmpty(h, became, "it went on from what it had to ask about")
-		require.False(h, touched, "it changed what it had to ask about")
-	case became == "":
-		require.JSONEq(h, string(want.Config), string(h.state().Config))
-	}
-	switch became {
-	case "":
-		h.ours, h.shown, h.force, h.lastK = append(h.ours, now), nil, false, nil
-		h.at = min(h.at+1, len(h.stages))
-	case "Stranger", "Refused":
-		if !interrupted {
-			require.False(h, touched, "a question, and yet a change")
-		}
-		h.shown, h.force = now, false
-	case "Killed":
-		require.True(h, h.killed)
-	case "crash":
-		if mine || agreed || interrupted {
-			h.ours = append(h.ours, now)
-			if agreed {
-				h.lastK = nil
+	others := []string{"edit", "kill", "rerun", "undo all", "undo", "stage"}
+	var draw func(t *rapid.T, from []string) move
+	draw = func(t *rapid.T, from []string) move {
+		m := move{Do: rapid.SampledFrom(from).Draw(t, "do")}
+		switch m.Do {
+		case "crash":
+			m.Do, m.Crash = rapid.SampledFrom([]string{"stage", "stage", "undo", "retire"}).Draw(t, "crash in"), rapid.IntRange(1, calls).Draw(t, "call")
+		case "frozen":
+			m.Do, m.Freeze = rapid.SampledFrom([]string{"stage", "stage", "undo", "retire"}).Draw(t, "frozen in"), rapid.IntRange(1, pauses).Draw(t, "pause")
+			for range rapid.IntRange(1, 3).Draw(t, "others") {
+				m.Meanwhile = append(m.Meanwhile, draw(t, others))
 			}
 		}
-	case "Retryable":
-	default:
-		require.Equal(h, run, h.run, became)
-		require.Failf(h, "unexpected", "%s", became)
+		switch m.Do {
+		case "edit":
+			m.What = rapid.SampledFrom(theirs).Draw(t, "edit")
+		case "kill", "kill, cut off before its change", "kill, cut off behind its change":
+			m.What = rapid.SampledFrom([]string{"everybody", "everybody", "mallory", "ann"}).Draw(t, "whom") // of whom the plan may name the last
+		case "rerun":
+			m.What = rapid.SampledFrom([]string{"", "finished"}).Draw(t, "how")
+		case "undo":
+			m.What = rapid.SampledFrom([]string{"some", "all"}).Draw(t, "step")
+		case "retire":
+			m.What = rapid.SampledFrom([]string{"", "force"}).Draw(t, "how")
+		}
+		return m
 	}
-}
-
-func (h *history) state() flags.State {
-	state, err := h.service.provider.Get(h.ctx, h.key)
-	require.NoError(h, err)
-	return state
-}
-
-// wanted is what a stage makes of the flag as it is.
-func (h *history) wanted(in FlagInput) flags.State {
-	want, err := h.service.provider.Preview(h.ctx, h.key, h.raised(in, h.state()))
-	require.NoError(h, err)
-	return want
-}
-
-// raised is the change of a stage, which raises a flag and never lowers it.
-func (h *history) raised(in FlagInput, now flags.State) flags.Change {
-	if !lit(now) && !in.Force {
-		now = h.was
-	}
-	if in.Stage != "" {
-		return flags.Change{Stage: flags.Stages()[max(flags.Stage(in.Stage).Order(), now.Stage.Order())]}
-	}
-	targets := map[string][]string{}
-	for kind, keys := range in.Targets {
-		targets[kind] = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return slices.Contains(h.out, key) })
-	}
-	return flags.Change{Percent: max(in.Percent, int(now.Percent)), Targets: targets}
-}
-
-// edit is a stranger's.
-func (h *history) edit() {
-	h.alone = false
-	edits := []flags.Change{{Percent: 0}, {Percent: 33}, {Percent: 100}, {Percent: 20, Targets: map[string][]string{"user": {"mallory"}}},
-		{Percent: 100, Targets: map[string][]string{"user": {"mallory"}}}}
-	if h.stages[0].Stage != "" {
-		edits = []flags.Change{{Stage: flags.StageOff}, {Stage: flags.StageShadow}, {Stage: flags.StageComplete}}
-	}
-	h.raw(h.key, rapid.SampledFrom(edits).Draw(h.T, "edit"))
-	h.found()
-}
-
-// found takes the flag as it is for its start, until the migration has begun with it.
-func (h *history) found() {
-	left, err := h.db.ledger.Left(h.ctx, h.key, h.key)
-	require.NoError(h, err)
-	if len(left) == 0 {
-		h.start, h.ours = h.now(), []any{h.now()}
-	}
+	return rapid.Custom(func(t *rapid.T) move { return draw(t, likely) })
 }

@@ -1,14 +1,14 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -23,16 +23,25 @@ import (
 	"github.com/contraflow/contraflow/internal/devstack/flagserver"
 	"github.com/contraflow/contraflow/internal/devstack/harnessserver"
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
-	"github.com/contraflow/contraflow/internal/ledger"
 )
 
-// flagService is a provider, and the configuration of a flag as the service itself holds it, without versions and dates.
+// flagService is a provider, and the service behind it as people have it who know nothing of the provider.
 type flagService struct {
 	provider flags.Provider
-	document func(t require.TestingT, key string) any
-	staged   bool // it knows migration flags
-	locks    bool // nobody can come between its look and its change
+	// look is the flag as the service itself holds it, without versions and dates; nil where there is none.
+	look func(t require.TestingT, key string) document
+	// edits of a stranger, made in the service itself.
+	edits  map[string]func(t require.TestingT, key string)
+	staged bool // it knows migration flags
+	locks  bool // nobody can come between its look and its change
+	// prerequisites says that they are put back as well.
+	prerequisites bool
+	// stride is how many calls lie between two crashes of a sweep: a file is synced to disk with every change.
+	stride int
 }
+
+// needed is a flag of the service that others may have as a prerequisite.
+const needed = "needed"
 
 var flagServices = map[string]func(*testing.T, pgtest.Database) flagService{
 	"flagfile": inAFile, "postgres": inPostgres, "launchdarkly": inLaunchDarkly, "harness": inHarness,
@@ -42,16 +51,61 @@ func inAFile(t *testing.T, _ pgtest.Database) flagService {
 	path := filepath.Join(t.TempDir(), "flags.json")
 	provider, err := flagfile.New(path)
 	require.NoError(t, err)
-	return flagService{provider, func(t require.TestingT, key string) any {
+	require.NoError(t, provider.Create(t.Context(), needed, flags.NewFlag{}))
+	type file map[string]map[string]map[string]any
+	read := func(t require.TestingT) (f file) {
 		raw, err := os.ReadFile(path)
 		require.NoError(t, err)
-		var file struct {
-			Flags map[string]map[string]any `json:"flags"`
+		require.NoError(t, json.Unmarshal(raw, &f))
+		return f
+	}
+	edit := func(change func(f file, flag map[string]any, key string)) func(require.TestingT, string) {
+		return func(t require.TestingT, key string) {
+			f := read(t)
+			flag := f["flags"][key]
+			if flag != nil {
+				flag["version"] = flag["version"].(float64) + 1
+			}
+			change(f, flag, key)
+			raw, err := json.Marshal(f)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, raw, 0o600))
 		}
-		require.NoError(t, json.Unmarshal(raw, &file))
-		delete(file.Flags[key], "version")
-		return file.Flags[key]
-	}, true, true}
+	}
+	set := func(member string, value any) func(require.TestingT, string) {
+		return edit(func(_ file, flag map[string]any, _ string) {
+			if flag != nil {
+				flag[member] = value
+			}
+		})
+	}
+	move := func(from, to string) func(require.TestingT, string) {
+		return edit(func(f file, _ map[string]any, key string) {
+			if flag := f[from][key]; flag != nil {
+				if f[to] == nil {
+					f[to] = map[string]map[string]any{}
+				}
+				f[to][key] = flag
+				delete(f[from], key)
+			}
+		})
+	}
+	return flagService{provider, func(t require.TestingT, key string) document {
+		f := read(t)
+		flag, archived := f["flags"][key], false
+		if flag == nil {
+			flag, archived = f["archivedFlags"][key], true
+		}
+		return ofLaunchDarkly(flag, archived)
+	}, map[string]func(require.TestingT, string){
+		"rule": set("rules", []any{map[string]any{"id": "theirs", "variation": 1,
+			"clauses": []any{map[string]any{"contextKind": "user", "attribute": "country", "op": "in", "values": []any{"de"}}}}}),
+		"prerequisite":  set("prerequisites", []any{map[string]any{"key": needed, "variation": 0}}),
+		"off variation": set("offVariation", 0),
+		"archive":       move("flags", "archivedFlags"),
+		"unarchive":     move("archivedFlags", "flags"),
+		"delete":        edit(func(f file, _ map[string]any, key string) { delete(f["flags"], key) }),
+	}, true, true, true, 4}
 }
 
 func inPostgres(t *testing.T, db pgtest.Database) flagService {
@@ -61,11 +115,43 @@ func inPostgres(t *testing.T, db pgtest.Database) flagService {
 	pool, err := pgxpool.New(t.Context(), db.DSN)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	return flagService{provider, func(t require.TestingT, key string) (row any) {
-		require.NoError(t, pool.QueryRow(context.Background(), `select jsonb_build_object('on', is_on, 'archived', archived, 'percent', percent,
-			'kind', context_kind, 'targets', targets, 'salt', salt) from contraflow.flag where key = $1`, key).Scan(&row))
+	exec := func(sql string) func(require.TestingT, string) {
+		return func(t require.TestingT, key string) {
+			_, err := pool.Exec(context.Background(), sql, key)
+			require.NoError(t, err)
+		}
+	}
+	return flagService{provider, func(t require.TestingT, key string) document {
+		var row map[string]any
+		err := pool.QueryRow(context.Background(), `select jsonb_build_object('on', is_on, 'archived', archived, 'percent', percent,
+			'kind', context_kind, 'targets', targets, 'salt', salt) from contraflow.flag where key = $1`, key).Scan(&row)
+		if err != pgx.ErrNoRows { //nolint:errorlint // which Scan returns as it is
+			require.NoError(t, err)
+		}
 		return row
-	}, false, true}
+	}, map[string]func(require.TestingT, string){
+		"salt":      exec(`update contraflow.flag set salt = 'theirs' where key = $1`),
+		"archive":   exec(`update contraflow.flag set archived = true where key = $1`),
+		"unarchive": exec(`update contraflow.flag set archived = false where key = $1`),
+		"delete":    exec(`delete from contraflow.flag where key = $1`),
+	}, false, true, false, 1}
+}
+
+// send is a stranger's request to a stand-in.
+func send(t require.TestingT, method, url string, header map[string]string, body any) {
+	raw, err := json.Marshal(body)
+	require.NoError(t, err)
+	request, err := http.NewRequest(method, url, bytes.NewReader(raw))
+	require.NoError(t, err)
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	said, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Less(t, response.StatusCode, http.StatusMultipleChoices, "%s", said)
 }
 
 func inLaunchDarkly(t *testing.T, _ pgtest.Database) flagService {
@@ -75,24 +161,59 @@ func inLaunchDarkly(t *testing.T, _ pgtest.Database) flagService {
 	provider, err := launchdarkly.New(t.Context(), launchdarkly.Config{APIURL: server.URL(), StreamURL: server.URL(),
 		Token: apiToken, SDKKey: sdkKey, Project: "shop", Environment: "production"})
 	require.NoError(t, err)
-	return flagService{provider, func(t require.TestingT, key string) any {
+	require.NoError(t, server.CreateFlag(needed))
+	there := func(key string) (flagserver.Flag, bool) {
 		flag, ok := server.Snapshot(key)
-		require.True(t, ok)
-		e := *flag.Environments["production"]
-		e.Version, e.LastModified = 0, 0
-		if r := e.Fallthrough.Rollout; r != nil {
-			r.Variations = slices.DeleteFunc(r.Variations, func(w flagserver.Weight) bool { return w.Weight == 0 }) // said or not
-		}
-		for i := range e.Rules { // a rule of our own that has grown is made anew, by ids that LaunchDarkly gives; others keep theirs
-			if rule := &e.Rules[i]; strings.HasPrefix(rule.Description, "contraflow: ") {
-				rule.ID = ""
-				for c := range rule.Clauses {
-					rule.Clauses[c].ID = ""
-				}
+		return flag, ok && !flag.Archived
+	}
+	header := map[string]string{"Authorization": apiToken, "LD-API-Version": "20240415", "Content-Type": "application/json; domain-model=launchdarkly.semanticpatch"}
+	patch := func(instruction func(flag flagserver.Flag) map[string]any) func(require.TestingT, string) {
+		return func(t require.TestingT, key string) {
+			if flag, ok := there(key); ok {
+				send(t, http.MethodPatch, server.URL()+"/api/v2/flags/shop/"+key, header,
+					map[string]any{"environmentKey": "production", "instructions": []any{instruction(flag)}})
 			}
 		}
-		return e
-	}, true, false}
+	}
+	return flagService{provider, func(t require.TestingT, key string) document {
+		flag, ok := server.Snapshot(key)
+		if !ok {
+			return nil
+		}
+		raw, err := json.Marshal(flag.Environments["production"])
+		require.NoError(t, err)
+		var env map[string]any
+		require.NoError(t, json.Unmarshal(raw, &env))
+		delete(env, "lastModified")
+		var values []any
+		for _, v := range flag.Variations {
+			values = append(values, v.Value)
+		}
+		env["variations"] = values
+		return ofLaunchDarkly(env, flag.Archived)
+	}, map[string]func(require.TestingT, string){
+		"rule": patch(func(flag flagserver.Flag) map[string]any {
+			return map[string]any{"kind": "addRule", "rolloutWeights": map[string]int{flag.Variations[1].ID: 100_000},
+				"clauses": []any{map[string]any{"contextKind": "user", "attribute": "country", "op": "in", "values": []any{"de"}}}}
+		}),
+		"prerequisite": patch(func(flagserver.Flag) map[string]any {
+			other, _ := server.Snapshot(needed)
+			return map[string]any{"kind": "replacePrerequisites", "prerequisites": []any{map[string]any{"key": needed, "variationId": other.Variations[0].ID}}}
+		}),
+		"off variation": func(t require.TestingT, key string) {
+			if flag, ok := there(key); ok && flag.Migration == nil { // whose off variation is always off
+				patch(func(flag flagserver.Flag) map[string]any {
+					return map[string]any{"kind": "updateOffVariation", "variationId": flag.Variations[0].ID}
+				})(t, key)
+			}
+		},
+		"archive": patch(func(flagserver.Flag) map[string]any { return map[string]any{"kind": "archiveFlag"} }),
+		"delete": func(t require.TestingT, key string) {
+			if _, ok := server.Snapshot(key); ok {
+				send(t, http.MethodDelete, server.URL()+"/api/v2/flags/shop/"+key, header, nil)
+			}
+		},
+	}, true, false, true, 2}
 }
 
 func inHarness(t *testing.T, _ pgtest.Database) flagService {
@@ -102,127 +223,43 @@ func inHarness(t *testing.T, _ pgtest.Database) flagService {
 	provider, err := harness.New(harness.Config{APIURL: server.AdminURL(), SDKURL: server.SDKURL(), APIKey: apiToken, SDKKey: sdkKey,
 		Account: "account", Organization: "default", Project: "shop", Environment: "production"})
 	require.NoError(t, err)
-	return flagService{provider, func(t require.TestingT, key string) any {
+	server.CreateFlag(needed)
+	ask := func(t require.TestingT, method, key, more string, body any) {
+		if flag, ok := server.Snapshot(key); ok && !flag.Archived {
+			send(t, method, fmt.Sprintf("%s/cf/admin/features/%s?accountIdentifier=account&orgIdentifier=default&projectIdentifier=shop"+
+				"&environmentIdentifier=production%s", server.AdminURL(), key, more), map[string]string{"x-api-key": apiToken}, body)
+		}
+	}
+	patch := func(kind string, parameters any) func(require.TestingT, string) {
+		return func(t require.TestingT, key string) {
+			ask(t, http.MethodPatch, key, "", map[string]any{"instructions": []any{map[string]any{"kind": kind, "parameters": parameters}}})
+		}
+	}
+	second := func(key string) string {
+		flag, _ := server.Snapshot(key)
+		return flag.Variations[1].Identifier
+	}
+	return flagService{provider, func(t require.TestingT, key string) document {
 		feature, ok := server.Snapshot(key)
-		require.True(t, ok)
-		feature.ModifiedAt, feature.EnvProperties.ModifiedAt, feature.EnvProperties.Version = 0, 0, 0
-		feature.EnvProperties.VariationMap = slices.DeleteFunc(feature.EnvProperties.VariationMap, func(m harnessserver.VariationMap) bool {
-			return len(m.Targets)+len(m.TargetSegments) == 0 // which it keeps for variations that had some once
-		})
-		return feature
-	}, true, false}
-}
-
-// mishap kills the worker before or behind one of its calls to the flag service, or before one of its statements to the
-// ledger: behind a statement is before the next call. The dead do nothing any more.
-type mishap struct {
-	mu   sync.Mutex
-	left int // calls until then; below 0 for never
-	dead bool
-}
-
-func (m *mishap) in(calls int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.left, m.dead = calls, false
-}
-
-// met tells whether the worker is dead by now.
-func (m *mishap) met() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.dead = m.dead || m.left == 0
-	m.left--
-	return m.dead
-}
-
-// TraceQueryStart lets the statements of the dead fail.
-func (m *mishap) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	return m.context(ctx)
-}
-
-func (m *mishap) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-func (m *mishap) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	return m.context(ctx)
-}
-
-func (m *mishap) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
-
-func (m *mishap) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
-
-func (m *mishap) context(ctx context.Context) context.Context {
-	if !m.met() {
-		return ctx
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	cancel()
-	return ctx
-}
-
-// mortalDatabase is one whose statements the mishap counts.
-func mortalDatabase(t *testing.T, dsn string, m *mishap) *Database {
-	t.Helper()
-	whole, err := OpenDatabase(t.Context(), dsn)
-	require.NoError(t, err)
-	defer whole.Close()
-	open := func(pool *pgxpool.Pool) *pgxpool.Pool {
-		config := pool.Config()
-		config.ConnConfig.Tracer = m
-		traced, err := pgxpool.NewWithConfig(t.Context(), config)
-		require.NoError(t, err)
-		t.Cleanup(traced.Close)
-		return traced
-	}
-	db := &Database{pool: open(whole.pool), control: open(whole.control)}
-	db.ledger = ledger.New(db.control)
-	require.NoError(t, db.ready(t.Context()))
-	return db
-}
-
-// mortalProvider is a flag service whose calls the mishap counts, and in the middle of whose changes somebody else comes.
-type mortalProvider struct {
-	flags.Provider
-	*mishap
-	// beforeRead and beforeChange are done once: before a change reads the flag, and before it is made.
-	beforeRead, beforeChange func()
-}
-
-func calling[Out any](m *mishap, call func() (Out, error)) (out Out, err error) {
-	if m.met() {
-		return out, errCrash
-	}
-	if out, err = call(); m.met() {
-		var none Out
-		return none, errors.Join(err, errCrash)
-	}
-	return out, err
-}
-
-func (p *mortalProvider) Get(ctx context.Context, key string) (flags.State, error) {
-	return calling(p.mishap, func() (flags.State, error) { return p.Provider.Get(ctx, key) })
-}
-
-func (p *mortalProvider) Preview(ctx context.Context, key string, c flags.Change) (flags.State, error) {
-	return calling(p.mishap, func() (flags.State, error) { return p.Provider.Preview(ctx, key, c) })
-}
-
-func (p *mortalProvider) Apply(ctx context.Context, key string, c flags.Change, note string, still flags.Still) (flags.State, error) {
-	return calling(p.mishap, func() (flags.State, error) {
-		once(&p.beforeRead)
-		return p.Provider.Apply(ctx, key, c, note, func(ctx context.Context, found flags.State) error {
-			if p.met() {
-				return errors.Join(errCrash, flags.ErrSuperseded) // so that it is not tried again
-			}
-			once(&p.beforeChange)
-			if err := still(ctx, found); err != nil {
-				return errors.Join(err, flags.ErrSuperseded)
-			}
+		if !ok {
 			return nil
-		})
-	})
-}
-
-func (p *mortalProvider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
-	return calling(p.mishap, func() (flags.State, error) { return p.Provider.Restore(ctx, key, before, ours, note, still) })
+		}
+		feature.ModifiedAt, feature.EnvProperties.ModifiedAt, feature.EnvProperties.Version = 0, 0, 0
+		return ofHarness(t, feature)
+	}, map[string]func(require.TestingT, string){
+		"rule": func(t require.TestingT, key string) {
+			if _, ok := server.Snapshot(key); ok {
+				patch("addRule", map[string]any{"uuid": fmt.Sprintf("theirs-%p", new(int)), "priority": 1, "serve": map[string]any{"variation": second(key)},
+					"clauses": []any{map[string]any{"attribute": "country", "op": "equal", "values": []any{"de"}}}})(t, key)
+			}
+		},
+		"prerequisite": patch("addPrerequisite", map[string]any{"feature": needed, "variations": []any{"true"}}),
+		"off variation": func(t require.TestingT, key string) {
+			if feature, ok := server.Snapshot(key); ok {
+				patch("updateOffVariation", map[string]any{"variation": feature.Variations[0].Identifier})(t, key)
+			}
+		},
+		"archive": func(t require.TestingT, key string) { ask(t, http.MethodDelete, key, "&forceDelete=false", nil) },
+		"delete":  func(t require.TestingT, key string) { ask(t, http.MethodDelete, key, "&forceDelete=true", nil) },
+	}, true, false, false, 2}
 }
