@@ -185,19 +185,52 @@ func TestAWrongReportIsRefusedWhole(t *testing.T) {
 	require.Equal(t, 200, one[int](t, pool, "select count(*) from contraflow.attestation"))
 }
 
-func TestAnInstanceThatIsNeverCalledTheSameFillsNothing(t *testing.T) {
+// crowded is a database in which 10,000 instances report a flag, silent for so long.
+func crowded(t *testing.T, silence time.Duration) (*ledger.Ledger, *pgxpool.Pool) {
+	t.Helper()
+	l, pool := setup(t)
+	_, err := pool.Exec(t.Context(), `insert into contraflow.attestation (flag_key, instance, version, at)
+		select 'a', 'shop-' || i, 1, clock_timestamp() - $1 * interval '1 us' - i * interval '1 ms' from generate_series(1, 10000) i`, silence.Microseconds())
+	require.NoError(t, err)
+	return l, pool
+}
+
+func TestInstancesThatAreSilentMakeRoomForThoseThatAreAlive(t *testing.T) {
 	t.Parallel()
-	_, pool := setup(t)
-	_, err := pool.Exec(t.Context(), `insert into contraflow.attestation (flag_key, instance, version)
-		select 'a', 'shop-' || i, 1 from generate_series(1, 10000) i`)
+	l, pool := crowded(t, 2*time.Hour)
+	n, err := attest(t.Context(), pool, "new-1", `{"b": {"version": 1}, "a": {"version": 1}}`)
 	require.NoError(t, err)
-	_, err = attest(t.Context(), pool, "shop-10001", `{"b": {"version": 1}, "a": {"version": 1}}`)
-	require.ErrorContains(t, err, `10000 instances report flag "a" already`)
-	require.Equal(t, 10000, one[int](t, pool, "select count(*) from contraflow.attestation"))
-	requireAttests(t, pool, "shop-10000", `{"a": {"version": 2}}`)
-	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '25 h' where instance = 'shop-1'")
+	require.Equal(t, 2, n)
+	requireAttests(t, pool, "new-2", `{"a": {"version": 2}}`)
+	require.Equal(t, []string{"new-1 1", "new-2 2"}, attested(t, l, "a", time.Minute))
+	require.Equal(t, 10000, one[int](t, pool, "select count(*) from contraflow.attestation where flag_key = 'a'"))
+	require.Zero(t, one[int](t, pool, "select count(*) from contraflow.attestation where instance in ('shop-9999', 'shop-10000')"), "the longest silent ones")
+}
+
+func TestInstancesThatFindNoRoomAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	l, pool := crowded(t, 0)
+	alive := func() []string { return attested(t, l, "a", 30*time.Minute) }
+	require.Len(t, alive(), 10000)
+	for range 2 {
+		n, err := attest(t.Context(), pool, "one-more", `{"b": {"version": 1}, "a": {"version": 1}}`)
+		require.NoError(t, err)
+		require.Equal(t, 1, n, "of b alone")
+		require.Len(t, alive(), 10001)
+		require.Equal(t, "those beyond 10000 (do they keep their names, and say goodbye?) 0", alive()[10000], "nothing that a step takes for a yes")
+	}
+	require.Equal(t, []string{"one-more 1"}, attested(t, l, "b", time.Minute))
+	requireAttests(t, pool, "shop-7", `{"a": {"version": 2}}`)
+	require.Len(t, alive(), 10001, "who is known is heard")
+
+	requireAttests(t, pool, "shop-7", `{}`)
+	n, err := attest(t.Context(), pool, "one-more", `{"a": {"version": 1}}`)
 	require.NoError(t, err)
-	requireAttests(t, pool, "shop-10001", `{"b": {"version": 1}, "a": {"version": 1}}`)
+	require.Equal(t, 1, n)
+	_, err = pool.Exec(t.Context(), "update contraflow.attestation set at = at - interval '1 h' where instance like 'those %'")
+	require.NoError(t, err)
+	require.Len(t, alive(), 10000)
+	require.Contains(t, alive(), "one-more 1")
 }
 
 func TestAnInstanceThatMakesUpFlagsFillsNothing(t *testing.T) {

@@ -42,16 +42,20 @@ create table contraflow.attestation (
 
 -- The one call of an instance's heartbeat: contraflow.attest('shop-7f9c', '{"customers-write-new": {"version": 12, "value": "true"}}').
 -- An instance that stops for good says contraflow.attest('shop-7f9c', '{}'), and is not waited for any longer.
--- What is wrong is refused whole. The limits keep an application's mistake from filling the database.
+-- What is wrong is refused whole. The limits keep an application's mistake from filling the database. It returns how many flags
+-- are attested: fewer than were reported where 10,000 other instances report one.
 create function contraflow.attest(instance_ text, seen jsonb) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     max_flags constant integer := 200;        -- of one instance: it attests what migrations move, not all it knows
     max_instances constant integer := 10000;  -- of one flag: more come of an instance that changes its name at every report
+    beyond constant text := 'those beyond 10000 (do they keep their names, and say goodbye?)'; -- one row for all that find no room
     kept constant interval := '1 day';        -- of instances that went without a word
+    silent constant interval := '1 hour';     -- those that are make room first: it is far longer than a step's `within`
     shape constant text := 'report {"FLAG": {"version": 12, "value": "true"}, …}; value may be null, version is 0 for a flag that the SDK does not know';
     flag record;
     reported integer;
+    dropped integer;
     fresh text[]; -- flags that this instance has not reported before
 begin
     if instance_ is null or length(instance_) not between 1 and 200 or instance_ ~ '[[:cntrl:]]' then
@@ -95,12 +99,20 @@ begin
             raise exception 'contraflow.attest: instance "%" has reported % flags within a day already', instance_, max_flags
                 using errcode = '54000', hint = 'attest the flags that plans move, and no others';
         end if;
-        select o.flag_key as key into flag from contraflow.attestation o
-        where o.flag_key = any (fresh) group by o.flag_key having count(*) > max_instances limit 1;
-        if found then
-            raise exception 'contraflow.attest: % instances report flag "%" already', max_instances, flag.key
-                using errcode = '54000', hint = 'let an instance keep its name from report to report; those that are silent are forgotten after a day';
-        end if;
+        for flag in select o.flag_key as key, count(*) - max_instances as excess from contraflow.attestation o
+            where o.flag_key = any (fresh) and o.instance <> beyond group by o.flag_key having count(*) > max_instances order by o.flag_key loop
+            delete from contraflow.attestation where (flag_key, instance) in (
+                select o.flag_key, o.instance from contraflow.attestation o
+                where o.flag_key = flag.key and o.instance <> beyond and o.at < clock_timestamp() - silent
+                order by o.at limit flag.excess for update skip locked);
+            get diagnostics dropped = row_count;
+            if dropped < flag.excess then -- all are alive: a step must not go on without this one, nor is it told by an error here
+                delete from contraflow.attestation o where o.flag_key = flag.key and o.instance = instance_;
+                insert into contraflow.attestation (flag_key, instance, version) values (flag.key, beyond, 0)
+                on conflict (flag_key, instance) do update set at = clock_timestamp();
+                reported := reported - 1;
+            end if;
+        end loop;
     end if;
     return reported;
 end $$;
