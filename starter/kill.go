@@ -212,15 +212,22 @@ func (a *app) wrong(r kill.Report, text string, code int) error {
 
 // afterKill says in one breath what is off, and what may be said next.
 func afterKill(r kill.Report) string {
-	var keys []string
+	var keys, gone []string
 	for _, f := range r.Flags {
-		keys = append(keys, f.Key)
+		if f.Outcome == kill.Gone {
+			gone = append(gone, f.Key)
+		} else {
+			keys = append(keys, f.Key)
+		}
 	}
 	whom := "everybody"
 	if r.ContextKind != "" {
 		whom = "one " + r.ContextKind
 	}
 	text := fmt.Sprintf("Off for %s after %d ms: %s.", whom, r.Milliseconds, strings.Join(keys, ", "))
+	if len(gone) > 0 {
+		text += fmt.Sprintf(" Not there, so that the fallback in the application's code decides: %s.", strings.Join(gone, ", "))
+	}
 	switch {
 	case !r.Running:
 		return text + " The migration is over; nothing puts them back."

@@ -109,6 +109,17 @@ func TestKillTurnsFlagsOffWithoutTemporal(t *testing.T) {
 	require.Equal(t, []any{"split", false, true, kill.Already}, []any{report.Plan, report.Running, report.Recorded, report.Flags[0].Outcome})
 }
 
+func TestKillTellsWhichFlagsAreNotThere(t *testing.T) {
+	t.Parallel()
+	k := newKillable(t)
+	k.use(t)
+	require.NoError(t, k.ledger.UseFlag(t.Context(), "split", k.me, ledger.Scope{Project: "shop", Environment: "production"}, "deleted"))
+	a := k.press(t, "worker.yaml")
+	require.Zero(t, a.code, a.stderr)
+	require.Regexp(t, `^Off for everybody after \d+ ms: write-new\. Not there, so that the fallback in the application's code decides: deleted\. The migration pauses\.`, a.stdout)
+	require.Equal(t, "off", k.flag(t))
+}
+
 func TestKillWithoutTheDatabaseWantsThePlanAndSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	k := newKillable(t)

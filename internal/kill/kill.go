@@ -100,12 +100,13 @@ type Outcome string
 const (
 	Off     Outcome = "off"         // turned off
 	Already Outcome = "already_off" // it was
-	Unseen  Outcome = "off_unseen"  // turned off; that applications see it was not proven in time
+	Unseen  Outcome = "off_unseen"  // off in the service; that applications see it was not proven in time
+	Gone    Outcome = "gone"        // not there, or archived: applications are served the fallback in their own code
 	Failed  Outcome = "failed"      // it is as it was
 	Left    Outcome = "left"        // not touched, since one that must be off before it is not
 )
 
-// done tells whether applications are, or will be, served off.
+// done tells whether applications are, or will be, served off. Whether the fallback of a flag that is gone is off only their code knows.
 func (o Outcome) done() bool { return o == Off || o == Already || o == Unseen }
 
 // What Press fails with, beside the errors of package flags and ledger.ErrUnknown, ledger.ErrPastReturn.

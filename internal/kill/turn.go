@@ -1,10 +1,12 @@
 package kill
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow/flags"
@@ -19,6 +21,7 @@ type turned struct {
 	change   flags.Change
 	found    flags.State // before the change; state where it was off already
 	state    flags.State
+	gone     error // why it is not there; found and state are empty then
 }
 
 // turnOff turns the flags off one after the other.
@@ -39,6 +42,9 @@ func (p *press) turnOff(ctx context.Context) error {
 	}
 	err := p.lookAgain(ctx, all)
 	p.takeBack(ctx, all)
+	if there := func(f Flag) bool { return f.Outcome != Gone }; err == nil && !slices.ContainsFunc(p.report.Flags, there) {
+		err = fmt.Errorf("%w: none of them is there, by this configuration: %w", ErrNotOff, all[0].gone)
+	}
 	return err
 }
 
@@ -48,7 +54,7 @@ func (p *press) takeBack(ctx context.Context, all []turned) {
 	for _, t := range all {
 		asking, ok := t.provider.(flags.Withdrawer)
 		for _, step := range t.Steps {
-			if !ok {
+			if !ok || t.gone != nil {
 				break
 			}
 			bounded, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -61,7 +67,9 @@ func (p *press) takeBack(ctx context.Context, all []turned) {
 	}
 }
 
-// turn turns one flag off. Whether it was made is what the service holds, and not whether the call came to its end.
+// turn turns one flag off. Whether it was made is what the service holds, and not whether the call came to its end. One that is not
+// there (a step is about to make it, a person has deleted or archived it) can't serve the new shape, and is no reason to leave the
+// others on.
 func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Flag, err error) {
 	began := time.Now()
 	became = Flag{Key: used.Key}
@@ -88,19 +96,25 @@ func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Fl
 			break
 		}
 	}
-	if err == nil {
+	switch {
+	case err == nil && touched:
 		became.Outcome = Off
-		if !touched {
-			became.Outcome, became.Was, t.found = Already, t.state.Summary, t.state
-		}
-	} else {
+	case err == nil:
+		became.Outcome, became.Was, t.found = Already, t.state.Summary, t.state
+	case errors.Is(err, flags.ErrNotFound) || errors.Is(err, flags.ErrArchived):
+		t.state, t.gone = flags.State{}, err
+		became.Outcome, became.Why = Gone, err.Error()
+	default:
 		now, made := p.look(ctx, t)
-		if !touched || !made {
+		if !made {
 			became.Outcome, became.Why = Failed, err.Error()
 			p.order.Tell("%s is NOT OFF: %s", used.Key, err)
 			return t, became, err
 		}
-		t.state, became.Outcome, became.Why, err = now, Unseen, err.Error(), nil
+		if !touched { // it was off before
+			became.Was, t.found = now.Summary, now
+		}
+		t.state, became.Outcome, became.Why = now, Unseen, err.Error()
 	}
 	became.Now, became.Milliseconds = t.state.Summary, time.Since(began).Milliseconds()
 	p.order.Tell("%s", became.told())
@@ -137,16 +151,16 @@ func (p *press) look(ctx context.Context, t turned) (now flags.State, made bool)
 }
 
 // lookAgain turns off once more what a step in flight has put on meanwhile: it had looked for presses just before this one was
-// recorded. A flag that can't be looked at was proven off before.
+// recorded. A flag that can't be looked at was proven off before, or is still not there.
 func (p *press) lookAgain(ctx context.Context, all []turned) error {
 	for i, t := range all {
 		now, made := p.look(ctx, t)
-		if made || now.Key == "" {
+		if made || now.Key == "" || now.Archived {
 			continue
 		}
 		p.order.Tell("%s was put on again meanwhile (%s): once more", t.Key, now.Summary)
 		again, became, err := p.turn(ctx, t.Used)
-		became.Was = p.report.Flags[i].Was
+		became.Was = cmp.Or(p.report.Flags[i].Was, became.Was)
 		p.report.Flags[i] = became
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotOff, err)
@@ -164,10 +178,10 @@ func (p *press) made(ctx context.Context, i int, t turned) {
 	p.recording.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 		defer cancel()
-		found, err := json.Marshal(t.found)
+		found, err := written(t.found)
 		var state []byte
 		if err == nil {
-			state, err = json.Marshal(t.state)
+			state, err = written(t.state)
 		}
 		if err == nil {
 			err = p.found.ledger.Found(ctx, p.ids[i], found)
@@ -183,9 +197,19 @@ func (p *press) made(ctx context.Context, i int, t turned) {
 	})
 }
 
+// written is a state as the record keeps it: none of a flag that is not there.
+func written(s flags.State) (json.RawMessage, error) {
+	if s.Key == "" {
+		return nil, nil
+	}
+	return json.Marshal(s)
+}
+
 // told is what people read of a flag that is off.
 func (f Flag) told() string {
 	switch f.Outcome {
+	case Gone:
+		return fmt.Sprintf("%s is not there, so applications are served the fallback in their own code: %s", f.Key, f.Why)
 	case Already:
 		return fmt.Sprintf("%s was %s already, %d ms", f.Key, f.Now, f.Milliseconds)
 	case Unseen:
