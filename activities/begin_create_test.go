@@ -27,8 +27,6 @@ func TestBeginRefusesAFlagThatCannotBeMade(t *testing.T) {
 		"a segment that is missing": {made + "rollout: [10, 100], segments: [no-such-segment]}}\n", all, []string{"step move", "segment"}},
 		"stages":                    {made + "stages: [dualwrite, complete]}}\n", []string{"postgres"}, []string{"step move", "boolean flags only"}},
 		"targets of another kind":   {made + "rollout: [0, 100], targets: {account: [acme]}}}\n", []string{"harness"}, []string{"step move", "no account"}},
-		"two kinds, one after the other": {made + "rollout: [10], contextKind: account}}\n  - {name: on, flag: {key: made, rollout: [50, 100]}}\n",
-			all, []string{"step on", "account"}},
 		"one of two": {expanding + "  - {name: move, flag: {keys: [customers-write-new, made], create: {}, rollout: [0, 100], segments: [no-such-segment]}}\n",
 			all, []string{"step move", "segment"}},
 	} {

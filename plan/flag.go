@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,7 +123,13 @@ func (f *Flag) Moves() []Move {
 
 func (d *decoder) flagFields(f *Flag) fields {
 	return fields{
-		"key":         text(d, &f.Key),
+		"key": func(path string, n *yaml.Node) {
+			if kindOf(n) == aList {
+				d.reportBroken(path, "must be a text, not a list: list flags that move together with keys")
+				return
+			}
+			text(d, &f.Key)(path, n)
+		},
 		"keys":        texts(d, &f.Keys),
 		"stages":      texts(d, &f.Stages),
 		"segments":    texts(d, &f.Segments),
@@ -160,7 +168,7 @@ func (d *decoder) flagFields(f *Flag) fields {
 	}
 }
 
-func (d *decoder) flag(at string, p *Plan, f *Flag) {
+func (d *decoder) flag(at string, p *Plan, earlier []Step, f *Flag) {
 	if d.count(at, "key", "keys") != 1 {
 		d.report(at, "name the flag with key, or those that move together with keys")
 	} else if d.stands(at + ".key") {
@@ -171,7 +179,7 @@ func (d *decoder) flag(at string, p *Plan, f *Flag) {
 	if p.Flags == nil {
 		d.report(at, "the plan says nothing of its flags: add `flags: {project: …, environment: …}` at the top")
 	}
-	d.unretired(at, p, f)
+	d.follows(at, earlier, f)
 	named := d.stands(at+".targets") || d.stands(at+".segments")
 	switch {
 	case d.stands(at+".stages") && d.count(at, "rollout", "targets", "segments", "contextKind") > 0:
@@ -181,6 +189,9 @@ func (d *decoder) flag(at string, p *Plan, f *Flag) {
 	}
 	d.rollout(at+".rollout", f.Rollout, named)
 	d.stages(at+".stages", f.Stages)
+	if at := at + ".contextKind"; d.given(at) {
+		d.kind(at, f.ContextKind)
+	}
 	d.targets(at+".targets", f.Targets)
 	if d.stands(at + ".segments") {
 		d.listed(at+".segments", f.Segments, "segment")
@@ -246,6 +257,7 @@ func (d *decoder) targets(at string, targets map[string][]string) {
 		d.report(at, "is empty: list keys of contexts by their kind, such as {account: [acme]}")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(targets)) {
+		d.kind(join(at, kind), kind)
 		d.listed(join(at, kind), targets[kind], "context")
 	}
 }
@@ -258,22 +270,51 @@ func (d *decoder) listed(at string, values []string, what string) {
 	d.distinct(at, values, what)
 }
 
-// unretired wants no flag that an earlier step has archived: nothing moves it any more.
-func (d *decoder) unretired(at string, p *Plan, f *Flag) {
-	for _, s := range p.Steps {
-		if s.Flag == f {
-			return
-		}
-		if s.Retire == nil {
-			continue
-		}
-		for _, key := range f.All() {
-			if slices.Contains(s.Retire.Flags, key) {
+// contextKind is what every flag service takes; "kind" and "multi" are words of LaunchDarkly's own:
+// https://launchdarkly.com/docs/home/flags/context-kinds
+var contextKind = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+func (d *decoder) kind(at, kind string) {
+	if !contextKind.MatchString(kind) || kind == "kind" || kind == "multi" {
+		d.report(at, "%q is no kind of context: write letters, digits, '.', '_' or '-', and neither \"kind\" nor \"multi\"", kind)
+	}
+}
+
+// follows wants flags that the plan's earlier steps leave as this one can move them.
+func (d *decoder) follows(at string, earlier []Step, f *Flag) {
+	for _, key := range f.All() {
+		var most Step // of those that move the flag, the one that leaves it at most: no stage lowers a flag
+		var left Move
+		for _, s := range earlier {
+			switch {
+			case s.Retire != nil && slices.Contains(s.Retire.Flags, key):
 				d.report(at, "flag %q is archived by step %q: put this step before that one", key, s.Name)
+			case s.Flag == nil || !slices.Contains(s.Flag.All(), key):
+			case s.Flag.way() != f.way():
+				d.report(at, "step %q moves flag %q by %s, and this one by %s: a flag is a migration flag or a boolean one", s.Name, key, s.Flag.way(), f.way())
+			default:
+				if moves := s.Flag.Moves(); moves[len(moves)-1].Percent > left.Percent {
+					most, left = s, moves[len(moves)-1]
+				}
 			}
+		}
+		if left.Percent < 100 && most.Flag != nil && most.Flag.kind() != f.kind() && f.Moves()[0].Percent < 100 {
+			d.report(at, "step %q leaves flag %q at %s by %s, and by %s others would be served it: give both the same contextKind",
+				most.Name, key, left, most.Flag.kind(), f.kind())
 		}
 	}
 }
+
+// way in which the flag moves, as people read it.
+func (f *Flag) way() string {
+	if f.Stages != nil {
+		return "stages"
+	}
+	return "percentages"
+}
+
+// kind whose contexts a percentage is of.
+func (f *Flag) kind() string { return cmp.Or(f.ContextKind, DefaultContextKind) }
 
 func (d *decoder) retire(at string, p *Plan, r *Retire) {
 	if len(r.Flags) == 0 && !d.isBroken(at+".flags") {

@@ -36,7 +36,7 @@ var backfillRules = []rule{
 	{"one does the work", backfill("table: t, transform: f, set: {a: b}"), fill + ": a backfill has exactly one of set, transform, manual; this one has 2", backfill("table: t, transform: f")},
 	{"work is not left to all", backfill("table: t, manual: true, transform: f, set: {a: b}"), fill + ": a backfill has exactly one of set, transform, manual; this one has 3", backfill("table: t, set: {a: b}")},
 	{"a transform has a name", backfill("table: t, transform: ' '"), fill + ".transform: is missing: name a transform that the worker knows", backfill("table: t, transform: Sum of digits")},
-	{"a transform is a text", backfill("table: t, transform: [f]"), fill + ".transform: must be a text, not a list (put it in quotes)", backfill("table: t, transform: f, key: [a], where: w, maxRejects: 1, vacuum: interleaved")},
+	{"a transform is a text", backfill("table: t, transform: [f]"), fill + ".transform: must be a text, not a list", backfill("table: t, transform: f, key: [a], where: w, maxRejects: 1, vacuum: interleaved")},
 	{"manual is true", backfill("table: t, manual: false, where: w"), fill + ".manual: must be true; give set or transform instead where people don't do the work", backfill("table: t, manual: True, where: w")},
 	{"manual is a boolean", backfill("table: t, manual: 'true', where: w"), fill + ".manual: must be true or false, not a text", backfill("table: t, manual: true, where: w")},
 	{"manual work can be counted", backfill("table: t, manual: true"), fill + ".where: is missing: people have done the work when no row matches it any more", backfill("table: t, manual: true, where: w")},

@@ -1,14 +1,30 @@
 package plan
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
 
 func retire(keys string) string { return flagScope + steps("{name: r, retire: {"+keys+"}}") }
+
+// flagSteps is a plan of a step for each of these.
+func flagSteps(flags ...string) string {
+	for i, keys := range flags {
+		flags[i] = fmt.Sprintf("{name: f%d, flag: {%s}}", i, keys)
+	}
+	return flagScope + steps(flags...)
+}
+
+const kindRule = `write letters, digits, '.', '_' or '-', and neither "kind" nor "multi"`
 
 // More of the rules: what may be said of flags.
 var flagRules = []rule{
 	{"a flag has a key", flag("soak: 1s"), "steps[0].flag: name the flag with key, or those that move together with keys", flag("key: k, soak: 1s")},
 	{"a key is no blank", flag("key: ' '"), "steps[0].flag.key: is missing: name the flag", flag("key: k")},
 	{"one flag or several", flag("key: k, keys: [l]"), "steps[0].flag: name the flag with key, or those that move together with keys", flag("keys: [k, l]")},
+	{"several are listed with keys", flag("key: [k, l]"), "steps[0].flag.key: must be a text, not a list: list flags that move together with keys", flag("keys: [k, l]")},
 	{"several are some", flag("keys: []"), "steps[0].flag.keys: is empty: name at least one flag", flag("keys: [k]")},
 	{"flags that move together are distinct", flag("keys: [k, l, k]"), `steps[0].flag.keys[2]: flag "k" is listed twice`, flag("keys: [k, l]")},
 	{"a flag needs a scope", steps("{name: turn, flag: {key: k}}"),
@@ -49,6 +65,27 @@ var flagRules = []rule{
 		flag("key: k, attest: {instances: 2}")},
 	{"a new flag's tags are distinct", flag("key: k, create: {tags: [a, a]}"), `steps[0].flag.create.tags[1]: tag "a" is listed twice`,
 		flag("key: k, create: {name: K, description: d, tags: [a, b]}")},
+	{"a kind of context is a word", flag("key: k, contextKind: big account"), `steps[0].flag.contextKind: "big account" is no kind of context: ` + kindRule, flag("key: k, contextKind: Big.account_1-2")},
+	{"a kind of context is something", flag("key: k, contextKind: ''"), `steps[0].flag.contextKind: "" is no kind of context: ` + kindRule, flag("key: k")},
+	{"several contexts are no kind", flag("key: k, contextKind: multi"), `steps[0].flag.contextKind: "multi" is no kind of context: ` + kindRule, flag("key: k, contextKind: multiple")},
+	{"targets have kinds", flag("key: k, rollout: [0], targets: {user: [a], kind: [b]}"), `steps[0].flag.targets.kind: "kind" is no kind of context: ` + kindRule,
+		flag("key: k, rollout: [0], targets: {user: [a], kinds: [b]}")},
+
+	{"a flag moves in one way", flagSteps("key: k, stages: [live]", "keys: [l, k], rollout: [10]"),
+		`steps[1].flag: step "f0" moves flag "k" by stages, and this one by percentages: a flag is a migration flag or a boolean one`,
+		flagSteps("key: k, stages: [live]", "keys: [l, k], stages: [complete]")},
+	{"a flag moves in one way from its first step on", flagSteps("key: k", "key: l", "key: k, stages: [live]"),
+		`steps[2].flag: step "f0" moves flag "k" by percentages, and this one by stages: a flag is a migration flag or a boolean one`,
+		flagSteps("key: k", "key: l", "key: m, stages: [live]", "key: m, stages: [complete]")},
+	{"a part of one kind is no part of another", flagSteps("key: k, rollout: [10]", "key: k, rollout: [50, 100], contextKind: account"),
+		`steps[1].flag: step "f0" leaves flag "k" at 10 % by user, and by account others would be served it: give both the same contextKind`,
+		flagSteps("key: k, rollout: [10]", "key: k, rollout: [50, 100], contextKind: user")},
+	{"also where the next is for the named alone", flagSteps("key: k, rollout: [5], contextKind: device", "key: l", "key: k, rollout: [0], segments: [beta]"),
+		`steps[2].flag: step "f0" leaves flag "k" at 5 % by device, and by user others would be served it: give both the same contextKind`,
+		flagSteps("key: k, rollout: [0], segments: [beta], contextKind: device", "key: l", "key: k, rollout: [7]")},
+	{"everybody is everybody by any kind", flagSteps("key: k, rollout: [10, 99]", "key: k, rollout: [99], contextKind: account"),
+		`steps[1].flag: step "f0" leaves flag "k" at 99 % by user, and by account others would be served it: give both the same contextKind`,
+		flagSteps("key: k, rollout: [10, 100]", "key: k, rollout: [99], contextKind: account", "key: k, rollout: [50]", "key: l, rollout: [99]", "key: l, contextKind: account")},
 
 	{"a flag is moved before it is retired", flagScope + steps("{name: r, retire: {flags: [f, g]}}", "{name: turn, flag: {keys: [k, g]}}"),
 		`steps[1].flag: flag "g" is archived by step "r": put this step before that one`,
@@ -67,4 +104,14 @@ var flagRules = []rule{
 func TestEachRuleOfFlagsRefusesAndAccepts(t *testing.T) {
 	t.Parallel()
 	checkRules(t, flagRules)
+}
+
+// An editor tells of a kind as well.
+func TestTheSchemaRefusesWhatIsNoKindOfContext(t *testing.T) {
+	t.Parallel()
+	conforms := conformity(t)
+	for _, kind := range []string{"big account", "", "multi", "kind", "ä"} {
+		require.Error(t, conforms(asJSON(t, flag("key: k, contextKind: '"+kind+"'"))), kind)
+		require.Error(t, conforms(asJSON(t, flag("key: k, rollout: [0], targets: {'"+kind+"': [a]}"))), kind)
+	}
 }

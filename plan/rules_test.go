@@ -87,7 +87,7 @@ var rules = []rule{
 		"steps[0].backfill.set: is missing: give at least one column and the SQL expression of its new value", backfill("table: t, set: {a: 1, b: true, c: 1.5}")},
 	{"an assignment has a column", backfill("table: t, set: {'': b}"), `steps[0].backfill.set."": the column has no name`, backfill("table: t, set: {'1': b}")},
 	{"an assignment has an expression", backfill("table: t, set: {a: ''}"), "steps[0].backfill.set.a: is missing: give the SQL expression of the new value", backfill("table: t, set: {a: \"''\"}")},
-	{"an expression is no mapping", backfill("table: t, set: {a: {b: c}}"), "steps[0].backfill.set.a: must be a text, not a mapping (put it in quotes)", backfill("table: t, set: {a: b}")},
+	{"an expression is no mapping", backfill("table: t, set: {a: {b: c}}"), "steps[0].backfill.set.a: must be a text, not a mapping", backfill("table: t, set: {a: b}")},
 	{"key columns have names", backfill("table: t, set: {a: b}, key: [a, ' ']"), "steps[0].backfill.key[1]: is empty: name a column", backfill("table: t, set: {a: b}, key: []")},
 	{"key columns are distinct", backfill("table: t, set: {a: b}, key: [a, b, a]"), `steps[0].backfill.key[2]: column "a" is listed twice`, backfill("table: t, set: {a: b}, key: [a, b]")},
 	{"lanes are decimal", backfill("table: t, set: {a: b}, lanes: 0x2"), "steps[0].backfill.lanes: must be a whole number from 0 to 2147483647 in decimal digits", backfill("table: t, set: {a: b}, lanes: 2")},

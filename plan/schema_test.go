@@ -83,7 +83,7 @@ func TestTheSchemaKnowsWhatTheDecoderKnows(t *testing.T) {
 			visit(path+"[0]", *n.Items, func(v any) any { return around([]any{v}) })
 		default:
 			want, known := map[string]string{
-				"string": "a text, not a mapping (put it in quotes)", "integer": "a whole number, not a mapping",
+				"string": "a text, not a mapping", "integer": "a whole number, not a mapping",
 				"number": "a number, not a mapping", "boolean": "true or false, not a mapping"}[n.Type]
 			require.True(t, known, "%s: %q", path, n.Type)
 			require.Equal(t, "must be "+want, complaint(t, path, around(map[string]any{})))

@@ -85,7 +85,7 @@ func (d *decoder) steps(p *Plan) {
 				synced = ""
 			}
 		case VerbFlag:
-			d.flag(verb, p, s.Flag)
+			d.flag(verb, p, p.Steps[:i], s.Flag)
 		case VerbBackfill:
 			d.backfill(verb, s.Backfill)
 			verified = false // what it fills is still to be proven

@@ -15,11 +15,14 @@ type reader = func(path string, n *yaml.Node)
 
 func text(d *decoder, to *string) reader {
 	return func(path string, n *yaml.Node) {
-		if kindOf(n) != aText {
-			d.reportBroken(path, "must be a text, not %s (put it in quotes)", kindOf(n))
-			return
+		switch k := kindOf(n); k {
+		case aText:
+			*to = n.Value
+		case aNumber, aBoolean:
+			d.reportBroken(path, "must be a text, not %s (put it in quotes)", k)
+		default:
+			d.reportBroken(path, "must be a text, not %s", k)
 		}
-		*to = n.Value
 	}
 }
 
