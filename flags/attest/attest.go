@@ -5,7 +5,7 @@
 //	attester, err := attest.Start(ctx, attest.Options{
 //		Instance: host, // such as os.Hostname tells
 //		Flags:    []string{"customers-write-new"},
-//		Source:   ldattest.Source(client), // LaunchDarkly's SDK; pgattest and harnessattest are for others
+//		Source:   ldattest.Source(client), // LaunchDarkly's SDK; a pgflags.Reader is one itself
 //		Exec: func(ctx context.Context, sql string, args ...any) error {
 //			_, err := pool.Exec(ctx, sql, args...)
 //			return err

@@ -1,9 +1,12 @@
 // Package openfeature lets an application read the table contraflow.flag through the OpenFeature SDK, so that its code knows
 // no flag service:
 //
-//	err := openfeature.SetProviderAndWait(pgopenfeature.New(pgflags.Pool(pool), pgflags.Options{}))
+//	provider := pgopenfeature.New(pgflags.Pool(pool), pgflags.Options{})
+//	err := openfeature.SetProviderAndWait(provider)
 //	client := openfeature.NewClient("shop")
 //	on := client.Boolean(ctx, "checkout-new", false, openfeature.NewEvaluationContext("4711", map[string]any{"kind": "account"}))
+//
+// The provider is also the attest.Source of what it evaluates.
 //
 // LaunchDarkly and Harness have OpenFeature providers of their own.
 package openfeature
@@ -15,6 +18,8 @@ import (
 
 	"github.com/open-feature/go-sdk/openfeature"
 
+	"github.com/contraflow/contraflow/flags/attest"
+	"github.com/contraflow/contraflow/flags/internal/broadcast"
 	"github.com/contraflow/contraflow/flags/pgflags"
 )
 
@@ -37,14 +42,16 @@ type Provider struct {
 	options pgflags.Options
 	events  chan openfeature.Event
 
-	mu     sync.RWMutex
-	reader *pgflags.Reader // nil before Init and behind Shutdown
+	mu      sync.RWMutex
+	reader  *pgflags.Reader // nil before Init and behind Shutdown
+	changed broadcast.Broadcast
 }
 
 var (
 	_ openfeature.FeatureProvider          = (*Provider)(nil)
 	_ openfeature.ContextAwareStateHandler = (*Provider)(nil)
 	_ openfeature.EventHandler             = (*Provider)(nil)
+	_ attest.Watcher                       = (*Provider)(nil)
 )
 
 // New makes a provider of the flags in a database. It does not connect yet.
@@ -70,12 +77,14 @@ func (p *Provider) Init(evaluation openfeature.EvaluationContext) error {
 func (p *Provider) InitWithContext(ctx context.Context, _ openfeature.EvaluationContext) error {
 	options := p.options
 	options.Changed = func(keys []string) {
+		p.changed.Tell()
 		if p.options.Changed != nil {
 			p.options.Changed(keys)
 		}
 		p.tell(openfeature.ProviderConfigChange, openfeature.ProviderEventDetails{Message: "flags have changed", FlagChanges: keys})
 	}
 	options.Stale = func(stale bool) {
+		p.changed.Tell() // there may have been no copy before
 		if p.options.Stale != nil {
 			p.options.Stale(stale)
 		}
@@ -86,15 +95,32 @@ func (p *Provider) InitWithContext(ctx context.Context, _ openfeature.Evaluation
 		}
 	}
 	reader, err := pgflags.Open(ctx, p.source, options)
-	p.mu.Lock()
-	before := p.reader
-	p.reader = reader
-	p.mu.Unlock()
-	if before != nil {
+	if before := p.replace(reader); before != nil {
 		_ = before.Close()
 	}
 	return err
 }
+
+// replace the reader, and return the one before.
+func (p *Provider) replace(reader *pgflags.Reader) (before *pgflags.Reader) {
+	p.mu.Lock()
+	before, p.reader = p.reader, reader
+	p.mu.Unlock()
+	p.changed.Tell()
+	return before
+}
+
+// See tells which versions of the flags the provider evaluates now; none before its initialization and behind its shutdown,
+// when it serves fallbacks.
+func (p *Provider) See(keys []string) []attest.Seen {
+	if r := p.current(); r != nil {
+		return r.See(keys)
+	}
+	return nil
+}
+
+// Watch calls changed at once, and whenever See may have something else to tell, until ctx ends.
+func (p *Provider) Watch(ctx context.Context, changed func()) { p.changed.Watch(ctx, changed) }
 
 func (p *Provider) tell(what openfeature.EventType, details openfeature.ProviderEventDetails) {
 	select {
@@ -105,11 +131,7 @@ func (p *Provider) tell(what openfeature.EventType, details openfeature.Provider
 
 // Shutdown reports what is left to report, and ends the reader. The provider is not ready then, until it is initialized again.
 func (p *Provider) Shutdown() {
-	p.mu.Lock()
-	r := p.reader
-	p.reader = nil
-	p.mu.Unlock()
-	if r != nil {
+	if r := p.replace(nil); r != nil {
 		_ = r.Close()
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/contraflow/contraflow/flags/internal/broadcast"
 )
 
 const (
@@ -58,6 +60,7 @@ type Reader struct {
 	seen    sync.Map // *seen by flag key
 	stale   atomic.Bool
 	wake    chan struct{}
+	fresh   broadcast.Broadcast // of copies that differ
 	end     context.CancelFunc
 	running sync.WaitGroup
 }
@@ -152,8 +155,16 @@ func (r *Reader) load(ctx context.Context) error {
 	for _, f := range list {
 		fresh[f.Key] = f
 	}
-	if old := r.copied.Swap(&fresh); old != nil && r.options.Changed != nil {
-		if keys := changed(*old, fresh); len(keys) > 0 {
+	switch old := r.copied.Swap(&fresh); {
+	case old == nil:
+		r.fresh.Tell()
+	default:
+		keys := changed(*old, fresh)
+		if len(keys) == 0 {
+			break
+		}
+		r.fresh.Tell()
+		if r.options.Changed != nil {
 			r.options.Changed(keys)
 		}
 	}
