@@ -24,14 +24,14 @@ func (p *Provider) Elsewhere(ctx context.Context, key string) (map[string]flags.
 	}
 	out := map[string]flags.Status{}
 	for _, other := range others {
-		f, err := retry.Do(ctx, service, func() (feature, error) { return p.feature(ctx, key, url.Values{environmentParameter: {other}}) })
+		status, err := p.status(ctx, key, other)
 		if errors.Is(err, flags.ErrNotFound) { // nor is there anybody who asks
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("environment %q: %w", other, err)
 		}
-		out[other] = f.activity(f.EnvProperties != nil && f.EnvProperties.configuration(f.Prerequisites).launched())
+		out[other] = status
 	}
 	return out, nil
 }

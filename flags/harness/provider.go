@@ -6,6 +6,8 @@
 //	GET, PATCH /cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag and …/patchfeature: query
 //	                                            parameters, fields of a feature, {comment, instructions[kind, parameters]}, and
 //	                                            details.pipelineMetadata of the answer
+//	GET …?metrics=true                          status is metrics data, which is given to those who ask for it: harness-core-ui,
+//	                                            src/services/cf/index.tsx and pages/feature-flags/FeatureFlagsPage.tsx
 //	POST, GET /cf/admin/features                harness-core-ui, src/services/cf/index.tsx, made from the API's specification:
 //	                                            409 is a flag that exists; a page is {pageIndex, pageCount, features}
 //	GET /ng/api/environmentsV2                  harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and size;
@@ -232,12 +234,6 @@ func (p *Provider) Archive(ctx context.Context, key, _ string) error {
 	return p.awaitGone(ctx, key)
 }
 
-// Status is Harness's own, which hears of evaluations only where SDKs send metrics, and with a delay of minutes.
-func (p *Provider) Status(ctx context.Context, key string) (flags.Status, error) {
-	current, err := p.get(ctx, key)
-	return current.status, err
-}
-
 // snapshot is a flag as one answer of the admin API shows it.
 type snapshot struct {
 	state         flags.State
@@ -246,7 +242,6 @@ type snapshot struct {
 	variations    []variation
 	rules         []servingRule // in the order of configuration.Rules
 	piped         bool          // changes start a pipeline, which makes them later, or doesn't
-	status        flags.Status
 }
 
 // free refuses a flag whose changes a pipeline makes: each attempt at one would start another run of it.

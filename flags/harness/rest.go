@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/contraflow/contraflow/flags"
 )
@@ -31,10 +30,7 @@ type feature struct {
 	Variations    []variation    `json:"variations"`
 	Prerequisites []prerequisite `json:"prerequisites"`
 	EnvProperties *environment   `json:"envProperties"`
-	Status        struct {
-		Status     string `json:"status"`
-		LastAccess int64  `json:"lastAccess"` // epoch ms; the year 1754, Go's zero time, where there was none
-	} `json:"status"`
+	Status        featureStatus  `json:"status"` // where a request asks for metrics
 }
 
 type variation struct {
@@ -94,23 +90,29 @@ func (e environment) ordered() []servingRule {
 	return out
 }
 
-// read looks among the archived flags too: whether Harness shows an archived flag unasked is not documented.
 func (p *Provider) read(ctx context.Context, key string) (snapshot, error) {
-	f, err := p.feature(ctx, key, nil)
-	if errors.Is(err, flags.ErrNotFound) {
-		if archived, again := p.feature(ctx, key, url.Values{"archived": {"true"}}); again == nil {
-			f, err = archived, nil
-		} else if !errors.Is(again, flags.ErrNotFound) {
-			err = again
-		}
-	}
+	f, err := p.feature(ctx, key, url.Values{})
 	if err != nil {
 		return snapshot{}, err
 	}
 	return p.snapshot(key, f)
 }
 
+// feature looks among the archived flags too: whether Harness shows an archived flag unasked is not documented.
 func (p *Provider) feature(ctx context.Context, key string, query url.Values) (feature, error) {
+	f, err := p.shown(ctx, key, query)
+	if !errors.Is(err, flags.ErrNotFound) {
+		return f, err
+	}
+	query.Set("archived", "true")
+	archived, again := p.shown(ctx, key, query)
+	if errors.Is(again, flags.ErrNotFound) {
+		return feature{}, err
+	}
+	return archived, again
+}
+
+func (p *Provider) shown(ctx context.Context, key string, query url.Values) (feature, error) {
 	var f feature
 	return f, p.do(ctx, request{method: http.MethodGet, path: ofFlag(key), key: key, query: query}, &f)
 }
@@ -147,39 +149,5 @@ func (p *Provider) snapshot(key string, f feature) (snapshot, error) {
 		return snapshot{}, err
 	}
 	out.state, err = out.values.state(key, f.EnvProperties.Version, f.Archived, out.configuration)
-	out.status = f.activity(out.configuration.launched())
 	return out, err
-}
-
-// lately is how long ago the last evaluation of a flag is that Harness calls potentially stale for it:
-// https://developer.harness.io/docs/feature-flags/ff-creating-flag/manage-stale-flags/
-const lately = 60 * 24 * time.Hour
-
-// activity in Harness's words: https://apidocs.harness.io/feature-flags/getallfeatures, parameter status. Potentially stale
-// is not inactive by itself: Harness also says it of flags that are read all the time and only have not changed for long.
-func (f feature) activity(launched bool) flags.Status {
-	out := flags.Status{Activity: flags.Unknown}
-	if f.Status.LastAccess > 0 {
-		out.LastRequested = time.UnixMilli(f.Status.LastAccess)
-	}
-	switch f.Status.Status {
-	case "never-requested":
-		out.Activity = flags.New
-	case "inactive":
-		out.Activity = flags.Inactive
-	case "active", "recently-accessed":
-		out.Activity = flags.Active
-	case "potentially-stale":
-		switch {
-		case out.LastRequested.IsZero():
-		case time.Since(out.LastRequested) > lately:
-			out.Activity = flags.Inactive
-		default:
-			out.Activity = flags.Active
-		}
-	}
-	if out.Activity == flags.Active && launched {
-		out.Activity = flags.Launched
-	}
-	return out
 }

@@ -194,7 +194,6 @@ func TestStatusIsHarnesssOwn(t *testing.T) {
 		{"potentially-stale", soon, false, flags.Active},
 		{"potentially-stale", soon, true, flags.Launched},
 		{"potentially-stale", long, true, flags.Inactive},
-		{"", soon, true, flags.Unknown},
 	} {
 		feature, _ := b.server.Snapshot(plain)
 		if c.on {
@@ -207,9 +206,21 @@ func TestStatusIsHarnesssOwn(t *testing.T) {
 		require.Equal(t, c.want, status.Activity, "%+v", c)
 		require.True(t, status.LastRequested.Equal(asked))
 	}
-	feature, _ := b.server.Snapshot(plain)
-	feature.Status = &harnessserver.Status{Status: "potentially-stale", LastAccess: time.Time{}.UnixMilli()}
-	status, err = answering(t, b, feature).Status(t.Context(), plain)
-	require.NoError(t, err)
-	require.Equal(t, flags.Status{Activity: flags.Unknown}, status)
+}
+
+// Harness does hear of readers: not to be told of them is not the same as to know that there are none.
+func TestAStatusThatIsNotToldIsNotTakenForQuiet(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, status := range map[string]*harnessserver.Status{
+		"none": nil, "no word": {LastAccess: 1}, "an unknown word": {Status: "archived", LastAccess: 1},
+		"stale since nobody knows when": {Status: "potentially-stale", LastAccess: time.Time{}.UnixMilli()},
+	} {
+		feature, _ := b.server.Snapshot(plain)
+		feature.Status = status
+		_, err := answering(t, b, feature).Status(t.Context(), plain)
+		requireDiscreet(t, err)
+		require.ErrorIs(t, err, flags.ErrInvalid, name)
+		require.ErrorContains(t, err, `who asks for it in environment "production"`, name)
+	}
 }

@@ -88,7 +88,7 @@ func (s *Server) getFeature(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// shown is a flag as the admin API shows it. The caller holds mu.
+// shown is a flag as the admin API shows it: its status, which is metrics data, to those who ask for that. The caller holds mu.
 func (s *Server) shown(f Feature, r *http.Request) Feature {
 	f.Status = s.status(f)
 	if environment := r.URL.Query().Get("environmentIdentifier"); environment != s.options.Environment {
@@ -97,6 +97,9 @@ func (s *Server) shown(f Feature, r *http.Request) Feature {
 		piped := *f.EnvProperties
 		piped.Piped = true
 		f.EnvProperties = &piped
+	}
+	if r.URL.Query().Get("metrics") != "true" {
+		f.Status = nil
 	}
 	return f
 }

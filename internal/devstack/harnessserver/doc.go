@@ -9,7 +9,8 @@
 //	GET    /gateway/cf/admin/segments/{identifier}  the same; harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
 //	GET    /gateway/ng/api/environmentsV2           harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and
 //	                                                size; an environment's fields as in harness-core, EnvironmentResponseDTO.java
-//	GET    /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag; ?archived=true
+//	GET    /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag; ?archived=true; ?metrics=true, "if
+//	                                                metrics data is requested in response", gives status (services/cf/index.tsx)
 //	PATCH  /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/patchfeature: {comment, instructions}
 //	DELETE /gateway/cf/admin/features/{identifier}  the same tag, "Delete Feature Flag": 204; ?forceDelete=false archives, as Harness's
 //	                                                console asks for it (FlagArchiving/useArchiveFlagDialog.tsx)

@@ -124,7 +124,7 @@ func TestAFeatureIsOfTheRecordedShape(t *testing.T) {
 	require.JSONEq(t, `{"details": {}}`, string(answer))
 	require.Equal(t, []string{"by hand"}, b.server.Comments("recorded"))
 
-	_, answer = b.admin(t, http.MethodGet, "/recorded"+scope, "")
+	_, answer = b.admin(t, http.MethodGet, "/recorded"+scope+"&metrics=true", "")
 	recorded, err := os.ReadFile("testdata/feature.json")
 	require.NoError(t, err)
 	var want, got any
@@ -335,6 +335,8 @@ func TestMetricsMakeAFlagActive(t *testing.T) {
 	status, _ := b.do(t, http.MethodPost, client+"/metrics/"+environment, string(body), header)
 	require.Equal(t, http.StatusOK, status)
 	_, answer := b.admin(t, http.MethodGet, "/flag"+scope, "")
+	require.NotContains(t, string(answer), `"status"`, "nobody has asked for metrics")
+	_, answer = b.admin(t, http.MethodGet, "/flag"+scope+"&metrics=true", "")
 	var feature harnessserver.Feature
 	require.NoError(t, json.Unmarshal(answer, &feature))
 	require.Equal(t, &harnessserver.Status{Status: "active", LastAccess: evaluated.UnixMilli()}, feature.Status)
