@@ -186,6 +186,9 @@ func (a *app) killed(ctx context.Context, r kill.Report, err error) error {
 	case errors.Is(err, ledger.ErrPastReturn):
 		err = &hintedError{fmt.Errorf("refused: migration %s is behind its point of no return: the old columns may be gone, and with its flags off the application would read what is not there", id),
 			"To turn the flags off all the same: --force"}
+	case errors.Is(err, ledger.ErrPassing):
+		err = &hintedError{fmt.Errorf("refused: migration %s may be passing its point of no return at this moment, or ending: its row in the database is held", id),
+			"Press again. To turn the flags off all the same: --force"}
 	case errors.Is(err, ledger.ErrUnknown):
 		err = &hintedError{err, "See what there is: contraflow list. A migration that has not begun has changed nothing."}
 	case errors.Is(err, kill.ErrNothingMoved) && r.Running:

@@ -133,7 +133,7 @@ func closeAll(known []answer) {
 func ask(ctx context.Context, db Database, migration string) answer {
 	a := answer{Database: db, err: db.Err}
 	if a.err == nil {
-		a.pool, a.err = pg.Open(ctx, db.DSN, pg.Settings{ApplicationName: "contraflow kill", LockTimeout: recordTimeout, StatementTimeout: findTimeout})
+		a.pool, a.err = pg.Open(ctx, db.DSN, pg.Settings{ApplicationName: "contraflow kill", LockTimeout: lockTimeout, StatementTimeout: findTimeout})
 	}
 	if a.err == nil {
 		a.Switch, a.err = ledger.New(a.pool).FindSwitch(ctx, migration)

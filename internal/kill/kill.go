@@ -25,6 +25,9 @@ const (
 	othersTimeout = time.Second
 	// recordTimeout is for one row or two in a database that has just answered.
 	recordTimeout = 2 * time.Second
+	// lockTimeout is for the plan's row while somebody else writes how far the migration is, which takes milliseconds. It is shorter than
+	// recordTimeout, so that a database which answers says so itself, and is not taken for a silent one.
+	lockTimeout = time.Second
 	// flagTimeout is for one flag, from the first look to the proof that applications see it off. A service that needs longer
 	// is not waited for: the other flags are due.
 	flagTimeout = 10 * time.Second
@@ -109,7 +112,7 @@ const (
 // done tells whether applications are, or will be, served off. Whether the fallback of a flag that is gone is off only their code knows.
 func (o Outcome) done() bool { return o == Off || o == Already || o == Unseen }
 
-// What Press fails with, beside the errors of package flags and ledger.ErrUnknown, ledger.ErrPastReturn.
+// What Press fails with, beside the errors of package flags and ledger.ErrUnknown, ledger.ErrPastReturn and ledger.ErrPassing.
 var (
 	// ErrNothingMoved says that the migration has not moved any flag yet, or that all are retired.
 	ErrNothingMoved = errors.New("no flag to turn off")
@@ -167,7 +170,7 @@ type press struct {
 }
 
 // record writes what is about to be done, so that the migration pauses and puts no flag back on meanwhile. A database that fails
-// now is no reason to leave the flags on.
+// now is no reason to leave the flags on, unless it has said before that the old shape may be gone.
 func (p *press) record(ctx context.Context) error {
 	if p.found.ledger == nil {
 		return nil
@@ -188,8 +191,10 @@ func (p *press) record(ctx context.Context) error {
 	case err == nil:
 		p.report.Recorded = true
 		p.order.Tell("recorded in database %s", p.found.database)
-	case errors.Is(err, ledger.ErrPastReturn), ctx.Err() != nil:
+	case errors.Is(err, ledger.ErrPastReturn), errors.Is(err, ledger.ErrPassing), ctx.Err() != nil:
 		return err
+	case p.found.PastReturn && !p.order.Force:
+		return fmt.Errorf("%w; database %s: %s", ledger.ErrPastReturn, p.found.database, said(err))
 	default:
 		p.ids, p.unwritten = nil, err
 		p.order.Tell("NOT RECORDED: database %s: %s", p.found.database, said(err))

@@ -88,20 +88,6 @@ func TestFlagsOfAMigrationThatIsOverGoOffAsWell(t *testing.T) {
 	require.Equal(t, []string{"off", "off"}, b.now(readNew, writeNew))
 }
 
-func TestBehindThePointOfNoReturnNothingGoesOffWithoutForce(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	require.NoError(t, b.ledger.PastReturn(t.Context(), "p", shop, 0))
-	for _, c := range []*flags.Context{nil, {Kind: "account", Key: acme}} {
-		_, err := b.press(func(o *kill.Order) { o.Context = c })
-		require.ErrorIs(t, err, ledger.ErrPastReturn)
-	}
-	require.Equal(t, []string{"on: 25 % true", "on: 100 % true"}, b.now(readNew, writeNew))
-	report, err := b.press(func(o *kill.Order) { o.Force = true })
-	require.NoError(t, err)
-	require.Equal(t, []string{"read-new off", "write-new off"}, outcomes(report))
-}
-
 func TestWhereReadersCannotLeaveWritersStay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -281,7 +267,8 @@ func TestWhatStepsHaveAskedForIsTakenBack(t *testing.T) {
 	b.config.RequestApprovals = true
 	p, err := b.provider(plan.FlagScope{Project: "shop", Environment: "production"})
 	require.NoError(t, err)
-	require.NoError(t, b.ledger.RecordFlag(t.Context(), "p", "turn", readNew, json.RawMessage(`{}`), json.RawMessage(`[]`)))
+	_, err = b.ledger.KeepFlag(t.Context(), "p", shop, ledger.Scope{Project: "shop", Environment: "production"}, readNew, ledger.Record{Step: "turn", Before: json.RawMessage(`{}`), Ours: json.RawMessage(`[]`)}, false)
+	require.NoError(t, err)
 	_, err = p.Apply(t.Context(), readNew, flags.Change{Percent: 50}, ledger.StepNote("split", "turn", "h"), nil)
 	require.ErrorIs(t, err, flags.ErrApprovalRequired)
 	_, err = p.Apply(t.Context(), readNew, flags.Change{Percent: 70}, "somebody else's", nil)

@@ -1,18 +1,12 @@
 package ledger_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 	"github.com/contraflow/contraflow/internal/ledger"
-	"github.com/contraflow/contraflow/internal/pg"
 )
 
 var production = ledger.Scope{Project: "shop", Environment: "production"}
@@ -106,75 +100,4 @@ func TestPressesAreSeenByTheirRunInTheirOrder(t *testing.T) {
 	require.Equal(t, others[0], kills[0].ID)
 	require.Equal(t, "account acme", kills[0].ContextKind+" "+kills[0].ContextKey)
 	require.False(t, kills[0].Everybody())
-}
-
-func TestBehindThePointOfNoReturnASwitchWantsForce(t *testing.T) {
-	t.Parallel()
-	l, pool := setup(t)
-	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
-	require.ErrorIs(t, l.PastReturn(t.Context(), "p", second, 0), ledger.ErrSuperseded)
-	require.NoError(t, l.PastReturn(t.Context(), "p", first, 0))
-	const mark = "select past_return_at::text from contraflow.migration"
-	at := one[string](t, pool, mark)
-	require.NoError(t, l.PastReturn(t.Context(), "p", first, 0))
-	require.Equal(t, at, one[string](t, pool, mark), "the first mark stays")
-
-	_, err := l.Press(t.Context(), kill("run-1", "", "a"), false)
-	require.ErrorIs(t, err, ledger.ErrPastReturn)
-	require.Zero(t, one[int](t, pool, "select count(*) from contraflow.flag_kill"))
-	ids, err := l.Press(t.Context(), kill("run-1", "", "a"), true)
-	require.NoError(t, err)
-	require.ErrorIs(t, l.PastReturn(t.Context(), "p", first, 0), ledger.ErrKilled, "another attempt at the step")
-	alone, err := l.Press(t.Context(), kill("run-1", "account", "a"), true)
-	require.NoError(t, err)
-	require.ErrorIs(t, l.PastReturn(t.Context(), "p", first, ids[0]), ledger.ErrKilled, "one context needs the old shape as well")
-	require.NoError(t, l.PastReturn(t.Context(), "p", first, alone[0]))
-
-	again := func(outcome string, me ledger.Holder, hash string) bool {
-		_, err := pool.Exec(t.Context(), "update contraflow.migration set past_return_at = now()")
-		require.NoError(t, err)
-		require.NoError(t, l.Close(t.Context(), "p", first, outcome, outcome != "failed"))
-		require.NoError(t, l.Claim(t.Context(), "p", hash, me, nobody))
-		marked := one[bool](t, pool, "select past_return_at is not null from contraflow.migration")
-		require.NoError(t, l.Claim(t.Context(), "p", "h", first, me))
-		return marked
-	}
-	require.True(t, again("failed", second, "h2"), "the plan is mended and goes on where nothing is undone")
-	require.True(t, again("completed", second, "h"), "the same plan once more")
-	require.False(t, again("completed", second, "h2"), "another plan of that name")
-	require.False(t, again("rolled_back", second, "h"))
-}
-
-// TestOfAPressAndAPointOfNoReturnOneWins because otherwise columns were dropped under an application that has just been switched
-// back to them.
-func TestOfAPressAndAPointOfNoReturnOneWins(t *testing.T) {
-	t.Parallel()
-	pool, err := pg.Open(t.Context(), pgtest.New(t).DSN, pg.Settings{MaxConns: 8})
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-	require.NoError(t, pg.EnsureSchema(t.Context(), pool))
-	l := ledger.New(pool)
-	for round := range 50 {
-		empty(t, pool)
-		require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
-		var pressed, passed error
-		var both sync.WaitGroup
-		force := round%5 == 4
-		both.Go(func() { _, pressed = l.Press(context.WithoutCancel(t.Context()), kill("run-1", "", "a"), force) })
-		both.Go(func() { passed = l.PastReturn(context.WithoutCancel(t.Context()), "p", first, 0) })
-		both.Wait()
-		if force {
-			require.NoError(t, pressed)
-			require.True(t, passed == nil || errors.Is(passed, ledger.ErrKilled), "%v", passed)
-			continue
-		}
-		require.NotEqual(t, pressed == nil, passed == nil, "pressed: %v, passed: %v", pressed, passed)
-		require.True(t, errors.Is(pressed, ledger.ErrPastReturn) || errors.Is(passed, ledger.ErrKilled))
-	}
-}
-
-func empty(t *testing.T, pool *pgxpool.Pool) {
-	t.Helper()
-	_, err := pool.Exec(t.Context(), "truncate contraflow.migration, contraflow.flag_kill")
-	require.NoError(t, err)
 }
