@@ -162,8 +162,11 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 	})
 }
 
-// tryWrite does all of a replacement but the last step.
+// tryWrite does all of a replacement but the last step, and finds out whether that one can be done.
 func (p *Provider) tryWrite(d document) error {
+	if err := p.replaceable(); err != nil {
+		return err
+	}
 	temporary, err := p.prepare(d)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package flagfile
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,10 @@ func newDocument(path string) document {
 func parse(path string, raw []byte) (document, error) {
 	d := newDocument(path)
 	d.raw = raw
+	if text := bytes.TrimSpace(raw); len(text) > 0 && text[0] != '{' { // no edit under way, which is awaited
+		return document{}, fmt.Errorf("%s is not a JSON object: SDKs read YAML as well, contraflow changes JSON alone, without a byte order mark: "+
+			"write it so: %w", path, flags.ErrInvalid)
+	}
 	if err := json.Unmarshal(raw, &d.members); err != nil || d.members == nil {
 		return document{}, fmt.Errorf("%s is not a JSON object: mend it (the SDK keeps its last good data meanwhile)", path)
 	}

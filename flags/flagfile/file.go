@@ -10,16 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/contraflow/contraflow/flags"
 )
 
 const (
-	// lockPoll is how often a busy lock is tried again: a writer holds it for milliseconds.
-	lockPoll = 5 * time.Millisecond
 	// newFileMode lets the applications of other users read the flags.
 	newFileMode = 0o644
+	// ownMode is of a file that nobody else has to do with yet.
+	ownMode = 0o600
 	// othersRead is the right of everybody to read a file.
 	othersRead = 0o004
 )
@@ -87,10 +86,38 @@ func (p *Provider) replace(ctx context.Context, d document, temporary string) er
 	if err := flags.Late(ctx); err != nil {
 		return fmt.Errorf("too late to replace the flag file %s: %w", p.path, err)
 	}
-	if err := os.Rename(temporary, strings.TrimSuffix(temporary, ".tmp")); err != nil {
+	err = os.Rename(temporary, strings.TrimSuffix(temporary, ".tmp"))
+	if errors.Is(err, syscall.EBUSY) {
+		return p.mounted()
+	}
+	if err != nil {
 		return fmt.Errorf("replace the flag file: %w", err)
 	}
 	return nil
+}
+
+// replaceable refuses a file that is a mount of its own, as of a single file into a container: nobody can replace it, and who
+// mounts the file would not see a new one either. Nothing can be linked out of a mount, not even into the same file system.
+func (p *Provider) replaceable() error {
+	target, standing, err := p.resolve()
+	if err != nil || standing == nil {
+		return err
+	}
+	link := target + ".link"
+	if err := os.Link(target, link); errors.Is(err, syscall.EXDEV) {
+		return p.mounted()
+	} else if err != nil {
+		return nil // a file system without links, or a rule against them, says nothing
+	}
+	if err := os.Remove(link); err != nil {
+		return fmt.Errorf("rehearse a change of the flag file: %w", err)
+	}
+	return nil
+}
+
+func (p *Provider) mounted() error {
+	return fmt.Errorf("the flag file %s is mounted by itself and can't be replaced: mount its folder, for the worker and for the applications: %w",
+		p.path, flags.ErrInvalid)
 }
 
 // resolve follows a symbolic link, which the rename would replace otherwise. There is no standing file before it is made.
@@ -108,22 +135,26 @@ func (p *Provider) resolve() (path string, standing fs.FileInfo, err error) {
 	return path, standing, nil
 }
 
-// writeSynced makes a file that whoever could read the standing one can read as well.
+// writeSynced makes a file that whoever could read the standing one can read as well, and before it holds anything.
 func writeSynced(path string, raw []byte, standing fs.FileInfo) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, newFileMode)
+	// What a crash has left behind may be another user's.
+	if err := syscall.Unlink(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, ownMode)
 	if err != nil {
 		return err
 	}
 	mode := fs.FileMode(newFileMode)
 	if standing != nil {
 		mode = standing.Mode().Perm()
+	}
+	err = file.Chmod(mode) // as long as it is ours
+	if err == nil && standing != nil {
 		err = keepOwner(file, standing)
 	}
 	if err == nil {
 		_, err = file.Write(raw)
-	}
-	if err == nil {
-		err = file.Chmod(mode) // the umask, or a leftover, may have made it another
 	}
 	if err == nil {
 		err = file.Sync()
@@ -136,15 +167,20 @@ func writeSynced(path string, raw []byte, standing fs.FileInfo) error {
 
 // keepOwner is refused to a process that is neither root nor the owner. That matters where the others may not read.
 func keepOwner(file *os.File, standing fs.FileInfo) error {
-	owner, ok := standing.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	err := file.Chown(int(owner.Uid), int(owner.Gid))
+	err := giveTo(file, standing)
 	if err != nil && standing.Mode()&othersRead == 0 {
 		return fmt.Errorf("the applications could not read it any more: let the worker's user own it, or let others read it: %w", err)
 	}
 	return nil
+}
+
+// giveTo makes the owner of one file the owner of another.
+func giveTo(file *os.File, other fs.FileInfo) error {
+	owner, ok := other.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return file.Chown(int(owner.Uid), int(owner.Gid))
 }
 
 // syncFolder makes the rename survive a power cut.
@@ -157,47 +193,4 @@ func syncFolder(path string) error {
 		return fmt.Errorf("sync the flag file's folder: %w", err)
 	}
 	return nil
-}
-
-// locked runs change while no other provider writes. The lock is on a file beside the flag file, because the flag file
-// itself is replaced; it ends with the process, however that ends.
-func (p *Provider) locked(ctx context.Context, change func() error) error {
-	target, _, err := p.resolve()
-	if err != nil {
-		return err
-	}
-	retry := time.NewTicker(lockPoll)
-	defer retry.Stop()
-	for {
-		lock, err := tryLock(target + ".lock")
-		if err != nil {
-			return fmt.Errorf("lock the flag file %s (its folder must be writable): %w", p.path, err)
-		}
-		if lock != nil {
-			defer lock.Close() // releases the lock
-			return change()
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for another writer of the flag file %s: %w", p.path, ctx.Err())
-		case <-retry.C:
-		}
-	}
-}
-
-// tryLock returns nil while another has the lock. It opens the file anew each time: somebody may have tidied it away, and others
-// lock the next one.
-func tryLock(path string) (*os.File, error) {
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-		return lock, nil
-	}
-	_ = lock.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-		return nil, nil
-	}
-	return nil, err
 }

@@ -222,3 +222,37 @@ func TestStatusOfAFileIsUnknown(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, flags.Status{Activity: flags.Unknown}, status)
 }
+
+// One change by root, such as a kill switch with sudo, must not shut out the user whom the folder belongs to.
+func TestWhoeverMayReplaceTheFileMayTakeItsLock(t *testing.T) {
+	t.Parallel()
+	for folder, want := range map[os.FileMode]os.FileMode{0o700: 0o600, 0o755: 0o600, 0o775: 0o660, 0o777: 0o666} {
+		b := setup(t, furnished)
+		require.NoError(t, os.Chmod(filepath.Dir(b.path), folder))
+		_, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 0}, "", nil)
+		require.NoError(t, err)
+		lock, err := os.Stat(b.path + ".lock")
+		require.NoError(t, err)
+		require.Equal(t, want, lock.Mode().Perm(), "in a folder of mode %v", folder)
+		above, err := os.Stat(filepath.Dir(b.path))
+		require.NoError(t, err)
+		require.Equal(t, above.Sys().(*syscall.Stat_t).Uid, lock.Sys().(*syscall.Stat_t).Uid)
+	}
+}
+
+func TestAFileOfAnotherFormatIsRefusedForGood(t *testing.T) {
+	t.Parallel()
+	for title, text := range map[string]string{
+		"YAML": "flags:\n  wanted:\n    key: wanted\n", "a byte order mark": "\ufeff" + furnished, "a list": "[]",
+	} {
+		b := setup(t, text)
+		_, err := b.provider.Preview(t.Context(), "furnished", flags.Change{Percent: 1})
+		require.ErrorIs(t, err, flags.ErrInvalid, title)
+		require.ErrorContains(t, err, "JSON alone", title)
+		require.Equal(t, text, string(mustRead(t, b.path)))
+	}
+	b := setup(t, `{"flags": {`)
+	_, err := b.provider.Get(t.Context(), "furnished")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, flags.ErrInvalid, "half an edit is awaited")
+}

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/encoding/unicode/utf32"
 	"golang.org/x/text/transform"
 )
 
@@ -226,7 +227,9 @@ func (s *search) read(ctx context.Context, name string, file io.Reader) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	var decoded io.Reader = text
-	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
+	if bytes.HasPrefix(head, []byte("\xff\xfe\x00\x00")) || bytes.HasPrefix(head, []byte("\x00\x00\xfe\xff")) {
+		decoded = transform.NewReader(text, utf32.UTF32(utf32.LittleEndian, utf32.ExpectBOM).NewDecoder())
+	} else if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
 		decoded = transform.NewReader(text, unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder())
 	} else if bytes.IndexByte(head, 0) >= 0 {
 		return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/encoding/unicode/utf32"
 )
 
 const key = "customers-write-new"
@@ -153,10 +154,17 @@ func TestTextIsReadHoweverItIsStored(t *testing.T) {
 		require.NoError(t, err)
 		files[name] = encoded
 	}
+	for name, order := range map[string]utf32.Endianness{"app/wide_little.txt": utf32.LittleEndian, "app/wide_big.txt": utf32.BigEndian} {
+		encoded, err := utf32.UTF32(order, utf32.UseBOM).NewEncoder().String("\n\n" + key)
+		require.NoError(t, err)
+		files[name] = encoded
+	}
 	root, _ := tree(t, files)
 	report, err := Find(t.Context(), root, []string{"app"}, []string{key})
 	require.NoError(t, err)
-	require.Equal(t, []Found{{Key: key, Lines: 3, Places: []Place{{"app/big.cs", 2}, {"app/little.cs", 2}, {"app/long.js", 1}}}}, report.Found)
+	require.Equal(t, []Found{{Key: key, Lines: 5, Places: []Place{
+		{"app/big.cs", 2}, {"app/little.cs", 2}, {"app/long.js", 1}, {"app/wide_big.txt", 3}, {"app/wide_little.txt", 3},
+	}}}, report.Found)
 }
 
 func TestScriptsMayNameAKeyInCamelCase(t *testing.T) {
