@@ -49,8 +49,8 @@ func TestEachInstanceAttestsItsFlagsUntilItStops(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `{"flags": {%q: {"key": %q, "version": 7, "on": false,
 		"variations": [false, true], "offVariation": 0, "fallthrough": {"variation": 1}, "salt": "s"}}}`, app.WriteNewFlag, app.WriteNewFlag), 0o600))
 	env := map[string]string{"SHOP_DSN": db.DSN, "SHOP_FLAG_FILE": file}
-	stop1 := serving(t, env, "--instance", "shop-1", "--attest-every", "20ms")
-	stop2 := serving(t, env, "--instance", "shop-2", "--attest-every", "20ms")
+	stop1 := serving(t, env, "--instance", "shop-1", "--attest-every", "100ms")
+	stop2 := serving(t, env, "--instance", "shop-2", "--attest-every", "100ms")
 
 	pool, err := pg.Open(t.Context(), db.DSN, pg.Settings{})
 	require.NoError(t, err)

@@ -49,7 +49,7 @@ const (
 	maxBackoff = 2
 	// sendTimeout bounds one report, which takes a millisecond, or a connection more.
 	sendTimeout = 3 * time.Second
-	// leastGap between two reports: flags may change in swarms, such as when an SDK starts.
+	// leastGap between two reports: flags may change in swarms, such as when an SDK starts. An Every below it lacks its unit.
 	leastGap = 100 * time.Millisecond
 	// maxFlags and the lengths are those of contraflow.attest.
 	maxFlags, maxName, maxKey, maxValue = 200, 200, 256, 256
@@ -94,7 +94,7 @@ type Options struct {
 	// Exec executes one statement in the database that is migrated. It must return when its context ends: nothing is reported
 	// while it is under way.
 	Exec func(ctx context.Context, sql string, args ...any) error
-	// Every is the time between two reports. Defaults to DefaultEvery.
+	// Every is the time between two reports, 100 ms or more. Defaults to DefaultEvery.
 	Every time.Duration
 	// OnError hears why reports fail, once until one gets through or another reason comes; they are tried again all the same. It
 	// also hears of a Watch that panics, behind which changes wait for the next regular report.
@@ -112,8 +112,9 @@ func (o Options) validate() error {
 		return errors.New("attest: Source is missing: give the one of your SDK")
 	case o.Exec == nil:
 		return errors.New("attest: Exec is missing: give a function that executes a statement in the migrated database")
-	case o.Every < 0:
-		return errors.New("attest: Every must not be negative")
+	case o.Every != 0 && o.Every < leastGap:
+		return fmt.Errorf("attest: Every must be at least %s, or 0 for the default of %s, not %s: give it a unit, such as 10 * time.Second",
+			leastGap, DefaultEvery, o.Every)
 	}
 	for _, key := range o.Flags {
 		if key == "" || len(key) > maxKey || strings.ContainsFunc(key, unicode.IsControl) {

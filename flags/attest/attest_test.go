@@ -338,15 +338,16 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	exec := func(context.Context, string, ...any) error { return nil }
 	for says, change := range map[string]func(*attest.Options){
-		"Instance must be a name":   func(o *attest.Options) { o.Instance = "" },
-		"Instance must be":          func(o *attest.Options) { o.Instance = strings.Repeat("x", 194) },
-		"without control":           func(o *attest.Options) { o.Instance = "a\u009bb" },
-		"Flags must list":           func(o *attest.Options) { o.Flags = nil },
-		"1 to 200 keys":             func(o *attest.Options) { o.Flags = make([]string, 201) },
-		`flag key ""`:               func(o *attest.Options) { o.Flags = []string{"a", ""} },
-		"Source is missing":         func(o *attest.Options) { o.Source = nil },
-		"Exec is missing":           func(o *attest.Options) { o.Exec = nil },
-		"Every must not be negativ": func(o *attest.Options) { o.Every = -1 },
+		"Instance must be a name": func(o *attest.Options) { o.Instance = "" },
+		"Instance must be":        func(o *attest.Options) { o.Instance = strings.Repeat("x", 194) },
+		"without control":         func(o *attest.Options) { o.Instance = "a\u009bb" },
+		"Flags must list":         func(o *attest.Options) { o.Flags = nil },
+		"1 to 200 keys":           func(o *attest.Options) { o.Flags = make([]string, 201) },
+		`flag key ""`:             func(o *attest.Options) { o.Flags = []string{"a", ""} },
+		"Source is missing":       func(o *attest.Options) { o.Source = nil },
+		"Exec is missing":         func(o *attest.Options) { o.Exec = nil },
+		"Every must be":           func(o *attest.Options) { o.Every = -1 },
+		"at least 100ms, or 0 for the default of 10s, not 10ns": func(o *attest.Options) { o.Every = 10 },
 	} {
 		o := attest.Options{Instance: "shop-1", Flags: []string{"a"}, Source: &sdk{}, Exec: exec}
 		change(&o)

@@ -25,7 +25,7 @@ const (
 	patience = 20 * time.Second
 	tick     = time.Millisecond
 	never    = time.Hour
-	quick    = 5 * time.Millisecond
+	quick    = 100 * time.Millisecond
 )
 
 // bundle is a database with the flags "plain", off, and "half", on for 50 %.

@@ -2,9 +2,11 @@ package pgflags_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -107,4 +109,31 @@ func TestCloseWaitsForNoQueryAndLeavesNoConnection(t *testing.T) {
 	require.Eventually(t, blocked(0), patience, tick, "the query is cancelled")
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.True(t, r.Evaluate("f", "user", "a", true).Found(), "the last copy")
+}
+
+func TestOptionsThatCannotWorkAreRefusedAndServeFallbacks(t *testing.T) {
+	t.Parallel()
+	for says, c := range map[string]struct {
+		source  pgflags.Source
+		options pgflags.Options
+	}{
+		"Poll must be at least 100ms, or 0 for the default of 10s, not 10ns": {source: &scripted{}, options: pgflags.Options{Poll: 10}},
+		"Poll must be at least 100ms, or 0 for the default of 10s, not -1s":  {source: &scripted{}, options: pgflags.Options{Poll: -time.Second}},
+		"Instance must be text of up to 200":                                 {source: &scripted{}, options: pgflags.Options{Instance: strings.Repeat("ä", 201)}},
+		"characters without control":                                         {source: &scripted{}, options: pgflags.Options{Instance: "shop\x001"}},
+		"must be text":                                                       {source: &scripted{}, options: pgflags.Options{Instance: "shop\xff"}},
+		"no database":                                                        {},
+		"no database to read flags from":                                     {source: pgflags.Pool(nil)},
+		"give pgflags.Pool or pgflags.DB":                                    {source: pgflags.DB(nil)},
+	} {
+		r, err := pgflags.Open(t.Context(), c.source, c.options)
+		require.ErrorContains(t, err, says)
+		require.Equal(t, pgflags.Evaluation{Value: true, Reason: pgflags.NotReady}, r.Evaluate("on", "user", "a", true))
+		require.True(t, r.Stale())
+		require.ErrorContains(t, r.Refresh(t.Context()), says)
+		require.NoError(t, r.Close())
+	}
+	r, err := pgflags.Open(t.Context(), &scripted{}, pgflags.Options{Instance: strings.Repeat("ä", 200), Poll: 100 * time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
 }

@@ -14,9 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/contraflow/contraflow/flags/internal/broadcast"
 )
@@ -25,6 +28,8 @@ const (
 	// DefaultPoll bounds how late a change is seen whose notification is lost: short enough to wait for, and one query of a
 	// small table for each instance is nothing to the database.
 	DefaultPoll = 10 * time.Second
+	// leastPoll between two looks: what is less lacks its unit, for `Poll: 10` are ten nanoseconds.
+	leastPoll = 100 * time.Millisecond
 	// stalePolls is how many polls may fail before the copy is called stale: one may hit a restart.
 	stalePolls = 3
 	// reportEvery is how often what was evaluated is reported: whoever asks whether a flag is in use thinks in days.
@@ -33,13 +38,15 @@ const (
 	queryTimeout = 5 * time.Second
 	// channel is what the table's trigger notifies.
 	channel = "contraflow_flag"
+	// maxInstance is that of contraflow.flag_seen.
+	maxInstance = 200
 )
 
 // Options of a Reader.
 type Options struct {
-	// Poll is the time between two looks at the table beside notifications. Defaults to DefaultPoll.
+	// Poll is the time between two looks at the table beside notifications, 100 ms or more. Defaults to DefaultPoll.
 	Poll time.Duration
-	// Instance names this process, up to 200 characters, in contraflow.flag_seen: once a minute it is told there which
+	// Instance names this process, in up to 200 characters without control characters, in contraflow.flag_seen: once a minute it is told there which
 	// flags were evaluated, and to what; without keys of contexts. Defaults to none: nothing is reported.
 	Instance string
 	// Log is told when the flags can't be read, and when they can again. Defaults to none.
@@ -50,6 +57,24 @@ type Options struct {
 	// also when it is the first that Open could not take. It must not block. Defaults to none.
 	Stale func(stale bool)
 }
+
+func (o Options) validate(source Source) error {
+	switch {
+	case source == nil || source == Pool(nil) || source == DB(nil):
+		return errors.New("pgflags: no database to read flags from: give pgflags.Pool or pgflags.DB one")
+	case o.Poll != 0 && o.Poll < leastPoll:
+		return fmt.Errorf("pgflags: Poll must be at least %s, or 0 for the default of %s, not %s: give it a unit, such as 10 * time.Second",
+			leastPoll, DefaultPoll, o.Poll)
+	case !utf8.ValidString(o.Instance) || utf8.RuneCountInString(o.Instance) > maxInstance || strings.ContainsFunc(o.Instance, unicode.IsControl):
+		return fmt.Errorf("pgflags: Instance must be text of up to %d characters without control characters", maxInstance)
+	}
+	return nil
+}
+
+// refused is the Source of options that can't work.
+type refused struct{ why error }
+
+func (r refused) Text(context.Context, string, ...any) (string, error) { return "", r.why }
 
 // Reader holds a copy of all flags. It is safe for concurrent use, and no evaluation waits for the database.
 type Reader struct {
@@ -66,9 +91,15 @@ type Reader struct {
 }
 
 // Open takes the first copy within ctx and keeps it fresh until Close. If the flags can't be had, the error says why, and the
-// Reader is usable all the same: it serves fallbacks and goes on trying. So close it, also behind an error, or use it.
+// Reader is usable all the same: it serves fallbacks and goes on trying, unless its options can't work. So close it, also
+// behind an error, or use it.
 func Open(ctx context.Context, source Source, options Options) (*Reader, error) {
-	options.Poll = cmp.Or(max(options.Poll, 0), DefaultPoll)
+	if err := options.validate(source); err != nil {
+		r := &Reader{source: refused{err}, end: func() {}}
+		r.stale.Store(true)
+		return r, err
+	}
+	options.Poll = cmp.Or(options.Poll, DefaultPoll)
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}

@@ -26,7 +26,7 @@ const (
 	tick     = time.Millisecond
 	// never is a poll that no test lives to see.
 	never = time.Hour
-	quick = 5 * time.Millisecond
+	quick = 100 * time.Millisecond
 	// slow enough for a notification to be first, mostly; either will do.
 	slow = 500 * time.Millisecond
 )
