@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,14 +92,28 @@ func TestACreationIsRehearsedAsFarAsItCanBe(t *testing.T) {
 	require.Empty(t, b.wire.changes())
 }
 
+// older is a Harness that doesn't know a request yet.
+type older struct {
+	next    http.RoundTripper
+	without string // how the path ends
+}
+
+func (o older) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, o.without) {
+		return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	}
+	return o.next.RoundTrip(r)
+}
+
+// Harness is asked for dependents alone: listing whole projects is what gets an API key limited.
 func TestDependentsAreFoundOnAllPages(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	var want []string
-	for i := range 130 { // more than two pages of the stand-in's
+	for i := range 330 { // of whom 110 depend: more than two pages of the stand-in's
 		key := fmt.Sprintf("flag-%03d", i)
 		b.server.CreateFlag(key)
-		if i%60 == 0 {
+		if i%3 == 0 {
 			b.instruct(t, key, `{"kind": "addPrerequisite", "parameters": {"feature": "plain", "variations": ["true"]}}`)
 			want = append(want, key)
 		}
@@ -107,5 +122,11 @@ func TestDependentsAreFoundOnAllPages(t *testing.T) {
 	got, err := b.provider.Dependents(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	require.Len(t, got, 3)
+	for _, r := range b.wire.seen {
+		require.False(t, strings.HasPrefix(r.target, "/gateway/cf/admin/features?"), r.target)
+	}
+	b.config.HTTPClient = &http.Client{Transport: older{http.DefaultTransport, "/dependants"}}
+	got, err = b.open(t, b.config).Dependents(t.Context(), plain)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }

@@ -79,8 +79,7 @@ func (p *Provider) others(ctx context.Context, key string) ([]string, error) {
 	}
 }
 
-// Dependents goes through all flags of the project: the API doesn't list them by their prerequisites. It does so in each environment,
-// since nothing public says whether they share their prerequisites.
+// Dependents asks in each environment, since nothing public says whether they share their prerequisites.
 func (p *Provider) Dependents(ctx context.Context, key string) ([]string, error) {
 	out, err := p.dependents(ctx, key, p.config.Environment)
 	if err != nil {
@@ -106,12 +105,33 @@ func (p *Provider) Dependents(ctx context.Context, key string) ([]string, error)
 	return slices.Compact(out), nil
 }
 
+// dependents as one environment shows them.
+func (p *Provider) dependents(ctx context.Context, key, environment string) ([]string, error) {
+	all, err := p.listed(ctx, key, ofFlag(key)+"/dependants", environment)
+	if errors.Is(err, flags.ErrNotFound) { // a Harness that doesn't know this yet
+		all, err = p.listed(ctx, key, allFlags, environment)
+		all = slices.DeleteFunc(all, func(f feature) bool {
+			return !slices.ContainsFunc(f.Prerequisites, func(pre prerequisite) bool { return pre.Feature == key })
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the flags that depend on another in environment %q: %w", environment, err)
+	}
+	var out []string
+	for _, f := range all {
+		if !f.Archived {
+			out = append(out, f.Identifier)
+		}
+	}
+	return out, nil
+}
+
 // pageSize of a listing of flags; Harness may give less, and says how many pages there are then.
 const pageSize = 100
 
-// dependents as one environment shows them.
-func (p *Provider) dependents(ctx context.Context, key, environment string) ([]string, error) {
-	var out []string
+// listed are the flags of all pages.
+func (p *Provider) listed(ctx context.Context, key, path, environment string) ([]feature, error) {
+	var out []feature
 	for page, more := 0, true; more; page++ {
 		var answer struct {
 			PageCount int       `json:"pageCount"`
@@ -122,16 +142,12 @@ func (p *Provider) dependents(ctx context.Context, key, environment string) ([]s
 			"sortByField": {"identifier"}, "sortOrder": {"ASCENDING"},
 		}
 		_, err := retry.Do(ctx, service, func() (struct{}, error) {
-			return struct{}{}, p.do(ctx, request{method: http.MethodGet, path: allFlags, key: key, query: query}, &answer)
+			return struct{}{}, p.do(ctx, request{method: http.MethodGet, path: path, key: key, query: query}, &answer)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("list the flags that depend on another in environment %q: %w", environment, err)
+			return nil, err
 		}
-		for _, f := range answer.Features {
-			if !f.Archived && slices.ContainsFunc(f.Prerequisites, func(pre prerequisite) bool { return pre.Feature == key }) {
-				out = append(out, f.Identifier)
-			}
-		}
+		out = append(out, answer.Features...)
 		more = len(answer.Features) > 0 && page+1 < answer.PageCount
 	}
 	return out, nil

@@ -10,6 +10,7 @@
 //	                                            src/services/cf/index.tsx and pages/feature-flags/FeatureFlagsPage.tsx
 //	POST, GET /cf/admin/features                harness-core-ui, src/services/cf/index.tsx, made from the API's specification:
 //	                                            409 is a flag that exists; a page is {pageIndex, pageCount, features}
+//	GET …/{identifier}/dependants               the same file, "all the flags which depend on it": a page as well
 //	GET /ng/api/environmentsV2                  harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and size;
 //	                                            {data{content[environment{identifier}]}}. An API key sees those that it may view
 //	GET /cf/admin/segments/{identifier}         the same, and harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md

@@ -21,6 +21,7 @@ func (s *Server) routes() http.Handler {
 	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}", s.getFeature)
 	admin.HandleFunc("PATCH /gateway/cf/admin/features/{identifier}", s.patchFeature)
 	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.deleteFeature)
+	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}/dependants", s.listDependants)
 	admin.HandleFunc("GET /gateway/cf/admin/segments/{identifier}", s.getSegment)
 	admin.HandleFunc("GET /gateway/ng/api/environmentsV2", s.listEnvironments)
 
@@ -111,15 +112,34 @@ const maxPage = 50
 func (s *Server) listFeatures(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	query := r.URL.Query()
-	if query.Get("projectIdentifier") != s.options.Project {
+	if r.URL.Query().Get("projectIdentifier") != s.options.Project {
 		refuse(w, http.StatusNotFound, "The specified resource was not found")
 		return
 	}
+	s.answerPage(w, r, func(Feature) bool { return true })
+}
+
+// listDependants gives one page of those flags that have a flag as a prerequisite in the environment.
+func (s *Server) listDependants(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.find(w, r)
+	if !ok {
+		return
+	}
+	s.answerPage(w, r, func(other Feature) bool {
+		return slices.ContainsFunc(other.Prerequisites, func(p Prerequisite) bool { return p.Feature == f.Identifier })
+	})
+}
+
+// answerPage with those flags of the environment that are listed. The caller holds mu.
+func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, listed func(Feature) bool) {
+	query := r.URL.Query()
 	all := []Feature{}
 	for _, key := range slices.Sorted(maps.Keys(s.flags)) {
-		if f := s.flags[key]; f.Archived == (query.Get("archived") == "true") {
-			all = append(all, s.shown(f, r))
+		f := s.flags[key]
+		if shown := s.shown(f, r); f.Archived == (query.Get("archived") == "true") && listed(shown) {
+			all = append(all, shown)
 		}
 	}
 	index, _ := strconv.Atoi(query.Get("pageNumber")) // 0 where none is named

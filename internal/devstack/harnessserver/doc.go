@@ -6,6 +6,7 @@
 //	POST   /gateway/cf/admin/features               https://apidocs.harness.io/tag/Feature-Flags, "Creates a Feature Flag": 201
 //	GET    /gateway/cf/admin/features               harness-core-ui, src/services/cf/index.tsx, which is made from the API's specification:
 //	                                                {features, itemCount, pageCount, pageIndex, pageSize}, pages from 0
+//	GET    …/features/{identifier}/dependants       the same, "all the flags which depend on it": a page as above
 //	GET    /gateway/cf/admin/segments/{identifier}  the same; harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
 //	GET    /gateway/ng/api/environmentsV2           harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and
 //	                                                size; an environment's fields as in harness-core, EnvironmentResponseDTO.java

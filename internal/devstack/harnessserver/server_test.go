@@ -318,6 +318,15 @@ func TestAFlagThatOthersDependOnIsNotArchived(t *testing.T) {
 	status, answer = b.admin(t, http.MethodDelete, "/base"+scope+"&forceDelete=false", "")
 	require.Equal(t, http.StatusBadRequest, status)
 	require.Contains(t, string(answer), "dependent")
+	for of, want := range map[string]int{"base": 1, "dependent": 0} {
+		status, answer = b.admin(t, http.MethodGet, "/"+of+"/dependants"+scope, "")
+		require.Equal(t, http.StatusOK, status)
+		var listed page
+		strictly(t, answer, &listed)
+		require.Len(t, listed.Features, want)
+	}
+	status, _ = b.admin(t, http.MethodGet, "/none/dependants"+scope, "")
+	require.Equal(t, http.StatusNotFound, status)
 }
 
 func TestMetricsMakeAFlagActive(t *testing.T) {
