@@ -3,40 +3,46 @@ package pgflags
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // follow takes a new copy at every poll, and whenever it is woken.
 func (r *Reader) follow(ctx context.Context, failing bool) {
-	ticker := time.NewTicker(r.options.Poll)
-	defer ticker.Stop()
+	due := time.NewTimer(r.options.pause(failing))
+	defer due.Stop()
 	failures := 0
 	for {
 		polled := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-due.C:
 			polled = true
 		case <-r.wake:
 		}
 		err := r.load(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err == nil:
-			if failing {
-				r.options.Log.Info("flags can be read again")
-			}
-			failing, failures = false, 0
-			continue
-		case !failing:
-			r.options.Log.Warn("flags can't be read: the last copy is served", "error", err)
-			failing = true
 		}
-		if polled {
+		fails := err != nil
+		switch {
+		case fails && !failing:
+			r.options.Log.Warn("flags can't be read: the last copy is served", "error", err)
+		case failing && !fails:
+			r.options.Log.Info("flags can be read again")
+		}
+		if polled || fails != failing {
+			due.Reset(r.options.pause(fails))
+		}
+		switch failing = fails; {
+		case !fails:
+			failures = 0
+		case polled:
 			failures++
 		}
 		if failures >= stalePolls {
@@ -45,6 +51,14 @@ func (r *Reader) follow(ctx context.Context, failing bool) {
 			r.loading.Unlock()
 		}
 	}
+}
+
+// pause before the next poll.
+func (o Options) pause(failing bool) time.Duration {
+	if failing {
+		return min(o.Poll, maxPause)
+	}
+	return o.Poll
 }
 
 // tellStale is called with loading locked, so that what is told is told in order.
@@ -64,10 +78,15 @@ func (r *Reader) listen(ctx context.Context, source Listener) {
 		}
 	}
 	for ctx.Err() == nil {
-		if err := source.Listen(ctx, channel, told); err != nil && ctx.Err() == nil {
+		err := source.Listen(ctx, channel, told)
+		if err != nil && ctx.Err() == nil {
 			r.options.Log.Debug("notifications of flags are lost: polling until they are back", "error", err)
 		}
-		wait(ctx, r.options.Poll)
+		pause := r.options.pause(true)
+		if server, ok := errors.AsType[*pgconn.PgError](err); ok && server.Code == readOnly {
+			pause = standbyPause
+		}
+		wait(ctx, pause)
 	}
 }
 

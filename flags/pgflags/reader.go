@@ -30,6 +30,13 @@ const (
 	DefaultPoll = 10 * time.Second
 	// leastPoll between two looks: what is less lacks its unit, for `Poll: 10` are ten nanoseconds.
 	leastPoll = 100 * time.Millisecond
+	// maxPause before what has failed is tried again, for who polls seldom: he relies on notifications, and there are none.
+	maxPause = DefaultPoll
+	// standbyPause before a read replica is asked to listen again, which it can't unless it was promoted. Each time costs a
+	// connection and a line in the server's log.
+	standbyPause = 5 * time.Minute
+	// readOnly is the SQLSTATE with which a read replica refuses to listen.
+	readOnly = "25006"
 	// stalePolls is how many polls may fail before the copy is called stale: one may hit a restart.
 	stalePolls = 3
 	// reportEvery is how often what was evaluated is reported: whoever asks whether a flag is in use thinks in days.

@@ -3,6 +3,7 @@ package pgflags_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 type scripted struct {
 	mu      sync.Mutex
 	reports []string
+	read    []time.Time
 	fails   bool
 }
 
@@ -25,6 +27,7 @@ func (s *scripted) Text(_ context.Context, query string, args ...any) (string, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.Contains(query, "flag_list") {
+		s.read = append(s.read, time.Now())
 		return `[{"key": "on", "version": 1, "on": true, "weight": 100000}, {"key": "half", "version": 1, "on": true, "weight": 50000, "contextKind": "user"}]`, nil
 	}
 	s.reports = append(s.reports, args[0].(string)+" "+args[1].(string))
@@ -38,6 +41,13 @@ func (s *scripted) set(fails bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails = fails
+}
+
+// looks are the moments at which the flags were read.
+func (s *scripted) looks() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.read)
 }
 
 // take returns what was reported since.
