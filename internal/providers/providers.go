@@ -32,15 +32,26 @@ type environment struct{ project, key string }
 // Set keeps one flag provider for each environment that is asked for. It is safe for concurrent use.
 type Set struct {
 	ctx    context.Context
-	config *config.Config
+	config *config.Config // nil in a set of one's own providers
+	open   Opener
 
 	mu     sync.Mutex
 	opened map[environment]flags.Provider
 }
 
+// Opener makes the provider of one environment of a project. ctx is of the process.
+type Opener func(ctx context.Context, project, environment string) (flags.Provider, error)
+
 // New makes an empty set. ctx is of the process and not of a single call: a provider outlives the call that first needs it.
 func New(ctx context.Context, c *config.Config) *Set {
-	return &Set{ctx: ctx, config: c, opened: map[environment]flags.Provider{}}
+	s := Own(ctx, nil)
+	s.config, s.open = c, s.configured
+	return s
+}
+
+// Own makes an empty set of providers that the configuration knows nothing of.
+func Own(ctx context.Context, open Opener) *Set {
+	return &Set{ctx: ctx, open: open, opened: map[environment]flags.Provider{}}
 }
 
 // Find returns the provider of an environment, made at its first use. Errors: ErrNone, and what a provider finds wrong with
@@ -52,7 +63,7 @@ func (s *Set) Find(scope plan.FlagScope) (flags.Provider, error) {
 	if have, ok := s.opened[at]; ok {
 		return have, nil
 	}
-	provider, err := s.open(scope)
+	provider, err := s.open(s.ctx, scope.Project, scope.Environment)
 	if err != nil {
 		return nil, err
 	}
@@ -60,24 +71,24 @@ func (s *Set) Find(scope plan.FlagScope) (flags.Provider, error) {
 	return provider, nil
 }
 
-func (s *Set) open(scope plan.FlagScope) (flags.Provider, error) {
+func (s *Set) configured(ctx context.Context, project, environment string) (flags.Provider, error) {
 	c := s.config.Flags
 	switch {
 	case c.FlagFile != nil:
 		return flagfile.New(c.FlagFile.Path)
 	case c.Postgres != nil:
-		return postgres.Open(s.ctx, s.config.Databases[c.Postgres.Database].ConnectionString())
+		return postgres.Open(ctx, s.config.Databases[c.Postgres.Database].ConnectionString())
 	case c.Harness != nil:
 		apiKey, sdkKey := c.Harness.Secrets()
 		return harness.New(harness.Config{
 			APIURL: c.Harness.APIURL, APIKey: apiKey, Account: c.Harness.Account, Organization: c.Harness.Organization,
-			Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, SDKURL: c.Harness.SDKURL,
+			Project: project, Environment: environment, SDKKey: sdkKey, SDKURL: c.Harness.SDKURL,
 		})
 	case c.LaunchDarkly != nil:
 		ld := c.LaunchDarkly
 		token, sdkKey := ld.Secrets()
-		return launchdarkly.New(s.ctx, launchdarkly.Config{
-			APIURL: ld.APIURL, Token: token, Project: scope.Project, Environment: scope.Environment, SDKKey: sdkKey, StreamURL: ld.StreamURL,
+		return launchdarkly.New(ctx, launchdarkly.Config{
+			APIURL: ld.APIURL, Token: token, Project: project, Environment: environment, SDKKey: sdkKey, StreamURL: ld.StreamURL,
 			RequestApprovals: ld.Approvals == config.RequestApprovals, NotifyTeams: ld.NotifyTeams,
 		})
 	}
@@ -87,6 +98,9 @@ func (s *Set) open(scope plan.FlagScope) (flags.Provider, error) {
 // Warm connects to the flag service's API, for whom milliseconds count: the first request then finds a connection. It is no
 // error if nobody answers, since the request itself will tell.
 func (s *Set) Warm(ctx context.Context) {
+	if s.config == nil {
+		return
+	}
 	var api string
 	switch c := s.config.Flags; {
 	case c.LaunchDarkly != nil:

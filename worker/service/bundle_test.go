@@ -94,11 +94,16 @@ type running struct {
 
 func begin(t *testing.T, path string, env environment) running {
 	t.Helper()
+	return beginWith(t, Options{}, path, env)
+}
+
+func beginWith(t *testing.T, o Options, path string, env environment) running {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	stdout, says := io.Pipe()
 	ended, stderr := make(chan int, 1), &transcript{}
 	go func() {
-		ended <- run(ctx, Options{}, []string{"worker", "-config", path}, says, stderr, env)
+		ended <- run(ctx, o, []string{"worker", "-config", path}, says, stderr, env)
 		_ = says.Close()
 	}()
 	url := listening(t, stdout)

@@ -48,7 +48,7 @@ func serve(ctx context.Context, o Options, cfg *config.Config, env envconfig.Env
 		return errors.Join(err, listener.Close())
 	}
 	chat := slackClient(cfg.Slack)
-	acts, closeAll, err := assemble(ctx, cfg, chat, temporal.Namespace)
+	acts, closeAll, err := assemble(ctx, o, cfg, chat, temporal.Namespace)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -134,7 +134,9 @@ func serve(ctx context.Context, o Options, cfg *config.Config, env envconfig.Env
 }
 
 // assemble opens what activities work with; nothing connects before it is used.
-func assemble(ctx context.Context, cfg *config.Config, chat *slack.Client, namespace string) (*activities.Activities, func(), error) {
+func assemble(
+	ctx context.Context, o Options, cfg *config.Config, chat *slack.Client, namespace string,
+) (*activities.Activities, func(), error) {
 	var closers []func()
 	closeAll := func() {
 		for _, c := range closers {
@@ -158,15 +160,28 @@ func assemble(ctx context.Context, cfg *config.Config, chat *slack.Client, names
 		closers = append(closers, opened.Close)
 		acts.Databases[name] = opened
 	}
-	set := providers.New(context.WithoutCancel(ctx), cfg)
-	closers = append(closers, set.Close)
-	if cfg.Flags.Given() {
+	if cfg.Flags.Given() && o.Flags != nil {
+		return fail(errors.New("flags: this worker brings its own flag provider: take flags out"))
+	}
+	if set := flagProviders(context.WithoutCancel(ctx), o, cfg); set != nil {
+		closers = append(closers, set.Close)
 		acts.Flags = set.Find
 	}
 	if chat != nil {
 		acts.Chat = &activities.Chat{Poster: slackcard.NewPoster(chat), Channel: cfg.Slack.Channel, WorkflowURL: workflowURL(cfg.TemporalUI, namespace)}
 	}
 	return acts, closeAll, nil
+}
+
+// flagProviders is nil where there are none.
+func flagProviders(ctx context.Context, o Options, cfg *config.Config) *providers.Set {
+	switch {
+	case o.Flags != nil:
+		return providers.Own(ctx, o.Flags)
+	case cfg.Flags.Given():
+		return providers.New(ctx, cfg)
+	}
+	return nil
 }
 
 // slackClient is nil where no chat is configured.

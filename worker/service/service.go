@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"github.com/contraflow/contraflow/backfill"
+	"github.com/contraflow/contraflow/flags"
 	"github.com/contraflow/contraflow/internal/config"
 )
 
@@ -28,6 +29,10 @@ import (
 type Options struct {
 	// Transforms by the names that plans use. Defaults to none. Every worker of a task queue must bring the same.
 	Transforms map[string]backfill.Transform
+	// Flags makes the flag provider of one environment of a project, at its first use; ctx is of the process. It is for a flag service
+	// that contraflow does not know, and stands in place of flags in the configuration file, which must have none then. Every worker of
+	// a task queue must bring the same. Defaults to what the configuration file says.
+	Flags func(ctx context.Context, project, environment string) (flags.Provider, error)
 }
 
 // Main runs a worker on this process's arguments, environment and standard streams, until SIGINT or SIGTERM, after which lanes
@@ -41,21 +46,21 @@ func Main(o Options) int {
 // run takes the program's name as its first argument.
 func run(ctx context.Context, o Options, args []string, stdout, stderr io.Writer, env envconfig.EnvLookup) int {
 	program := filepath.Base(args[0])
-	flags := flag.NewFlagSet(program, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	path := flags.String("config", "contraflow-worker.yaml", "the worker's configuration file")
-	flags.Usage = func() {
+	set := flag.NewFlagSet(program, flag.ContinueOnError)
+	set.SetOutput(stderr)
+	path := set.String("config", "contraflow-worker.yaml", "the worker's configuration file")
+	set.Usage = func() {
 		fmt.Fprintln(stderr, program+" runs migrations. Temporal is found by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, … or a profile.")
-		flags.PrintDefaults()
+		set.PrintDefaults()
 	}
-	if err := flags.Parse(args[1:]); err != nil {
+	if err := set.Parse(args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
 		return 2
 	}
-	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "%s takes no arguments, only flags; it was given %q\n", program, flags.Arg(0))
+	if set.NArg() > 0 {
+		fmt.Fprintf(stderr, "%s takes no arguments, only flags; it was given %q\n", program, set.Arg(0))
 		return 2
 	}
 	cfg, err := config.Load(*path, func(name string) string { value, _ := env.LookupEnv(name); return value })
