@@ -29,7 +29,9 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 // segmentsExist looks for target groups: a rule for one that is missing would be passed over by SDKs without a word.
 func (p *Provider) segmentsExist(ctx context.Context, key string, segments []string) error {
 	for _, segment := range segments {
-		err := p.do(ctx, request{method: http.MethodGet, path: "/cf/admin/segments/" + url.PathEscape(segment), key: key}, nil)
+		err := p.do(ctx, request{
+			method: http.MethodGet, path: "/cf/admin/segments/" + url.PathEscape(segment), key: key, rights: []string{toViewGroups},
+		}, nil)
 		if errors.Is(err, flags.ErrNotFound) {
 			return fmt.Errorf("flag %q: project %q has no target group %q in environment %q: create it, or correct the identifier in the plan: %w",
 				key, p.config.Project, segment, p.config.Environment, flags.ErrInvalid)
@@ -81,7 +83,8 @@ func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) erro
 			return snapshot{}, fmt.Errorf("too late to create flag %q: %w", key, err)
 		}
 		// A flag that exists by now is a conflict, and found by the next attempt.
-		if err := p.do(ctx, request{method: http.MethodPost, path: allFlags, key: key, body: p.newFeature(key, f)}, nil); err != nil {
+		err = p.do(ctx, request{method: http.MethodPost, path: allFlags, key: key, body: p.newFeature(key, f), rights: []string{toEdit}}, nil)
+		if err != nil {
 			return snapshot{}, err
 		}
 		return p.read(ctx, key)

@@ -62,8 +62,8 @@ func (p *Provider) others(ctx context.Context, key string) ([]string, error) {
 			return nil, fmt.Errorf("list the environments of project %q: there is no such list, correct the API URL and the identifiers: %w",
 				p.config.Project, flags.ErrInvalid)
 		case errors.Is(err, flags.ErrUnauthorized):
-			return nil, fmt.Errorf("give the API key the right to view the environments of project %q, for a flag is archived in all of them: %w",
-				p.config.Project, flags.ErrUnauthorized)
+			return nil, fmt.Errorf("give the API key %s for all environments of project %q, since a flag is archived in all of them: %w",
+				toViewEnvironments, p.config.Project, flags.ErrUnauthorized)
 		case err != nil:
 			return nil, fmt.Errorf("list the environments of project %q: %w", p.config.Project, err)
 		}

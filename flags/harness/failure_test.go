@@ -29,8 +29,8 @@ func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
 		says      string
 	}{
 		http.StatusBadRequest:          {flags.ErrInvalid, true, "resolve what it names"},
-		http.StatusUnauthorized:        {flags.ErrUnauthorized, true, "give the API key the rights"},
-		http.StatusForbidden:           {flags.ErrUnauthorized, true, "give the API key the rights"},
+		http.StatusUnauthorized:        {flags.ErrUnauthorized, true, "see that the API key is valid, and has ff_featureflag_view"},
+		http.StatusForbidden:           {flags.ErrUnauthorized, true, "see that the API key is valid, and has ff_featureflag_view"},
 		http.StatusNotFound:            {flags.ErrNotFound, true, "create the flag"},
 		http.StatusConflict:            {flags.ErrConflict, false, "conflict"},
 		http.StatusPreconditionFailed:  {flags.ErrConflict, false, "conflict"},
@@ -59,6 +59,45 @@ func TestStatusesMeanWhatTheAPIMeans(t *testing.T) {
 			require.Equal(t, before, after)
 		})
 	}
+}
+
+// The kill switch and what is behind the point of no return take rights of their own: who can give them has to be told which.
+func TestTheRightThatIsMissingIsNamed(t *testing.T) {
+	t.Parallel()
+	apply := func(c flags.Change) func(*harness.Provider, context.Context) error {
+		return func(p *harness.Provider, ctx context.Context) error {
+			_, err := p.Apply(ctx, plain, c, "", nil)
+			return err
+		}
+	}
+	for right, attempt := range map[string]func(*harness.Provider, context.Context) error{
+		"ff_featureflag_view":   apply(flags.Change{Percent: 50}),
+		"ff_featureflag_edit":   apply(flags.Change{Percent: 50}),
+		"ff_featureflag_toggle": apply(flags.Change{Percent: 100}),
+		"ff_featureflag_delete": func(p *harness.Provider, ctx context.Context) error { return p.Archive(ctx, plain, "") },
+		"ff_targetgroup_view": func(p *harness.Provider, ctx context.Context) error {
+			return p.Rehearse(ctx, plain, groups(10, "beta"))
+		},
+		"core_environment_view": func(p *harness.Provider, ctx context.Context) error {
+			_, err := p.Elsewhere(ctx, plain)
+			return err
+		},
+	} {
+		t.Run(right, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.server.CreateSegment("beta", nil, nil)
+			b.server.Deny(right)
+			err := attempt(b.provider, t.Context())
+			requireDiscreet(t, err)
+			require.ErrorIs(t, err, flags.ErrUnauthorized)
+			require.ErrorContains(t, err, right)
+			require.Equal(t, "off", b.environment(t, plain).State)
+		})
+	}
+	b := setup(t)
+	b.server.Deny("ff_featureflag_edit")
+	require.ErrorContains(t, b.provider.Create(t.Context(), "made", flags.NewFlag{}), "ff_featureflag_edit")
 }
 
 func TestPassingTroubleIsRidden(t *testing.T) {

@@ -17,6 +17,24 @@ type patch struct {
 	Instructions []instruction `json:"instructions"`
 }
 
+// rights that its instructions take.
+func (p patch) rights() []string {
+	var out []string
+	for _, one := range p.Instructions {
+		right := toEdit
+		if one.Kind == setState {
+			right = toToggle
+		}
+		if !slices.Contains(out, right) {
+			out = append(out, right)
+		}
+	}
+	return out
+}
+
+// setState turns a flag on or off.
+const setState = "setFeatureFlagState"
+
 type instruction struct {
 	Kind       string `json:"kind"`
 	Parameters any    `json:"parameters"`
@@ -65,7 +83,7 @@ func (s snapshot) instructions(operation uuid.UUID, want configuration) (out []i
 	if err := s.known(want); err != nil {
 		return nil, false, err
 	}
-	state := instruction{"setFeatureFlagState", stateParameters{stateOf(want.On)}}
+	state := instruction{setState, stateParameters{stateOf(want.On)}}
 	if now.On && !want.On { // nothing of the rest is served for a moment, should Harness not take all at once
 		out = append(out, state)
 	}

@@ -35,8 +35,21 @@ type request struct {
 	method, path, key string
 	query             url.Values
 	body              any
-	discreet          bool // keep the server's words out of errors
+	rights            []string // it takes. Defaults to viewing flags
+	discreet          bool     // keep the server's words out of errors
 }
+
+// Rights of API keys, each with its own id: https://developer.harness.io/docs/platform/automation/api/api-permissions-reference.
+// Which request takes which is what Harness's console asks for (FlagOptionsMenuButton.tsx, useFeatureEnabled.ts) and harness-core
+// checks of a pipeline's flag step: setting the state takes its own right, all other instructions take that to edit.
+const (
+	toView             = "ff_featureflag_view"
+	toToggle           = "ff_featureflag_toggle"
+	toEdit             = "ff_featureflag_edit"
+	toDelete           = "ff_featureflag_delete"
+	toViewGroups       = "ff_targetgroup_view"
+	toViewEnvironments = "core_environment_view"
+)
 
 // environmentParameter of a query is the provider's own environment unless a request names another, or none.
 const environmentParameter = "environmentIdentifier"
@@ -110,8 +123,11 @@ func (p *Provider) refusal(r request, response *http.Response, raw []byte) error
 	}
 	switch response.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: give the API key the rights to view and edit flags of project %q, environment %q: %w",
-			at, p.config.Project, p.config.Environment, flags.ErrUnauthorized)
+		if len(r.rights) == 0 {
+			r.rights = []string{toView}
+		}
+		return fmt.Errorf("%s: see that the API key is valid, and has %s in project %q and its environment %q: %w",
+			at, strings.Join(r.rights, " and "), p.config.Project, p.config.Environment, flags.ErrUnauthorized)
 	case http.StatusNotFound:
 		return fmt.Errorf("%s: create the flag in project %q, or correct its identifier: %w", at, p.config.Project, flags.ErrNotFound)
 	case http.StatusConflict, http.StatusPreconditionFailed:

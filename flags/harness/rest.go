@@ -126,13 +126,14 @@ func (p *Provider) patch(ctx context.Context, key string, body patch, discreet b
 			} `json:"pipelineMetadata"`
 		} `json:"details"`
 	}
-	err = p.do(ctx, request{method: http.MethodPatch, path: ofFlag(key), key: key, body: body, discreet: discreet}, &answer)
+	err = p.do(ctx, request{method: http.MethodPatch, path: ofFlag(key), key: key, body: body, rights: body.rights(), discreet: discreet}, &answer)
 	return answer.Details.PipelineMetadata.PipelineExecutionID, err
 }
 
 // archive never deletes for good.
 func (p *Provider) archive(ctx context.Context, key string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: ofFlag(key), key: key, query: url.Values{"forceDelete": {"false"}}}, nil)
+	query := url.Values{"forceDelete": {"false"}}
+	return p.do(ctx, request{method: http.MethodDelete, path: ofFlag(key), key: key, query: query, rights: []string{toDelete}}, nil)
 }
 
 func (p *Provider) snapshot(key string, f feature) (snapshot, error) {

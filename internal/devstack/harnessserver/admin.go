@@ -16,14 +16,14 @@ const maxBody = 4 << 20
 
 func (s *Server) routes() http.Handler {
 	admin := http.NewServeMux()
-	admin.HandleFunc("POST /gateway/cf/admin/features", s.createFeature)
-	admin.HandleFunc("GET /gateway/cf/admin/features", s.listFeatures)
-	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}", s.getFeature)
+	admin.HandleFunc("POST /gateway/cf/admin/features", s.with(toEdit, s.createFeature))
+	admin.HandleFunc("GET /gateway/cf/admin/features", s.with(toView, s.listFeatures))
+	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}", s.with(toView, s.getFeature))
 	admin.HandleFunc("PATCH /gateway/cf/admin/features/{identifier}", s.patchFeature)
-	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.deleteFeature)
-	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}/dependants", s.listDependants)
-	admin.HandleFunc("GET /gateway/cf/admin/segments/{identifier}", s.getSegment)
-	admin.HandleFunc("GET /gateway/ng/api/environmentsV2", s.listEnvironments)
+	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.with(toDelete, s.deleteFeature))
+	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}/dependants", s.with(toView, s.listDependants))
+	admin.HandleFunc("GET /gateway/cf/admin/segments/{identifier}", s.with(toViewGroups, s.getSegment))
+	admin.HandleFunc("GET /gateway/ng/api/environmentsV2", s.with(toViewEnvironments, s.listEnvironments))
 
 	all := http.NewServeMux()
 	all.Handle("/gateway/", s.adminGate(admin))
@@ -56,6 +56,30 @@ func (s *Server) adminGate(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Rights of the API key, by their ids.
+const (
+	toView             = "ff_featureflag_view"
+	toToggle           = "ff_featureflag_toggle"
+	toEdit             = "ff_featureflag_edit"
+	toDelete           = "ff_featureflag_delete"
+	toViewGroups       = "ff_targetgroup_view"
+	toViewEnvironments = "core_environment_view"
+)
+
+// with refuses who lacks the right.
+func (s *Server) with(right string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		denied := slices.Contains(s.denied, right)
+		s.mu.Unlock()
+		if denied {
+			refuse(w, http.StatusForbidden, "Unauthorized")
+			return
+		}
+		next(w, r)
+	}
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
@@ -205,6 +229,10 @@ func (s *Server) patchFeature(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Query().Get("environmentIdentifier") != s.options.Environment {
 		refuse(w, http.StatusNotFound, "Environment not found")
+		return
+	}
+	if slices.ContainsFunc(p.rights(), func(right string) bool { return slices.Contains(s.denied, right) }) {
+		refuse(w, http.StatusForbidden, "Unauthorized")
 		return
 	}
 	changed, err := f.apply(p)

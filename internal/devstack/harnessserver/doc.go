@@ -36,6 +36,10 @@
 // addSegmentToVariationTargetMap and removeSegmentToVariationTargetMap{variation, targetSegments}, addRule{uuid, priority,
 // serve, clauses}, removeRule{ruleID}, reorderRules{rules}, addPrerequisite{feature, variations}, removePrerequisite{feature}.
 //
+// Rights are those of https://developer.harness.io/docs/platform/automation/api/api-permissions-reference: archiving takes the one to
+// delete, as the console asks for it (FlagOptionsMenuButton.tsx); of instructions setFeatureFlagState takes the one to toggle, all others the
+// one to edit, as harness-core has it for the flag step of a pipeline. A request that lacks one is answered 403.
+//
 // Of other environments there is only what a test has said of them: Elsewhere and Depend.
 //
 // Not documented, and therefore chosen here: prerequisites may differ by environment; all of a patch happens or nothing; reorderRules numbers from 1, in the order that

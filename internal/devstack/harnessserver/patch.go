@@ -17,6 +17,18 @@ type patch struct {
 	} `json:"instructions"`
 }
 
+// rights that it takes.
+func (p patch) rights() (out []string) {
+	for _, in := range p.Instructions {
+		if in.Kind == "setFeatureFlagState" {
+			out = append(out, toToggle)
+		} else {
+			out = append(out, toEdit)
+		}
+	}
+	return out
+}
+
 // parameters of all instructions; each reads its own.
 type parameters struct {
 	State          string   `json:"state"`

@@ -40,9 +40,10 @@ type Server struct {
 	elsewhere map[string]map[string]inEnvironment
 	comments  map[string][]string // of patches, by flag
 	streams   map[chan event]struct{}
-	begun     int    // streams, ever
-	injected  []int  // statuses the next requests of the admin API are answered with
-	pipeline  string // execution that patches wait for, if any
+	begun     int      // streams, ever
+	injected  []int    // statuses the next requests of the admin API are answered with
+	denied    []string // rights that the API key lacks
+	pipeline  string   // execution that patches wait for, if any
 	closed    bool
 
 	listener net.Listener
@@ -179,6 +180,13 @@ func (s *Server) RunPipeline(execution string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pipeline = execution
+}
+
+// Deny takes rights away from the API key, by their ids. It begins with all of them.
+func (s *Server) Deny(rights ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = append(s.denied, rights...)
 }
 
 func (s *Server) takeInjected(method string) (status int, ok bool) {
