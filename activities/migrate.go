@@ -12,25 +12,28 @@ import (
 
 // Migrate brings the schema up to in.To, one version and one transaction at a time.
 func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, error) {
-	done, err := a.migrate(ctx, in, func(ctx context.Context, engine *ddl.Engine, files *ddl.Files) ([]uint, error) {
-		state, err := engine.State(ctx)
+	done, err := a.migrate(ctx, in, func(ctx context.Context, c change) ([]uint, error) {
+		state, err := c.engine.State(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if state.Dirty { // also where no version is left to apply
 			return nil, fmt.Errorf("%w at %s: run contraflow repair PLAN, then go on", ddl.ErrDirty, state)
 		}
-		versions, err := files.Between(state, in.To)
+		versions, err := c.files.Between(state, in.To)
 		if err != nil {
 			return nil, err
 		}
 		if in.Irreversible && len(versions) > 0 {
-			if err := a.pastReturn(ctx, in); err != nil {
+			if err := a.pastReturn(ctx, c.db, in); err != nil {
 				return nil, err
 			}
 		}
+		if err := a.unsync(ctx, c, in, len(versions) > 0); err != nil { // they stand for as long as the step may be forbidden
+			return nil, err
+		}
 		for i, v := range versions {
-			if err := engine.Up(ctx, v, files.SHA256(v, ddl.Up)); err != nil {
+			if err := c.engine.Up(ctx, v, c.files.SHA256(v, ddl.Up)); err != nil {
 				return versions[:i], err
 			}
 		}
@@ -42,29 +45,25 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 // MigrateDown takes back what this plan has done to the versions in (in.Floor, in.To], newest first: statements that it has
 // begun outside a transaction, then versions that it applied. It waits for an attempt to bring the schema up that still runs.
 func (a *Activities) MigrateDown(ctx context.Context, in MigrateInput) (Migrated, error) {
-	done, err := a.migrate(ctx, in, func(ctx context.Context, engine *ddl.Engine, files *ddl.Files) ([]uint, error) {
-		db, err := a.database(ctx, in.Origin)
-		if err != nil {
+	done, err := a.migrate(ctx, in, func(ctx context.Context, c change) ([]uint, error) {
+		if err := c.db.ledger.Undoing(ctx, in.Origin.Plan, in.Origin.holder()); err != nil {
 			return nil, err
 		}
-		if err := db.ledger.Undoing(ctx, in.Origin.Plan, in.Origin.holder()); err != nil {
+		if err := c.engine.Rest(ctx); err != nil {
 			return nil, err
 		}
-		if err := engine.Rest(ctx); err != nil {
-			return nil, err
-		}
-		applied, begun, err := ours(ctx, engine)
+		applied, begun, err := ours(ctx, c.engine)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range slices.Backward(in.own(begun)) {
-			if err := engine.Withdraw(ctx, v, files.SHA256(v, ddl.Up)); err != nil {
+			if err := c.engine.Withdraw(ctx, v, c.files.SHA256(v, ddl.Up)); err != nil {
 				return nil, err
 			}
 		}
 		var undone []uint
 		for _, v := range slices.Backward(in.own(applied)) {
-			err := engine.Down(ctx, v, files.SHA256(v, ddl.Down))
+			err := c.engine.Down(ctx, v, c.files.SHA256(v, ddl.Down))
 			if errors.Is(err, ddl.ErrNotOurs) {
 				continue
 			}
@@ -112,8 +111,16 @@ func (a *Activities) schemaVersion(ctx context.Context, in MigrateInput) (Migrat
 	return Migrated{Versions: slices.Concat(in.own(applied), in.own(begun)), Version: state.Version}, err
 }
 
+// change of the schema, as it is made.
+type change struct {
+	db     *Database
+	engine *ddl.Engine
+	files  *ddl.Files
+	told   *waits
+}
+
 // migrate runs work with heartbeats that tell what it waits for, and audits what it did.
-func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(context.Context, *ddl.Engine, *ddl.Files) ([]uint, error)) (Migrated, error) {
+func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(context.Context, change) ([]uint, error)) (Migrated, error) {
 	told := &waits{origin: in.Origin, chat: a.Chat}
 	told.status.set(signals.Blocked{Step: in.Origin.Step})
 	defer beat(ctx, told.status.details)()
@@ -131,7 +138,7 @@ func (a *Activities) migrate(ctx context.Context, in MigrateInput, work func(con
 	engine := ddl.New(db.pool, files, ddl.Options{Plan: in.Origin.Plan, Claim: in.Origin.FirstRun,
 		LockTimeout: in.LockTimeout.Std(), KillIdleAfter: in.KillIdleAfter.Std(),
 		OnEnd: told.ends, OnWait: told.hear})
-	versions, err := work(ctx, engine, files)
+	versions, err := work(ctx, change{db, engine, files, told})
 	if errors.Is(err, ddl.ErrSuperseded) {
 		return Migrated{}, permanent("Superseded", "%v", err)
 	}

@@ -13,25 +13,25 @@ import (
 )
 
 // pastReturn marks that the old shape is about to go: from here on the kill switch is not pressed lightly. It refuses where
-// somebody lives in the old shape by a press of it, and where rows that were written under an earlier press lack the new one.
-func (a *Activities) pastReturn(ctx context.Context, in MigrateInput) error {
-	db, err := a.database(ctx, in.Origin)
-	if err != nil {
-		return err
-	}
+// somebody lives in the old shape by a press of it, and where rows that were written under an earlier press lack the new one,
+// unless a person has seen that and said to go on.
+func (a *Activities) pastReturn(ctx context.Context, db *Database, in MigrateInput) error {
 	all, err := pressed(ctx, db, in.Origin.Plan)
 	if err != nil {
 		return err
 	}
 	unseen := slices.ContainsFunc(all, func(k ledger.Kill) bool { return k.FirstRun == in.Origin.FirstRun && k.ID > in.Kills })
 	if !unseen && !in.Force { // of those that people have not been told of they can't have decided
-		if err := a.oldShape(ctx, in, all); err != nil {
+		living, err := a.inOldShape(ctx, in, all)
+		if err != nil {
 			return err
 		}
-	}
-	if !unseen {
-		if err := proveAgain(ctx, db, in.Proofs); err != nil {
+		lacking, err := unproven(ctx, db, in.Proofs)
+		if err != nil {
 			return err
+		}
+		if found := slices.Concat(living, lacking); len(found) > 0 {
+			return permanent("InUse", "%s", strings.Join(found, ". "))
 		}
 	}
 	err = db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
@@ -41,15 +41,15 @@ func (a *Activities) pastReturn(ctx context.Context, in MigrateInput) error {
 	return err
 }
 
-// oldShape refuses while the kill switch keeps somebody in the old shape: everybody, where a flag was not put back, or contexts
-// that were turned off alone. It goes by what the flags serve now, whichever run was told of the press.
-func (a *Activities) oldShape(ctx context.Context, in MigrateInput, all presses) error {
+// inOldShape says whom the kill switch keeps in the old shape: everybody, where a flag was not put back, or contexts that were
+// turned off alone. It goes by what the flags serve now, whichever run was told of the press.
+func (a *Activities) inOldShape(ctx context.Context, in MigrateInput, all presses) ([]string, error) {
 	if len(all) == 0 || in.Flags == nil {
-		return nil
+		return nil, nil
 	}
 	provider, err := a.provider(*in.Flags)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var keys, found []string
 	for _, k := range all {
@@ -60,17 +60,17 @@ func (a *Activities) oldShape(ctx context.Context, in MigrateInput, all presses)
 	for _, key := range keys {
 		text, err := all.outOf(ctx, provider, key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if text != "" {
 			found = append(found, text)
 		}
 	}
 	if len(found) == 0 {
-		return nil
+		return nil, nil
 	}
-	return permanent("InUse", "the old shape would go from under those who live in it since the kill switch was pressed: %s. Let them in again in the flag "+
-		"service, with their rows filled, then retry", strings.Join(found, "; "))
+	return []string{fmt.Sprintf("the old shape would go from under those who live in it since the kill switch was pressed: %s. Let them in again in the flag "+
+		"service, with their rows filled, then retry", strings.Join(found, "; "))}, nil
 }
 
 // outOf says who is out of a flag by the switch, in words and without a key; "" for nobody.
@@ -110,18 +110,18 @@ func (ps presses) outOf(ctx context.Context, provider flags.Provider, key string
 	return fmt.Sprintf("%d contexts are out of flag %s", len(out), key), nil
 }
 
-// proveAgain asks earlier verifications once more: while flags were off the application wrote the old shape alone, and nothing has
-// filled the new one since.
-func proveAgain(ctx context.Context, db *Database, proofs []Proof) error {
+// unproven asks earlier verifications once more, and says which don't hold: while flags were off the application wrote the old
+// shape alone, and nothing has filled the new one since.
+func unproven(ctx context.Context, db *Database, proofs []Proof) (found []string, err error) {
 	for _, p := range proofs {
 		m, err := health.Measure(ctx, db.pool, health.SQLProbe{Query: p.Verify.Query, Max: p.Verify.Max, Min: p.Verify.Min, Timeout: proofTimeout})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !m.Pass {
-			return permanent("NotProven", "what step %s has proved does not hold any more: its query returned %s. Rows were written while the kill switch had "+
-				"turned flags off, and lack the new shape; before anything is dropped they must be filled", p.Step, m.Text)
+			found = append(found, fmt.Sprintf("what step %s has proved does not hold any more: its query returned %s. Rows were written while the kill switch had "+
+				"turned flags off, and lack the new shape: fill them, then retry", p.Step, m.Text))
 		}
 	}
-	return nil
+	return found, nil
 }

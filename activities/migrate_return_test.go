@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/plan"
 )
 
 func (b *bundle) marked(t *testing.T) bool {
@@ -55,13 +57,47 @@ func TestWhatWasWrittenWhileFlagsWereOffIsProvedBeforeAnythingIsDropped(t *testi
 	drop := MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 3, Irreversible: true,
 		Kills: 1, Proofs: []Proof{{Step: "prove", Verify: *begun.Plan.Steps[begun.Plan.StepIndex("prove")].Verify}}}
 	migrate := func() error { _, err := run[Migrated](t, b, b.acts.Migrate, drop, call{}); return err }
-	requirePermanent(t, migrate(), "NotProven", "what step prove has proved does not hold any more: its query returned 1, may be at most 0")
+	requirePermanent(t, migrate(), "InUse", "what step prove has proved does not hold any more: its query returned 1, may be at most 0")
 	require.False(t, b.marked(t))
 	require.Equal(t, 2, one[int](t, b, "select version::int from schema_migrations"))
 
 	b.exec(t, "update customers set street_number = '1', street = 'Street'")
 	require.NoError(t, migrate())
 	require.True(t, b.marked(t))
+}
+
+// While the drop may be refused, the trigger alone may be what fills the new shape.
+func TestASyncTriggerStandsForAsLongAsTheDropMayBeForbidden(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	fill := BackfillInput{Origin: begun.origin("fill"), Backfill: *begun.Plan.Steps[begun.Plan.StepIndex("fill")].Backfill}
+	fill.Backfill.Sync = plan.SyncTrigger
+	_, err = run[any](t, b, b.acts.InstallSync, fill, call{})
+	require.NoError(t, err)
+	stands := func() bool {
+		return one[bool](t, b, "select exists (select from pg_trigger where tgrelid = 'customers'::regclass and not tgisinternal and tgname like '%sync%')")
+	}
+	require.True(t, stands())
+
+	drop := MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 3, Irreversible: true, Synced: []BackfillInput{fill}}
+	migrate := func() error { _, err := run[Migrated](t, b, b.acts.Migrate, drop, call{}); return err }
+	ids := b.pressed(t, "run-1", "", readNew)
+	requirePermanent(t, migrate(), "Killed")
+	require.True(t, stands())
+	drop.Kills, drop.Proofs = ids[0], []Proof{{Step: "prove", Verify: plan.Verify{Query: "select 1", Max: new(0.0)}}}
+	requirePermanent(t, migrate(), "InUse")
+	require.True(t, stands())
+
+	drop.Proofs = nil
+	b.exec(t, "alter table customers disable trigger all")
+	b.exec(t, "insert into customers (name, email, address) values ('Ada', 'ada@example.com', '1 Street')")
+	requirePermanent(t, migrate(), "Backfill", "1 rows of table customers are without their new values")
+	require.False(t, stands())
+	b.exec(t, "update customers set street_number = '1', street = 'Street'")
+	require.NoError(t, migrate())
+	require.Equal(t, 3, one[int](t, b, "select version::int from schema_migrations"))
 }
 
 // dropping is the irreversible step behind flags that serve everybody.

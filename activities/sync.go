@@ -29,8 +29,7 @@ func (a *Activities) InstallSync(ctx context.Context, in BackfillInput) error {
 }
 
 // RemoveSync takes the step's sync trigger away, whoever has installed it. There need not be any. Where the step is being
-// compensated, no attempt to install it comes after this. Where something is dropped next, it fails if rows are without their
-// new values by now: an application of the old shape has written after the trigger was gone, or what it could not compute.
+// compensated, no attempt to install it comes after this.
 func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 	options, stop := waitingForTable(ctx, in)
 	defer stop()
@@ -43,14 +42,33 @@ func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 			return fail(ctx, err)
 		}
 	}
+	return fail(ctx, a.removeSync(ctx, db, in, options))
+}
+
+func (a *Activities) removeSync(ctx context.Context, db *Database, in BackfillInput, options backfill.SyncOptions) error {
 	options.Claim = in.held(true) // also forwards it only takes away
 	if err := a.engine(db.pool).RemoveSync(ctx, in.Origin.Plan, in.Origin.Step, options); err != nil {
-		return fail(ctx, err)
+		return err
 	}
-	if err := audit(ctx, db, in.Origin, "sync trigger", "removed"); err != nil || !in.Dropping {
-		return fail(ctx, err)
+	return audit(ctx, db, in.Origin, "sync trigger", "removed")
+}
+
+// unsync takes the triggers away before an irreversible step. Where something is dropped next, it fails if rows are without their
+// new values by now: an application of the old shape has written after a trigger was gone, or what it could not compute.
+func (a *Activities) unsync(ctx context.Context, c change, in MigrateInput, dropping bool) error {
+	for _, synced := range in.Synced {
+		options := backfill.SyncOptions{OnWait: func(reason string) { c.told.status.set(signals.Blocked{Step: in.Origin.Step, Text: reason}) }}
+		if err := a.removeSync(ctx, c.db, synced, options); err != nil {
+			return err
+		}
+		if !dropping {
+			continue
+		}
+		if err := a.noneLeft(ctx, c.db, synced); err != nil {
+			return err
+		}
 	}
-	return fail(ctx, a.noneLeft(ctx, db, in))
+	return nil
 }
 
 // noneLeft counts once more. Columns that can't be asked any more were dropped by an earlier attempt, which had counted.

@@ -69,8 +69,10 @@ type MigrateInput struct {
 	Flags *plan.FlagScope `json:"flags,omitempty"`
 	// Force says that a person wants the old shape to go though somebody lives in it by the kill switch.
 	Force bool `json:"force,omitempty"`
-	// Proofs are the verifications behind which the step stands. They are asked again if flags were off meanwhile.
+	// Proofs are the verifications behind which the step stands, to be asked again because flags were off meanwhile.
 	Proofs []Proof `json:"proofs,omitempty"`
+	// Synced are the backfills whose sync triggers go before the old shape does.
+	Synced []BackfillInput `json:"synced,omitempty"`
 }
 
 // Proof is the verification of an earlier step.
@@ -133,8 +135,6 @@ type BackfillInput struct {
 	Total int64 `json:"total,omitempty"`
 	// Undoing says that the step is being compensated.
 	Undoing bool `json:"undoing,omitempty"`
-	// Dropping says that what the new columns are computed from may be dropped next.
-	Dropping bool `json:"dropping,omitempty"`
 }
 
 // BackfillPrepared tells how the table was split.

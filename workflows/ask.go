@@ -60,7 +60,7 @@ func (m *migration) choices(step plan.Step, failure error) (meaning string, offe
 	case step.Retire != nil && why != "" && !m.PointOfNoReturn: // nothing is archived, and all else is done: no reason to undo it
 		meaning, offers = "`retry` tries it again, `skip` goes on and leaves the flags there", []answer{retryIt, skipIt}
 	case step.Migrate != nil && why == inUseType:
-		meaning, offers = "`retry` looks again, `force` goes on all the same, and leaves them without a shape", []answer{retryIt, forceIt}
+		meaning, offers = "`retry` looks again, `force` goes on all the same: what lives in the old shape alone is lost", []answer{retryIt, forceIt}
 	case m.PointOfNoReturn:
 		return "the point of no return has passed, so nothing is undone: `retry` tries the step again, `skip` goes on without it", []answer{retryIt, skipIt}
 	default:

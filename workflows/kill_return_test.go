@@ -35,7 +35,7 @@ func TestTheOldShapeInUseIsAskedAbout(t *testing.T) {
 			b.when("Migrate drop", failing(inUseType, "one context is out of flag a"), play{})
 			b.after(24*time.Hour, func() {
 				require.Equal(t, signals.Stuck, b.status().State)
-				require.Equal(t, "step drop: one context is out of flag a; `retry` looks again, `force` goes on all the same, and leaves them without a shape; `rollback` undoes",
+				require.Equal(t, "step drop: one context is out of flag a; `retry` looks again, `force` goes on all the same: what lives in the old shape alone is lost; `rollback` undoes",
 					b.status().Needs)
 				require.Equal(t, []string{"retry", "force"}, b.status().Answers, "what follows wants it done")
 			})
@@ -58,7 +58,7 @@ func TestReadersComeBackWhenWhatWasProvedHoldsAgain(t *testing.T) {
 	b := setup(t, planOf(t, returning))
 	drain := plan.Duration(time.Minute)
 	b.plan.Flags.Drain = &drain
-	b.when("Verify prove", play{}, failing(notProvenType, "the query returned 1"), play{})
+	b.when("Verify prove", play{}, failing("NotProven", "the query returned 1"), play{})
 	b.whenAsked("ask", func() { b.approve("ask", "alice") })
 	b.when("Migrate drop", play{})
 	b.when("WatchHealth", press(90*time.Minute, 7, "b", "a"), forever)
@@ -66,9 +66,9 @@ func TestReadersComeBackWhenWhatWasProvedHoldsAgain(t *testing.T) {
 	b.after(6*time.Hour, func() {
 		s := b.status()
 		require.Equal(t, signals.Stuck, s.State)
-		require.Equal(t, "b can't be put back: what step prove has proved does not hold any more: the query returned 1. While flags were off rows were written in the old "+
-			"shape alone, and whoever is served the new one would meet what stood there before: fill them, then `retry`; `rollback` undoes", s.Needs)
-		require.Equal(t, []string{"retry"}, s.Answers)
+		require.Equal(t, "what step prove has proved is to be proved again before the migration goes on: the query returned 1. While flags were off rows were written "+
+			"in the old shape alone, and whoever is served the new one would meet what stood there before: fill them, then `retry`; `force` goes on all the same; `rollback` undoes", s.Needs)
+		require.Equal(t, []string{"retry", "force"}, s.Answers)
 		require.Equal(t, []string{"b"}, s.Killed)
 	})
 	b.after(7*time.Hour, b.say(signals.Retry))
@@ -88,7 +88,7 @@ func times(calls []call) (all []time.Duration) {
 func TestNoReaderComesBackWhereItIsRolledBackInstead(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, returning))
-	b.when("Verify prove", play{}, failing(notProvenType, "the query returned 1"))
+	b.when("Verify prove", play{}, failing("NotProven", "the query returned 1"))
 	b.whenAsked("ask", func() { b.approve("ask", "alice") })
 	b.when("WatchHealth", press(90*time.Minute, 7, "b", "a"), forever)
 	b.after(5*time.Hour, b.say(signals.Resume))

@@ -183,7 +183,7 @@ func TestPuttingBackThatFailsIsAskedAbout(t *testing.T) {
 			b.after(time.Hour, func() { b.when("ApplyFlag first 10", play{}, permanent, play{}) })
 			b.after(2*time.Hour, b.say(signals.Resume))
 			b.after(3*time.Hour, func() {
-				require.Equal(t, "putting back the killed flag b fails: it broke; `retry` tries it again, `skip` leaves it as it is and goes on", b.status().Needs)
+				require.Equal(t, "putting back the killed flag b fails: it broke; `retry` tries it again, `skip` leaves it as it is and goes on; `rollback` undoes", b.status().Needs)
 				require.Equal(t, []string{"b"}, b.status().Killed, "the first one is back")
 			})
 			b.after(4*time.Hour, b.say(signals.Force))

@@ -112,7 +112,7 @@ func (m *migration) pauseBySignal(r signals.Request) error {
 	case m.RollingBack:
 		return fmt.Errorf("the migration is rolling back, and that is not paused")
 	case m.Off != nil && m.Off.Resuming != nil:
-		m.Off.Resuming = nil // it stays paused, with what is put back by now
+		m.unresume() // it stays paused, with what is put back by now
 		m.Pausing.By, m.Pausing.Reason = r.By, r.Reason
 		m.record("paused", "", r.By, r.Reason)
 		return nil

@@ -16,15 +16,23 @@ import (
 func (m *migration) migrate(ctx workflow.Context, step plan.Step) error {
 	if !step.Irreversible() {
 		m.push()
-	} else if err := m.unsync(ctx, m.Step, true); err != nil { // a trigger that writes columns which are dropped fails every write
-		return err
 	}
 	var done activities.Migrated
 	err := m.unlessKilled(ctx, func() error {
 		in := m.migrateInput(m.Step)
 		in.Flags, in.Force = m.Plan.Flags, m.Forced
 		m.Forced = false // whoever is turned off from here on was not decided on
-		return workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, in).Get(ctx, &done)
+		if step.Irreversible() {
+			in.Synced = m.synced() // a trigger that writes columns which are dropped fails every write
+			if m.Kills > 0 {
+				in.Proofs = m.proofs()
+			}
+		}
+		err := workflow.ExecuteActivity(long(ctx, 0), acts.Migrate, in).Get(ctx, &done)
+		if err == nil {
+			m.unsynced(in.Synced...)
+		}
+		return err
 	})
 	if step.Irreversible() {
 		m.PointOfNoReturn = m.PointOfNoReturn || err == nil || m.mayHaveMigrated(m.Step)
@@ -70,9 +78,6 @@ func (m *migration) migrateInput(index int) activities.MigrateInput {
 	for _, earlier := range m.Plan.Steps[:index] {
 		if earlier.Migrate != nil {
 			in.Floor = earlier.Migrate.To
-		}
-		if earlier.Verify != nil && in.Irreversible && m.Kills > 0 {
-			in.Proofs = append(in.Proofs, activities.Proof{Step: earlier.Name, Verify: *earlier.Verify})
 		}
 	}
 	return in

@@ -171,10 +171,20 @@ func (m *migration) runStep(ctx workflow.Context) error {
 			status.Started = now
 		}
 		m.show()
+		known := m.Kills
 		err := m.timed(ctx, step, m.verb(step))
 		if errors.Is(err, errSkipped) {
 			m.skip(ctx)
 			return nil
+		}
+		// What a proof presumes did not hold with flags off: it is asked again, whatever it said.
+		if m.Kills != known && ctx.Err() == nil && (step.Verify != nil || step.Backfill != nil && err != nil) {
+			status.Detail = "asked again behind the kill switch"
+			m.Deadline = time.Time{}
+			if err := m.whilePaused(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if err == nil {
 			status.State, status.Ended = signals.StepDone, workflow.Now(ctx)
@@ -185,13 +195,6 @@ func (m *migration) runStep(ctx workflow.Context) error {
 			return errHalted
 		}
 		status.State, status.Detail = signals.StepFailed, reason(err)
-		if m.Off != nil && (step.Verify != nil || step.Backfill != nil) { // what a proof presumes does not hold with flags off
-			m.Deadline = time.Time{}
-			if err := m.whilePaused(ctx); err != nil {
-				return err
-			}
-			continue
-		}
 		m.Given, m.Waiting = noAnswer, 0
 		m.closeApproval("expired") // open still if the step's own timeout ended it
 		meaning, offers := m.choices(step, err)

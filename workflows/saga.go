@@ -133,7 +133,7 @@ func (m *migration) flagsWentBack() bool {
 
 // drain is how long a request may run on that has evaluated a flag just before its change.
 func (m *migration) drain() time.Duration {
-	if m.Plan.Flags.Drain != nil {
+	if m.Plan.Flags != nil && m.Plan.Flags.Drain != nil {
 		return m.Plan.Flags.Drain.Std()
 	}
 	return plan.DefaultDrain

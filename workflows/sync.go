@@ -6,6 +6,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/plan"
 )
 
@@ -17,23 +18,33 @@ func (m *migration) sync(ctx workflow.Context, step plan.Step) error {
 	return workflow.ExecuteActivity(long(ctx, 0), acts.InstallSync, m.backfillInput(step)).Get(ctx, nil)
 }
 
-// unsync removes the triggers of the first steps of the plan that may still be there, also those that an earlier run left. Where
-// columns are dropped next, rows that were left without new values meanwhile are a failure.
-func (m *migration) unsync(ctx workflow.Context, steps int, dropping bool) error {
-	for i, step := range m.Plan.Steps[:steps] {
-		if step.Backfill == nil || step.Backfill.Sync == "" || slices.Contains(m.Unsynced, i) {
-			continue
+// synced are the steps before this one whose triggers may still be there, also those that an earlier run left.
+func (m *migration) synced() (left []activities.BackfillInput) {
+	for i, step := range m.Plan.Steps[:m.Step] {
+		if step.Backfill != nil && step.Backfill.Sync != "" && !slices.Contains(m.Unsynced, i) {
+			left = append(left, m.backfillInput(step))
 		}
+	}
+	return left
+}
+
+func (m *migration) unsynced(gone ...activities.BackfillInput) {
+	for _, in := range gone {
+		m.Unsynced = append(m.Unsynced, m.Plan.StepIndex(in.Origin.Step))
+	}
+}
+
+// unsync removes the triggers that are left behind the last step.
+func (m *migration) unsync(ctx workflow.Context) error {
+	for _, in := range m.synced() {
 		// While somebody holds it, or flags are off by the kill switch, the old shape may be all that is written.
 		if err := m.whilePaused(ctx); err != nil {
 			return err
 		}
-		in := m.backfillInput(step)
-		in.Dropping = dropping
 		if err := workflow.ExecuteActivity(long(ctx, 0), acts.RemoveSync, in).Get(ctx, nil); err != nil {
-			return fmt.Errorf("removing the sync trigger of step %s fails: %s", step.Name, reason(err))
+			return fmt.Errorf("removing the sync trigger of step %s fails: %s", in.Origin.Step, reason(err))
 		}
-		m.Unsynced = append(m.Unsynced, i)
+		m.unsynced(in)
 	}
 	return nil
 }
@@ -41,7 +52,7 @@ func (m *migration) unsync(ctx workflow.Context, steps int, dropping bool) error
 // unsyncAll removes what is left behind the last step. All has been done by then, so a failure undoes nothing: it is asked about.
 func (m *migration) unsyncAll(ctx workflow.Context) error {
 	for {
-		err := m.unsync(ctx, len(m.Plan.Steps), false)
+		err := m.unsync(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -18,8 +18,12 @@ func (m *migration) verify(ctx workflow.Context, step plan.Step) error {
 		return err
 	}
 	m.current().Detail = fmt.Sprintf("the query returned %g", proof.Number)
-	m.addEvidence(step.Name, "%g (%s)", proof.Number, limits(step.Verify.Min, step.Verify.Max))
+	m.addEvidence(step.Name, "%s", proven(step, proof))
 	return nil
+}
+
+func proven(step plan.Step, proof activities.Verified) string {
+	return fmt.Sprintf("%g (%s)", proof.Number, limits(step.Verify.Min, step.Verify.Max))
 }
 
 func limits(minimum, maximum *float64) string {
