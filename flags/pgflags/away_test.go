@@ -125,7 +125,8 @@ func TestOptionsThatCannotWorkAreRefusedAndServeFallbacks(t *testing.T) {
 		"must be text":                                                       {source: &scripted{}, options: pgflags.Options{Instance: "shop\xff"}},
 		"no database":                                                        {},
 		"no database to read flags from":                                     {source: pgflags.Pool(nil)},
-		"give pgflags.Pool or pgflags.DB":                                    {source: pgflags.DB(nil)},
+		"give pgflags.Pool, Polling or DB one":                               {source: pgflags.DB(nil)},
+		"to read flags from: give":                                           {source: pgflags.Polling(nil)},
 	} {
 		r, err := pgflags.Open(t.Context(), c.source, c.options)
 		require.ErrorContains(t, err, says)

@@ -67,8 +67,8 @@ type Options struct {
 
 func (o Options) validate(source Source) error {
 	switch {
-	case source == nil || source == Pool(nil) || source == DB(nil):
-		return errors.New("pgflags: no database to read flags from: give pgflags.Pool or pgflags.DB one")
+	case source == nil || source == Pool(nil) || source == Polling(nil) || source == DB(nil):
+		return errors.New("pgflags: no database to read flags from: give pgflags.Pool, Polling or DB one")
 	case o.Poll != 0 && o.Poll < leastPoll:
 		return fmt.Errorf("pgflags: Poll must be at least %s, or 0 for the default of %s, not %s: give it a unit, such as 10 * time.Second",
 			leastPoll, DefaultPoll, o.Poll)

@@ -24,15 +24,22 @@ type Listener interface {
 }
 
 // Pool is the Listener of a pgx pool, which stays the caller's to close. Listening takes one connection out of the pool for
-// itself, beyond the pool's maximum. Behind a pooler in transaction mode nothing is heard, and the poll has to do.
-func Pool(pool *pgxpool.Pool) Listener { return poolSource{pool} }
+// itself, beyond the pool's maximum. Behind a pooler in transaction mode nothing is heard: use Polling.
+func Pool(pool *pgxpool.Pool) Listener { return poolSource{pollSource{pool}} }
 
-type poolSource struct{ pool *pgxpool.Pool }
+// Polling is the Source of a pgx pool that doesn't listen, for poolers in transaction mode: they would be left with a server
+// connection that goes on listening, for nobody.
+func Polling(pool *pgxpool.Pool) Source { return pollSource{pool} }
 
-func (s poolSource) Text(ctx context.Context, query string, args ...any) (text string, err error) {
-	err = s.pool.QueryRow(ctx, query, args...).Scan(&text)
+type pollSource struct{ pool *pgxpool.Pool }
+
+// Text leaves no prepared statement behind, which a pooler would hand to somebody else.
+func (s pollSource) Text(ctx context.Context, query string, args ...any) (text string, err error) {
+	err = s.pool.QueryRow(ctx, query, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&text)
 	return text, err
 }
+
+type poolSource struct{ pollSource }
 
 func (s poolSource) Listen(ctx context.Context, channel string, told func()) error {
 	pooled, err := s.pool.Acquire(ctx)
