@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -125,6 +126,43 @@ func TestThePlanPointsAtTheShopThatRuns(t *testing.T) {
 	var problems plan.Problems
 	_, err = WritePlans(t.TempDir(), example, "http://127.0.0.1:4711", func(p *plan.Plan) { p.Database = "" })
 	require.ErrorAs(t, err, &problems)
+}
+
+func TestAStageThatIsAttestedTwiceIsOneStage(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	s := &Stack{Pool: open(t, db.DSN, "test")}
+	require.NoError(t, pg.EnsureSchema(t.Context(), s.Pool))
+	said := func(step, event, detail string) {
+		t.Helper()
+		_, err := s.Pool.Exec(t.Context(), `insert into contraflow.audit (event_key, migration, run_id, plan, plan_hash, step, event, detail)
+			values (gen_random_uuid(), 'm', 'r', 'p', 'h', $1, $2, $3)`, step, event, detail)
+		require.NoError(t, err)
+	}
+	said("write-new", "flag", "w on: 10 % true, version 3")
+	said("write-new", "flag attested", "w version 3 by shop-1")
+	said("write-new", "flag", "w on: 10 % true, version 5") // put back behind the kill switch
+	said("read-new", "flag", "r on: 1 % true, version 2")
+	said("write-new", "flag attested", "w version 5 by shop-1")
+	said("read-new", "flag attested", "r version 2 by shop-1")
+	said("write-new", "flag", "w on: 100 % true, version 6")
+	require.Equal(t, "counted 1 instead of 2", s.checkAttested(t.Context(), "write-new", 2).Problem)
+	said("write-new", "flag attested", "w version 6 by shop-1")
+	require.Empty(t, s.checkAttested(t.Context(), "write-new", 2).Problem)
+	require.Empty(t, s.checkAttested(t.Context(), "read-new", 1).Problem)
+	said("write-new", "flag", "w on: 100 % true, 1 target, version 9, without 1 of the named contexts")
+	said("write-new", "flag attested", "w version 9 by shop-1")
+	require.Empty(t, s.checkAttested(t.Context(), "write-new", 2).Problem, "not a stage more")
+}
+
+func TestAShellReadsTheEnvironmentAsItIs(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "env")
+	const value = `postgres://o'neil:$HOME@h/d?a=b&c="d" #`
+	require.NoError(t, os.WriteFile(file, []byte(exports([]string{"DEMO_DSN=" + value, "DEMO_TOKEN=x"})), 0o600))
+	out, err := exec.CommandContext(t.Context(), "sh", "-euc", `. "$0"; printenv DEMO_DSN DEMO_TOKEN`, file).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, value+"\nx\n", string(out))
 }
 
 func TestTheAnnouncementIsFoundInAnyPieces(t *testing.T) {

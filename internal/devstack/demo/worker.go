@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.temporal.io/sdk/client"
 
@@ -28,7 +29,7 @@ slack:
 listen: %s
 `
 
-// configure writes the plan root and the worker's configuration.
+// configure writes the plan root, the worker's configuration and its environment.
 func (s *Stack) configure(context.Context) error {
 	root := filepath.Join(s.Folder, "plans")
 	p, err := WritePlans(root, s.example, s.Shop.URL, s.options.Edit)
@@ -40,13 +41,39 @@ func (s *Stack) configure(context.Context) error {
 	if ui := s.Temporal.UIURL(); ui != "" {
 		text += fmt.Sprintf("temporalUI: %q\n", ui)
 	}
-	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(s.ConfigFile(), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the worker's configuration: %w", err)
+	}
+	if err := os.WriteFile(s.EnvFile(), []byte(exports(s.environment())), 0o600); err != nil {
+		return fmt.Errorf("write the worker's environment: %w", err)
 	}
 	return nil
 }
 
-func (s *Stack) configFile() string { return filepath.Join(s.Folder, "worker.yaml") }
+// ConfigFile is the worker's configuration. The commands that talk to the database or to the flag service themselves want it, too.
+func (s *Stack) ConfigFile() string { return filepath.Join(s.Folder, "worker.yaml") }
+
+// EnvFile gives a shell that reads it what the worker's configuration takes from the environment, and Temporal's address.
+func (s *Stack) EnvFile() string { return filepath.Join(s.Folder, "env") }
+
+// environment that the worker's configuration speaks of, as NAME=VALUE.
+func (s *Stack) environment() []string {
+	return []string{
+		"TEMPORAL_ADDRESS=" + s.Temporal.Address(), "TEMPORAL_NAMESPACE=" + temporalserver.Namespace,
+		"SHOP_DSN=" + s.DSN(), "LD_TOKEN=" + s.secrets.flagToken, "LD_SDK_KEY=" + s.secrets.sdkKey,
+		"SLACK_TOKEN=" + s.secrets.chatToken, "SLACK_SIGNING_SECRET=" + s.secrets.signing,
+	}
+}
+
+// exports are lines of a shell's, of which no value means more than itself.
+func exports(environment []string) string {
+	var b strings.Builder
+	for _, pair := range environment {
+		name, value, _ := strings.Cut(pair, "=")
+		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+	}
+	return b.String()
+}
 
 // StartWorker starts the worker, unless it runs, and points the chat at it.
 func (s *Stack) StartWorker(ctx context.Context) error {
@@ -60,13 +87,8 @@ func (s *Stack) StartWorker(ctx context.Context) error {
 	process, err = Program{
 		Name: "worker", Path: s.options.Binaries.Worker, Log: s.log("worker"),
 		Broken: func(err error) { s.workerEnded(process, err) },
-		Args:   []string{"--config", s.configFile()},
-		Env: []string{
-			"HOME=" + s.Folder, // the user's own Temporal profile is for other servers
-			"TEMPORAL_ADDRESS=" + s.Temporal.Address(), "TEMPORAL_NAMESPACE=" + temporalserver.Namespace,
-			"SHOP_DSN=" + s.DSN(), "LD_TOKEN=" + s.secrets.flagToken, "LD_SDK_KEY=" + s.secrets.sdkKey,
-			"SLACK_TOKEN=" + s.secrets.chatToken, "SLACK_SIGNING_SECRET=" + s.secrets.signing,
-		},
+		Args:   []string{"--config", s.ConfigFile()},
+		Env:    append(s.environment(), "HOME="+s.Folder), // the user's own Temporal profile is for other servers
 	}.Start(ctx)
 	if err != nil {
 		return err

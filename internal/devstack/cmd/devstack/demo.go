@@ -193,24 +193,37 @@ func (d *show) links(id string) {
 	d.say("  watch it:\n  %s/namespaces/%s/workflows/%s", d.stack.Temporal.UIURL(), temporalserver.Namespace, id)
 	if d.interactive {
 		d.say("\nYou decide: in the chat, as alice or bob, press Approve or Reject on each card.")
-		d.say("%s", commandLine(d.stack.Temporal.Address(), id, d.stack.Plan))
+		d.say("%s", commandLine(d.stack.EnvFile(), d.stack.ConfigFile(), id, d.stack.Plan))
 	}
 	d.say("")
 }
 
-// commandLine tells how to decide from another terminal, in lines of 80 columns at most.
-func commandLine(address, id string, p *plan.Plan) string {
+// commandLine tells how to decide from another terminal, and how to press the kill switch, in lines of 80 columns at most.
+func commandLine(env, config, id string, p *plan.Plan) string {
 	var first string
 	if i := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.Approve != nil }); i >= 0 {
 		first = p.Steps[i].Name
 	}
 	return fmt.Sprintf(`Or paste this in another terminal, in this folder:
 
-  TEMPORAL_ADDRESS=%s \
-    bin/contraflow approve %s %s --by alice
+  . %[1]s
+  bin/contraflow approve %[3]s %[4]s --by alice
 
 bin/contraflow status and watch work the same way, and so does Temporal's own
-command line, .cache/bin/temporal.`, address, id, first)
+command line, .cache/bin/temporal. The kill switch, at any moment:
+
+  . %[1]s
+  bin/contraflow kill %[3]s \
+    --config %[2]s
+
+The migration pauses then. To put the flags back and go on:
+
+  bin/contraflow resume %[3]s
+
+Where it asks then, because customers were written in the old shape alone:
+
+  psql "$SHOP_DSN" -f examples/shop/refill.sql
+  bin/contraflow retry %[3]s`, env, config, id, first)
 }
 
 // conclude checks the result, and writes the summary and the report.

@@ -135,8 +135,14 @@ func TestAMigrationThatNeedsAPersonIsHopelessWithoutOne(t *testing.T) {
 func TestTheCommandLineIsReadyToPasteAndDoesNotWrap(t *testing.T) {
 	t.Parallel()
 	p := &plan.Plan{Steps: []plan.Step{{Name: "fill", Backfill: &plan.Backfill{}}, {Name: "cutover", Approve: &plan.Approve{}}, {Name: "contract", Approve: &plan.Approve{}}}}
-	text := commandLine("127.0.0.1:45678", "split-customer-address", p)
-	require.Contains(t, text, "TEMPORAL_ADDRESS=127.0.0.1:45678 \\\n    bin/contraflow approve split-customer-address cutover --by alice\n")
+	text := commandLine("/tmp/contraflow-demo-4294967295/env", "/tmp/contraflow-demo-4294967295/worker.yaml", "split-customer-address", p)
+	for _, pasted := range []string{
+		". /tmp/contraflow-demo-4294967295/env\n  bin/contraflow approve split-customer-address cutover --by alice\n",
+		"bin/contraflow kill split-customer-address \\\n    --config /tmp/contraflow-demo-4294967295/worker.yaml\n",
+		"bin/contraflow resume split-customer-address\n",
+	} {
+		require.Contains(t, text, "\n  "+pasted)
+	}
 	for line := range strings.Lines(text) {
 		require.LessOrEqual(t, len(line), 80+len("\n"), line)
 	}
