@@ -20,8 +20,9 @@ import (
 )
 
 type killFlags struct {
-	config, database, plan, context, reason, by string
-	force                                       bool
+	config, database, plan, reason, by string
+	context                            []string
+	force                              bool
 }
 
 func newKill(a *app) *cobra.Command {
@@ -57,7 +58,7 @@ Exit codes: 0 all flags are off, 1 not all are off, or refused, 2 wrong call, 4 
 	flags.StringVar(&f.config, "config", workerConfig, "the worker's configuration file")
 	flags.StringVar(&f.database, "database", "", "the target database's name in the configuration (default: all are asked, and the one in which it runs is meant)")
 	flags.StringVar(&f.plan, "plan", "", "the plan's file, which names the flags where the database does not answer")
-	flags.StringVar(&f.context, "context", "", "turn the flags off for this one context alone, as KIND:KEY")
+	flags.StringArrayVar(&f.context, "context", nil, "turn the flags off for this one context alone, as `KIND:KEY`")
 	flags.StringVar(&f.reason, "reason", "", "why; recorded and shown")
 	flags.StringVar(&f.by, "by", "", "who presses (default the user of this machine)")
 	flags.BoolVar(&f.force, "force", false, "also behind the point of no return")
@@ -99,11 +100,14 @@ func (a *app) kill(ctx context.Context, id string, f killFlags) error {
 }
 
 // oneContext is nil for everybody. The error does not quote the key.
-func oneContext(text string) (*flags.Context, error) {
-	if text == "" {
+func oneContext(texts []string) (*flags.Context, error) {
+	switch {
+	case len(texts) == 0:
 		return nil, nil
+	case len(texts) > 1:
+		return nil, &usageError{errors.New("--context is given several times: press once for each of them")}
 	}
-	kind, key, ok := strings.Cut(text, ":")
+	kind, key, ok := strings.Cut(texts[0], ":")
 	c := &flags.Context{Kind: kind, Key: key}
 	if !ok {
 		return nil, &usageError{errors.New("--context wants KIND:KEY, such as account:acme")}
@@ -191,12 +195,12 @@ func (a *app) killed(ctx context.Context, r kill.Report, err error) error {
 			"Press again. To turn the flags off all the same: --force"}
 	case errors.Is(err, ledger.ErrUnknown):
 		err = &hintedError{err, "See what there is: contraflow list. A migration that has not begun has changed nothing."}
-	case errors.Is(err, kill.ErrNothingMoved) && r.Running:
+	case errors.Is(err, kill.ErrNothingMoved) && r.Running && !r.Undoing:
 		err = &hintedError{err, "To keep it from moving one: contraflow pause " + id}
 	case errors.Is(err, kill.ErrSeveral):
 		err = &usageError{err}
 	case errors.Is(err, kill.ErrSilent):
-		err = &hintedError{err, "The plan's file names the flags, too: --plan FILE turns them off without a record"}
+		err = &hintedError{err, "The plan's file names the flags, too: --plan FILE turns them off, without a record where its database does not answer"}
 	}
 	return err
 }
@@ -235,7 +239,7 @@ func afterKill(r kill.Report) string {
 	case !r.Running:
 		return text + " The migration is over; nothing puts them back."
 	case r.Undoing:
-		return text + " The migration is rolling back and goes on with that: it puts each flag back to what it was before, on or off. Press again behind it if that is too much."
+		return text + " The migration is rolling back and goes on with that: it puts each flag back to what it was before, on or off. Flags that are back already were left alone; turn them off in the flag service if that is too much."
 	case r.ContextKind != "":
 		return fmt.Sprintf("%s The migration pauses. It goes on for the others: contraflow resume %s", text, r.Migration)
 	}

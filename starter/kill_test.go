@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/flags/flagfile"
@@ -30,6 +32,7 @@ steps:
 // killable is a worker's configuration with a flag file, and a database in which migration split has moved the flag in it.
 type killable struct {
 	folder string
+	pool   *pgxpool.Pool
 	ledger *ledger.Ledger
 	me     ledger.Holder
 }
@@ -51,7 +54,7 @@ func newKillable(t *testing.T) killable {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	require.NoError(t, pg.EnsureSchema(t.Context(), pool))
-	k := killable{folder, ledger.New(pool), ledger.Holder{Migration: "split", FirstRun: "run-1"}}
+	k := killable{folder, pool, ledger.New(pool), ledger.Holder{Migration: "split", FirstRun: "run-1"}}
 	require.NoError(t, k.ledger.Claim(t.Context(), "split", "h", k.me, ledger.Holder{}))
 	return k
 }
@@ -97,16 +100,33 @@ func TestKillTurnsFlagsOffWithoutTemporal(t *testing.T) {
 	require.Regexp(t, `(?s)found in database shop: plan split, flags to turn off: write-new.*recorded in database shop.*write-new is off \(was on: 100 % true`, a.stderr)
 	require.Equal(t, "off", k.flag(t))
 
+	_, err := k.pool.Exec(t.Context(), `insert into contraflow.flag_record (plan, step, flag_key, before, ours) values ('split', 'write-new', 'write-new', '{}', '[]')`)
+	require.NoError(t, err)
 	require.NoError(t, k.ledger.Undoing(t.Context(), "split", k.me))
 	a = k.press(t, "worker.yaml")
 	require.Contains(t, a.stdout, "The migration is rolling back and goes on with that")
+	_, err = k.pool.Exec(t.Context(), `delete from contraflow.flag_record`)
+	require.NoError(t, err)
+	a = k.press(t, "worker.yaml")
+	require.Equal(t, exitError, a.code)
+	require.Contains(t, a.stderr, "rolls back, and has put back what it had moved\n")
+	require.NotContains(t, a.stderr, "contraflow pause")
+}
 
+func TestKillOfAMigrationThatIsOver(t *testing.T) {
+	t.Parallel()
+	k := newKillable(t)
+	k.use(t)
 	require.NoError(t, k.ledger.Close(t.Context(), "split", k.me, "completed", true))
-	a = k.press(t, "worker.yaml", "--json")
+	a := k.press(t, "worker.yaml")
+	require.Equal(t, exitError, a.code)
+	require.Contains(t, a.stderr, "split is over in shop, and may run where nobody answers: say with --database which one is meant; database other: ")
+	require.Equal(t, "on: 100 % true", k.flag(t))
+	a = k.press(t, "worker.yaml", "--database", "shop", "--json")
 	require.Zero(t, a.code, a.stderr)
 	var report kill.Report
 	a.decode(t, &report)
-	require.Equal(t, []any{"split", false, true, kill.Already}, []any{report.Plan, report.Running, report.Recorded, report.Flags[0].Outcome})
+	require.Equal(t, []any{"split", false, true, kill.Off}, []any{report.Plan, report.Running, report.Recorded, report.Flags[0].Outcome})
 }
 
 func TestKillTellsWhichFlagsAreNotThere(t *testing.T) {
@@ -172,6 +192,8 @@ func TestKillIsRefusedWithWhatToDo(t *testing.T) {
 		{exitUsage, "worker.yaml", []string{"--context", "S3CRET"}, "--context wants KIND:KEY"},
 		{exitUsage, "worker.yaml", []string{"--context", "multi:S3CRET"}, `context kind "multi"`},
 		{exitUsage, "worker.yaml", []string{"--context", "account:"}, "needs a key"},
+		{exitUsage, "worker.yaml", []string{"--context", ""}, "--context wants KIND:KEY"},
+		{exitUsage, "worker.yaml", []string{"--context", "account:a", "--context", "account:b"}, "--context is given several times: press once for each of them"},
 		{exitUsage, "worker.yaml", []string{"--plan", "gone.yaml"}, "read the plan"},
 	} {
 		a := k.press(t, c.config, c.args...)
@@ -186,4 +208,20 @@ func TestKillIsRefusedWithWhatToDo(t *testing.T) {
 	a = k.press(t, "worker.yaml", "--force")
 	require.Zero(t, a.code, a.stderr)
 	require.Equal(t, "off", k.flag(t))
+}
+
+func TestKillIsRefusedWhileTheMigrationMayPassItsPointOfNoReturn(t *testing.T) {
+	t.Parallel()
+	k := newKillable(t)
+	k.use(t)
+	require.NoError(t, pgx.BeginFunc(t.Context(), k.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "update contraflow.migration set past_return_at = now()"); err != nil {
+			return err
+		}
+		a := k.press(t, "worker.yaml")
+		require.Equal(t, exitError, a.code)
+		require.Contains(t, a.stderr, "split may be passing its point of no return at this moment, or ending: its row in the database is held\nPress again. To turn the flags off all the same: --force")
+		return nil
+	}))
+	require.Equal(t, "on: 100 % true", k.flag(t))
 }

@@ -79,7 +79,7 @@ func find(ctx context.Context, o Order) (*found, error) {
 		return nil, err
 	}
 	if len(known) > 0 {
-		a, err := theOne(known, o)
+		a, err := theOne(known, silent, o)
 		if err != nil {
 			return nil, err
 		}
@@ -97,11 +97,16 @@ func find(ctx context.Context, o Order) (*found, error) {
 	return inPlan(o.Plan, err)
 }
 
-// theOne is the database with the migration that runs. Of several that have run it, or run it, a person must say which is meant.
-func theOne(known []answer, o Order) (answer, error) {
+// theOne is the database with the migration that runs. Of several that have run it, or run it, a person must say which is meant; so
+// where it is over as far as is known, and may run in one that is silent.
+func theOne(known []answer, silent []error, o Order) (answer, error) {
 	over := func(a answer) bool { return !a.Running }
 	running := slices.DeleteFunc(slices.Clone(known), over)
 	switch {
+	case len(running) == 0 && len(silent) > 0:
+		closeAll(known)
+		return answer{}, fmt.Errorf("%w: %s is over in %s, and may run where nobody answers: say with --database which one is meant; %w",
+			ErrSilent, o.Migration, names(known), errors.Join(silent...))
 	case len(known) == 1:
 		return known[0], nil
 	case len(running) == 1:
@@ -112,16 +117,20 @@ func theOne(known []answer, o Order) (answer, error) {
 		return running[0], nil
 	}
 	defer closeAll(known)
-	var names []string
-	for _, a := range known {
-		names = append(names, a.Name)
-	}
-	slices.Sort(names)
 	state := "is over"
 	if len(running) > 0 {
 		state = "runs"
 	}
-	return answer{}, fmt.Errorf("%w: %s %s in %s: say with --database which one is meant", ErrSeveral, o.Migration, state, strings.Join(names, " and in "))
+	return answer{}, fmt.Errorf("%w: %s %s in %s: say with --database which one is meant", ErrSeveral, o.Migration, state, names(known))
+}
+
+func names(of []answer) string {
+	var all []string
+	for _, a := range of {
+		all = append(all, a.Name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " and in ")
 }
 
 func closeAll(known []answer) {
@@ -165,6 +174,8 @@ func inDatabase(a answer, o Order) (*found, error) {
 	switch {
 	case len(f.flags) > 0:
 		return f, nil
+	case f.Undoing:
+		return f, fmt.Errorf("%w: migration %s rolls back, and has put back what it had moved", ErrNothingMoved, o.Migration)
 	case len(a.Used) > 0:
 		return f, fmt.Errorf("%w: migration %s has retired all its flags; applications are served the fallback in their own code", ErrNothingMoved, o.Migration)
 	}

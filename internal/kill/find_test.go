@@ -89,8 +89,39 @@ func TestTheOrderIsThatOfThePlanAsItRunsNow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"write-new off", "read-new off"}, outcomes(report))
 	require.False(t, report.Undoing)
-	require.NoError(t, b.ledger.Undoing(t.Context(), "p", two))
-	report, err = b.press()
+}
+
+// TestAMigrationThatIsOverIsNotMeantWhereAnotherMayRun because the one that runs may be in the database that is silent.
+func TestAMigrationThatIsOverIsNotMeantWhereAnotherMayRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.ledger.Close(t.Context(), "p", shop, "completed", true))
+	for _, edit := range []func(*kill.Order){func(*kill.Order) {}, thePlan} {
+		_, err := b.press(edit, func(o *kill.Order) { o.Databases = append(o.Databases, nowhere) })
+		require.ErrorIs(t, err, kill.ErrSilent)
+		require.ErrorContains(t, err, "split is over in shop, and may run where nobody answers: say with --database which one is meant; database nowhere: it does not answer")
+		require.Equal(t, []string{"on: 25 % true", "on: 100 % true"}, b.now(readNew, writeNew))
+	}
+	report, err := b.press() // that one is meant
 	require.NoError(t, err)
+	require.False(t, report.Running)
+	require.Equal(t, []string{"off", "off"}, b.now(readNew, writeNew))
+}
+
+func TestWhatARollbackHasPutBackStaysOn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.pool.Exec(t.Context(), `insert into contraflow.flag_record (plan, step, flag_key, before, ours) values ('p', 'turn', 'write-new', '{}', '[]')`)
+	require.NoError(t, err)
+	require.NoError(t, b.ledger.Undoing(t.Context(), "p", shop))
+	report, err := b.press()
+	require.NoError(t, err)
+	require.Equal(t, []string{"write-new off"}, outcomes(report))
 	require.True(t, report.Undoing)
+	_, err = b.pool.Exec(t.Context(), `delete from contraflow.flag_record`)
+	require.NoError(t, err)
+	_, err = b.press()
+	require.ErrorIs(t, err, kill.ErrNothingMoved)
+	require.ErrorContains(t, err, "rolls back, and has put back what it had moved")
+	require.Equal(t, []string{"on: 25 % true"}, b.now(readNew))
 }

@@ -47,7 +47,8 @@ type Switch struct {
 	Running, Undoing bool
 	// PastReturn says that a step which nothing undoes has begun.
 	PastReturn bool
-	// Used are the flags that the plan has moved since it was last rolled back, in the order of their first use.
+	// Used are the flags that the plan has moved since it was last rolled back, in the order of their first use. Once a rollback has
+	// begun they are those that it has not put back yet.
 	Used []Used
 }
 
@@ -66,7 +67,7 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 			m.plan is not null and m.ended_at is null, m.ended_at is null and coalesce(m.undoing, false), m.past_return_at is not null, u.flag_key, u.scope, u.retired_at is not null,
 			(select array_agg(step order by step) from contraflow.flag_record r where r.plan = found.plan and r.flag_key = u.flag_key)
 		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u on u.plan = found.plan and (
-			u.used_at > (select coalesce(max(at), '-infinity') from contraflow.audit a where a.plan = found.plan and event = 'rolled_back')
+			not coalesce(m.undoing, false) and u.used_at > (select coalesce(max(at), '-infinity') from contraflow.audit a where a.plan = found.plan and event = 'rolled_back')
 			or exists (select from contraflow.flag_record r where r.plan = found.plan and r.flag_key = u.flag_key))
 		order by u.first_used_at, u.flag_key`, migration)
 	var s Switch

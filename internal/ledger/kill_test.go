@@ -56,6 +56,34 @@ func TestASwitchIsFoundByTheMigrationsID(t *testing.T) {
 	require.ErrorIs(t, err, ledger.ErrUnknown, "contraflow has never worked there")
 }
 
+func TestWhatARollbackHasPutBackIsNotTheMigrationsAnyMore(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	uses(t, l, "p", first, "write-new", "read-new")
+	_, err := pool.Exec(t.Context(), `insert into contraflow.flag_record (plan, step, flag_key, before, ours)
+		select 'p', 'turn', unnest(array['write-new', 'read-new']), '{}', '[]'`)
+	require.NoError(t, err)
+	used := func() (keys []string) {
+		s, err := l.FindSwitch(t.Context(), "shop")
+		require.NoError(t, err)
+		for _, u := range s.Used {
+			keys = append(keys, u.Key)
+		}
+		return keys
+	}
+	require.NoError(t, l.Undoing(t.Context(), "p", first))
+	require.Equal(t, []string{"write-new", "read-new"}, used())
+	_, err = pool.Exec(t.Context(), `delete from contraflow.flag_record where flag_key = 'read-new'`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"write-new"}, used())
+	require.NoError(t, l.Close(t.Context(), "p", first, "failed", false))
+	require.Equal(t, []string{"write-new"}, used(), "also where it gave up")
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, nobody))
+	uses(t, l, "p", second, "read-new")
+	require.Equal(t, []string{"write-new", "read-new"}, used())
+}
+
 func kill(firstRun, kind string, keys ...string) (kills []ledger.Kill) {
 	for _, key := range keys {
 		k := ledger.Kill{Plan: "p", Migration: "shop", FirstRun: firstRun, Key: key, ContextKind: kind, Actor: "alice", Reason: "broken \x00"}
