@@ -13,6 +13,7 @@ package openfeature
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"sync"
 
@@ -129,17 +130,24 @@ func (p *Provider) tell(what openfeature.EventType, details openfeature.Provider
 	}
 }
 
-// Shutdown reports what is left to report, and ends the reader. The provider is not ready then, until it is initialized again.
-func (p *Provider) Shutdown() {
-	if r := p.replace(nil); r != nil {
-		_ = r.Close()
-	}
-}
+// Shutdown is ShutdownWithContext for who calls by OpenFeature's older interface, which has no context; the last report is bounded anyway.
+func (p *Provider) Shutdown() { _ = p.ShutdownWithContext(context.Background()) }
 
-// ShutdownWithContext is Shutdown, which takes no longer than one query.
-func (p *Provider) ShutdownWithContext(context.Context) error {
-	p.Shutdown()
-	return nil
+// ShutdownWithContext ends the reader and waits within ctx for its last report; the error is of that. The provider is not ready
+// then, until it is initialized again.
+func (p *Provider) ShutdownWithContext(ctx context.Context) error {
+	r := p.replace(nil)
+	if r == nil {
+		return nil
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the last report of evaluated flags: %w", ctx.Err())
+	}
 }
 
 func (p *Provider) current() *pgflags.Reader {

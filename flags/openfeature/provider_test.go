@@ -3,8 +3,10 @@ package openfeature_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -239,4 +241,38 @@ func TestAProviderThatIsShutDownIsNotReadyUntilItIsInitializedAgain(t *testing.T
 		require.Equal(t, openfeature.ProviderNotReadyCode,
 			provider.StringEvaluation(t.Context(), "plain", "", openfeature.FlattenedContext{}).ResolutionDetail().ErrorCode)
 	}
+}
+
+// stopped is a database whose server is stopped once the flags have been read: nothing comes back any more.
+type stopped struct{}
+
+func (stopped) Text(ctx context.Context, query string, _ ...any) (string, error) {
+	if strings.Contains(query, "flag_list") {
+		return `[{"key": "plain", "version": 1}]`, nil
+	}
+	<-ctx.Done()
+	return "", ctx.Err()
+}
+
+func TestAShutdownTakesNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		provider := pgopenfeature.New(stopped{}, pgflags.Options{Instance: "shop-1"})
+		require.NoError(t, provider.InitWithContext(t.Context(), openfeature.EvaluationContext{}))
+		provider.BooleanEvaluation(t.Context(), "plain", false, nil)
+		<-time.After(time.Minute + time.Second) // of the bubble's clock: a report is under way
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		began := time.Now()
+		require.ErrorIs(t, provider.ShutdownWithContext(ctx), context.DeadlineExceeded)
+		require.Equal(t, time.Second/2, time.Since(began))
+		require.NoError(t, provider.ShutdownWithContext(ctx), "it is shut down")
+
+		require.NoError(t, provider.InitWithContext(t.Context(), openfeature.EvaluationContext{}))
+		provider.BooleanEvaluation(t.Context(), "plain", false, nil)
+		<-time.After(time.Minute + time.Second)
+		began = time.Now()
+		require.ErrorContains(t, provider.ShutdownWithContext(t.Context()), "report the evaluations of flags: ")
+		require.Equal(t, 5*time.Second, time.Since(began), "no longer than one query")
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -95,15 +96,15 @@ func (r *Reader) report(ctx context.Context) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	failing := false
-	for ended := false; !ended; {
+	for {
 		select {
 		case <-ctx.Done():
-			ended = true
+			r.unreported = r.reportNow(context.WithoutCancel(ctx))
+			return
 		case <-ticker.C:
 		}
-		// Its own context, for the report at the end.
-		err := r.reportNow(context.WithoutCancel(ctx))
-		if err != nil && !failing {
+		err := r.reportNow(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
 			r.options.Log.Warn("evaluations of flags can't be reported: whether flags are in use stays unknown", "error", err)
 		}
 		failing = err != nil
@@ -137,7 +138,7 @@ func (r *Reader) reportNow(ctx context.Context) error {
 			}
 		}
 	}
-	return err
+	return fmt.Errorf("report the evaluations of flags: %w", err)
 }
 
 // changed lists the keys of flags that are new, gone or of another configuration.

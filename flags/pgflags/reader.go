@@ -95,6 +95,8 @@ type Reader struct {
 	fresh   broadcast.Broadcast // of copies that differ
 	end     context.CancelFunc
 	running sync.WaitGroup
+
+	unreported error // why the last report failed, once nothing runs any more
 }
 
 // Open takes the first copy within ctx and keeps it fresh until Close. If the flags can't be had, the error says why, and the
@@ -128,12 +130,12 @@ func Open(ctx context.Context, source Source, options Options) (*Reader, error) 
 	return r, err
 }
 
-// Close reports what is left to report and ends the reader's own connection and goroutines. It may be called twice, and
-// evaluations go on with the last copy.
+// Close ends the reader's own connection and goroutines, and reports what is left to report, which takes no longer than one
+// query; its error is of that. It may be called twice, and evaluations go on with the last copy.
 func (r *Reader) Close() error {
 	r.end()
 	r.running.Wait()
-	return nil
+	return r.unreported
 }
 
 // Bool evaluates a flag for one context, by the kind "user" if kind is empty. An unknown or archived flag serves the fallback.

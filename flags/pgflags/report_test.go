@@ -91,5 +91,12 @@ func TestEvaluationsAreReportedOnceAMinuteAndAgainAfterAFailure(t *testing.T) {
 		r.Bool("half", "device", "other kind", true)
 		require.NoError(t, r.Close())
 		require.Equal(t, []string{`shop-1 {"half":false}`}, source.take(), "at the end")
+
+		r, err = pgflags.Open(t.Context(), source, pgflags.Options{Instance: "shop-2"})
+		require.NoError(t, err)
+		r.Bool("on", "user", "a", false)
+		source.set(true)
+		require.EqualError(t, r.Close(), "report the evaluations of flags: away")
+		require.EqualError(t, r.Close(), "report the evaluations of flags: away", "twice")
 	})
 }
