@@ -60,9 +60,8 @@ func except(values, without []string) []string {
 	return slices.DeleteFunc(slices.Clone(values), func(value string) bool { return gone[value] })
 }
 
-// rules takes out and puts in single rules. Of addRule no trackEvents are documented, of replaceRules they are, so that is what
-// brings such a rule back. https://launchdarkly.com/docs/api/feature-flags/patch-feature-flag; a description in addRule is in
-// LaunchDarkly's own examples: https://github.com/launchdarkly/agent-skills, "Approval Workflows".
+// rules takes out and puts in single rules. A rule that tracks events is brought back by replaceRules alone.
+// https://launchdarkly.com/docs/api/feature-flags/patch-feature-flag
 func (v variations) rules(now []targeting.Rule, ids []string, want []targeting.Rule) ([]any, error) {
 	keep, err := common(now, want)
 	if err != nil {
@@ -101,14 +100,14 @@ func (v variations) rules(now []targeting.Rule, ids []string, want []targeting.R
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, made)
+		all = append(all, rule{made, r.TrackEvents})
 	}
 	return []any{rulesInstruction{"replaceRules", all}}, nil
 }
 
-func (v variations) rule(r targeting.Rule) (rule, error) {
+func (v variations) rule(r targeting.Rule) (newRule, error) {
 	serve, err := v.serve(r.Serve)
-	return rule{serve, r.Description, r.Clauses, r.TrackEvents}, err
+	return newRule{serve, r.Description, r.Clauses}, err
 }
 
 // common is the longest part of now that stands in want in the same order, as pairs of their indexes.

@@ -68,7 +68,7 @@ func TestTargetsAndRulesAreChangedOneByOne(t *testing.T) {
 	require.JSONEq(t, strings.NewReplacer("YES", yes, "NO", no, "THEIRS", theirs).Replace(`{"environmentKey": "production", "instructions": [
 		{"kind": "removeTargets", "contextKind": "user", "variationId": "NO", "values": ["user-1"]},
 		{"kind": "addTargets", "contextKind": "user", "variationId": "YES", "values": ["anna", "user-1"]},
-		{"kind": "addRule", "beforeRuleId": "THEIRS", "variationId": "YES", "description": "contraflow: segments that go first", "trackEvents": false,
+		{"kind": "addRule", "beforeRuleId": "THEIRS", "variationId": "YES", "description": "contraflow: segments that go first",
 		 "clauses": [{"contextKind": "user", "attribute": "segmentMatch", "op": "segmentMatch", "values": ["beta"], "negate": false}]}]}`),
 		b.wire.patches()[0].body)
 	_, err = b.provider.Restore(t.Context(), "furnished", before, ours, "", nil)

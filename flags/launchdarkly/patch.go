@@ -32,7 +32,7 @@ type (
 	}
 	addRuleInstruction struct {
 		Kind string `json:"kind"`
-		rule
+		newRule
 		BeforeRuleID string `json:"beforeRuleId,omitempty"` // empty: at the end
 	}
 	removeRuleInstruction struct {
@@ -63,11 +63,18 @@ type target struct {
 	Values      []string `json:"values"`
 }
 
-type rule struct {
+// newRule is what addRule takes. A description in it is in LaunchDarkly's own examples:
+// https://github.com/launchdarkly/agent-skills, "Approval Workflows".
+type newRule struct {
 	served
 	Description string             `json:"description,omitempty"`
 	Clauses     []targeting.Clause `json:"clauses"`
-	TrackEvents bool               `json:"trackEvents"`
+}
+
+// rule is what replaceRules takes, of which alone trackEvents are documented.
+type rule struct {
+	newRule
+	TrackEvents bool `json:"trackEvents"`
 }
 
 type prerequisite struct {

@@ -17,7 +17,6 @@ func jsonLink(href string) link { return link{href, "application/json"} }
 // flagAnswer is a flag as the REST API shows it: what is stored, and what goes without saying.
 type flagAnswer struct {
 	Flag
-	Description            string                       `json:"description"`
 	IncludeInSnippet       bool                         `json:"includeInSnippet"`
 	ClientSideAvailability clientSideAvailability       `json:"clientSideAvailability"`
 	Links                  map[string]link              `json:"_links"`

@@ -130,13 +130,18 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// filing is what a request is made from: https://launchdarkly.com/docs/api/approvals/post-approval-request-for-flag
+type filing struct {
+	Description     string            `json:"description"`
+	Comment         string            `json:"comment"`
+	Instructions    []json.RawMessage `json:"instructions"`
+	NotifyMemberIDs []string          `json:"notifyMemberIds"`
+	NotifyTeamKeys  []string          `json:"notifyTeamKeys"`
+}
+
 func (s *Server) createApproval(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Description     string            `json:"description"`
-		Instructions    []json.RawMessage `json:"instructions"`
-		NotifyMemberIDs []string          `json:"notifyMemberIds"`
-	}
-	if json.NewDecoder(r.Body).Decode(&body) != nil || body.Description == "" {
+	var body filing
+	if strictly(r.Body, &body) != nil || body.Description == "" {
 		refuse(w, http.StatusBadRequest)
 		return
 	}

@@ -12,7 +12,9 @@ var flagKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 type newFlagBody struct {
 	Key          string             `json:"key"`
 	Name         string             `json:"name"`
+	Description  string             `json:"description"`
 	Variations   []Variation        `json:"variations"`
+	Defaults     *Defaults          `json:"defaults"`
 	Temporary    *bool              `json:"temporary"`
 	Tags         []string           `json:"tags"`
 	MaintainerID string             `json:"maintainerId"`
@@ -49,6 +51,10 @@ func (b *newFlagBody) complete() error {
 	if len(b.Variations) < 2 {
 		return errors.New("a flag needs two variations or more")
 	}
+	there := func(i int) bool { return i >= 0 && i < len(b.Variations) }
+	if b.Defaults != nil && !(there(b.Defaults.OnVariation) && there(b.Defaults.OffVariation)) {
+		return errors.New("defaults name variations by their index")
+	}
 	return nil
 }
 
@@ -57,6 +63,13 @@ func (b *newFlagBody) flag(environment string, now time.Time) Flag {
 	if b.Temporary != nil {
 		flag.Temporary = *b.Temporary
 	}
+	if b.Defaults != nil {
+		flag.Defaults = *b.Defaults
+		for _, e := range flag.Environments {
+			e.Fallthrough, e.OffVariation = Serve{Variation: &b.Defaults.OnVariation}, &b.Defaults.OffVariation
+		}
+	}
+	flag.Description = b.Description
 	flag.Tags = append(flag.Tags, b.Tags...)
 	flag.MaintainerID, flag.Purpose, flag.Migration = b.MaintainerID, b.Purpose, b.Migration
 	if flag.Purpose == purposeMigration { // off it serves the stage off, and so it does when it is turned on

@@ -63,7 +63,8 @@
 // SDK key stands bare in Authorization. Events: "summary" and "feature" of go-sdk-events' events_output.go.
 //
 // Knowingly different from LaunchDarkly: a PATCH without LD-API-Version is refused (LaunchDarkly falls back to the
-// token's default, which would hide a client's mistake); "launched" does not wait for seven quiet days; JSON merge patches, and
+// token's default, which would hide a client's mistake); so is a field that the reference does not name for an instruction or a
+// body, of which it only says that what can't be understood is refused; "launched" does not wait for seven quiet days; JSON merge patches, and
 // JSON patches of anything else than those members, are refused, as are their copy and move; a scheduled change stands in the
 // way of every other, an approval request of those that make its instructions impossible; approval requests, scheduled changes
 // and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it

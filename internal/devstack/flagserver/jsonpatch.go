@@ -1,6 +1,7 @@
 package flagserver
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,21 +48,23 @@ type place struct {
 // UnmarshalJSON reads both forms.
 func (p *jsonPatch) UnmarshalJSON(raw []byte) error {
 	var commented struct {
-		Patch json.RawMessage `json:"patch"`
+		Comment string          `json:"comment"`
+		Patch   json.RawMessage `json:"patch"`
 	}
-	if json.Unmarshal(raw, &commented) == nil {
+	if strictly(bytes.NewReader(raw), &commented) == nil {
 		raw = commented.Patch
 	}
 	if err := json.Unmarshal(raw, &p.operations); err != nil || len(p.operations) == 0 {
 		return errors.New("a JSON patch is an array of operations, or has one in patch")
 	}
 	for _, operation := range p.operations {
-		var in struct{ Op, Path, From string }
-		if err := json.Unmarshal(operation, &in); err != nil {
-			return err
+		var in struct {
+			Op    string `json:"op"`
+			Path  string `json:"path"`
+			Value any    `json:"value"`
 		}
-		if in.From != "" {
-			return fmt.Errorf("the operation %q is not known here", in.Op)
+		if err := strictly(bytes.NewReader(operation), &in); err != nil {
+			return err
 		}
 		at := place{op: in.Op, path: in.Path}
 		for part := range strings.SplitSeq(strings.TrimPrefix(in.Path, "/"), "/") {

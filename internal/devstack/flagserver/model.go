@@ -12,6 +12,7 @@ import (
 type Flag struct {
 	Key          string                  `json:"key"`
 	Name         string                  `json:"name"`
+	Description  string                  `json:"description"`
 	Kind         string                  `json:"kind"` // boolean or multivariate
 	Version      int                     `json:"_version"`
 	CreationDate int64                   `json:"creationDate"` // epoch ms

@@ -1,7 +1,10 @@
 package flagserver
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"time"
@@ -9,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// patch is a semantic patch. One type holds the fields of all instructions; each reads its own.
+// patch is a semantic patch. One type holds the fields of all instructions; each has its own, and no others.
 type patch struct {
 	Comment        string        `json:"comment"`
 	EnvironmentKey string        `json:"environmentKey"`
@@ -24,7 +27,6 @@ type instruction struct {
 	Targets       []targetPatch  `json:"targets"`
 	Clauses       []Clause       `json:"clauses"`
 	Description   string         `json:"description"`
-	TrackEvents   bool           `json:"trackEvents"`
 	RuleID        string         `json:"ruleId"`
 	BeforeRuleID  string         `json:"beforeRuleId"`
 	Rules         []rulePatch    `json:"rules"`
@@ -42,6 +44,50 @@ type targetPatch struct {
 	ContextKind string   `json:"contextKind"`
 	VariationID string   `json:"variationId"`
 	Values      []string `json:"values"`
+}
+
+// takes are the fields that each instruction is documented to have, and the description of addRule as in LaunchDarkly's own examples.
+var takes = map[string][]string{
+	"turnFlagOn": nil, "turnFlagOff": nil, "archiveFlag": nil,
+	"updateFallthroughVariationOrRollout": {"variationId", "rolloutWeights", "rolloutContextKind", "rolloutBucketBy"},
+	"updateOffVariation":                  {"variationId"},
+	"addTargets":                          {"contextKind", "variationId", "values"},
+	"removeTargets":                       {"contextKind", "variationId", "values"},
+	"replaceTargets":                      {"targets"},
+	"addRule": {"clauses", "beforeRuleId", "variationId", "rolloutWeights", "rolloutContextKind", "rolloutBucketBy",
+		"description"},
+	"removeRule":           {"ruleId"},
+	"replaceRules":         {"rules"},
+	"replacePrerequisites": {"prerequisites"},
+}
+
+// UnmarshalJSON refuses what is not understood: LaunchDarkly promises nothing of fields that it doesn't know.
+func (i *instruction) UnmarshalJSON(raw []byte) error {
+	type plain instruction
+	if err := strictly(bytes.NewReader(raw), (*plain)(i)); err != nil {
+		return err
+	}
+	its, known := takes[i.Kind]
+	if !known {
+		return fmt.Errorf("unknown kind %q", i.Kind)
+	}
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &given); err != nil {
+		return err
+	}
+	for name := range given {
+		if name != "kind" && !slices.Contains(its, name) {
+			return fmt.Errorf("%s has no field %q", i.Kind, name)
+		}
+	}
+	return nil
+}
+
+// strictly decodes what has no fields that nobody knows.
+func strictly(raw io.Reader, into any) error {
+	decoder := json.NewDecoder(raw)
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
 }
 
 type rulePatch struct {
@@ -140,7 +186,7 @@ func (s *Server) instruct(flag *Flag, environmentKey string, in instruction) err
 		}
 		return nil
 	case "addRule":
-		rule, err := flag.rule(rulePatch{in.served, in.Description, in.Clauses, in.TrackEvents})
+		rule, err := flag.rule(rulePatch{served: in.served, Description: in.Description, Clauses: in.Clauses})
 		if err != nil {
 			return err
 		}

@@ -128,8 +128,8 @@ func filtered(flag Flag, environments []string) Flag {
 
 func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
 	var body newFlagBody
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-		refuse(w, http.StatusBadRequest)
+	if err := strictly(r.Body, &body); err != nil {
+		explain(w, http.StatusBadRequest, fmt.Sprintf("Malformed flag: %v", err))
 		return
 	}
 	if err := body.complete(); err != nil {
@@ -180,7 +180,7 @@ func (s *Server) patchFlag(w http.ResponseWriter, r *http.Request) {
 		explain(w, http.StatusBadRequest, "LD-API-Version is missing")
 		return
 	}
-	if err := json.NewDecoder(r.Body).Decode(body); err != nil {
+	if err := strictly(r.Body, body); err != nil {
 		explain(w, http.StatusBadRequest, fmt.Sprintf("Malformed patch: %v", err))
 		return
 	}

@@ -141,13 +141,15 @@ func TestAPendingApprovalRequestIsNotMadeImpossible(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	yes, no := b.snapshot(t).Variations[0].ID, b.snapshot(t).Variations[1].ID
-	const target = `{"environmentKey": "production", "description": "please", "instructions": [{"kind": "addTargets", "values": ["anna"], "variationId": %q}]}`
-	status, answer, _ := b.rest(t, http.MethodPost, "/api/v2/projects/shop/flags/new-page/environments/production/approval-requests", fmt.Sprintf(target, yes))
+	const target = `{"kind": "addTargets", "values": ["anna"], "variationId": %q}`
+	status, answer, _ := b.rest(t, http.MethodPost, "/api/v2/projects/shop/flags/new-page/environments/production/approval-requests",
+		`{"description": "please", "instructions": [`+fmt.Sprintf(target, yes)+`]}`)
 	require.Equal(t, http.StatusCreated, status, answer)
-	status, answer, _ = b.rest(t, http.MethodPatch, flagPath, fmt.Sprintf(target, no))
+	status, answer = b.patch(t, fmt.Sprintf(target, no))
 	require.Equal(t, http.StatusBadRequest, status)
 	require.Contains(t, answer["message"], "would fail")
 	b.patch(t, `{"kind": "turnFlagOn"}`)
-	status, answer, _ = b.rest(t, http.MethodPatch, flagPath+"?ignoreConflicts=true", fmt.Sprintf(target, no))
+	status, answer, _ = b.rest(t, http.MethodPatch, flagPath+"?ignoreConflicts=true",
+		`{"environmentKey": "production", "instructions": [`+fmt.Sprintf(target, no)+`]}`)
 	require.Equal(t, http.StatusOK, status, answer)
 }

@@ -356,3 +356,31 @@ func TestCloseEndsStreams(t *testing.T) {
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	}
 }
+
+// What a misspelt field means to LaunchDarkly is not documented, so that no client's mistake shall pass here.
+func TestFieldsThatNobodyDocumentedAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	yes := b.snapshot(t).Variations[0].ID
+	for _, in := range []string{
+		`{"kind": "turnFlagOn", "nonsense": true}`, `{"kind": "turnFlagOn", "values": ["x"]}`, `{"kind": "turnFlagUp"}`,
+		`{"kind": "addTargets", "valeus": ["x"], "variationId": "YES"}`,
+		`{"kind": "addRule", "trackEvents": true, "variationId": "YES", "clauses": [{"attribute": "key", "op": "in", "values": ["a"]}]}`,
+		`{"kind": "replaceRules", "rules": [{"variationId": "YES", "ref": "x", "clauses": [{"attribute": "key", "op": "in", "values": ["a"]}]}]}`,
+	} {
+		status, answer := b.patch(t, strings.ReplaceAll(in, "YES", yes))
+		require.Equal(t, http.StatusBadRequest, status, "%s: %s", in, answer)
+	}
+	require.Equal(t, 1, b.snapshot(t).Version)
+	for path, body := range map[string]string{
+		"/api/v2/flags/shop": `{"key": "other", "name": "Other", "nmae": "x"}`,
+		"/api/v2/projects/shop/flags/new-page/environments/production/approval-requests": `{"description": "please", "notify": ["m"],
+			"instructions": [{"kind": "turnFlagOn"}]}`,
+	} {
+		status, _, _ := b.rest(t, http.MethodPost, path, body)
+		require.Equal(t, http.StatusBadRequest, status, path)
+	}
+	b.header.Set("Content-Type", "application/json")
+	status, _, _ := b.rest(t, http.MethodPatch, flagPath, `[{"op": "replace", "path": "/environments/production/on", "value": true, "valeu": 1}]`)
+	require.Equal(t, http.StatusBadRequest, status)
+}
