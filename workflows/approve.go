@@ -40,6 +40,9 @@ func (m *migration) approve(ctx workflow.Context, step plan.Step) error {
 	if err := m.writeAudit(ctx); err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // halted for a new run, which finds the decision in the state
+		return ctx.Err()
+	}
 	switch m.decided() { // asked again: a decision that was accepted while the audit was written counts
 	case signals.Approved:
 		status.Detail = "approved by " + m.deciders()

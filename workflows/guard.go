@@ -16,9 +16,6 @@ import (
 // the list stays the same, so history does not grow with time. A failed check rolls back; one that cannot be measured, and a
 // press of the kill switch, pause and ask. Beside a rollback only the kill switch is watched, to tell of it.
 func (m *migration) guard(ctx workflow.Context) {
-	if m.Plan.Guard == nil && m.Plan.Flags == nil {
-		return
-	}
 	for ctx.Err() == nil {
 		list := m.watchlist()
 		if list.empty() {
@@ -48,7 +45,7 @@ func (m *migration) guard(ctx workflow.Context) {
 // watchlist is what one activity watches.
 type watchlist struct {
 	checks []plan.Check
-	kills  bool // the kill switch as well, which nobody can press for a plan without flags
+	kills  bool // the kill switch as well, which is pressed for a plan without flags only if an earlier version of it had some
 }
 
 func (l watchlist) empty() bool { return len(l.checks) == 0 && !l.kills }
@@ -61,7 +58,7 @@ func (m *migration) watchlist() watchlist {
 	if m.RollingBack {
 		return watchlist{kills: m.flagsToUndo()}
 	}
-	return watchlist{checks: m.checks(), kills: m.Plan.Flags != nil && !m.Blind}
+	return watchlist{checks: m.checks(), kills: (m.Plan.Flags != nil || m.Forbidden) && !m.Blind}
 }
 
 // checks lists those whose step has begun, without those that are set aside until a person resumes. While flags are off by the

@@ -80,11 +80,12 @@ func (m *migration) afterKill() string {
 // has told of the press and a person has resumed.
 func (m *migration) unlessKilled(ctx workflow.Context, do func() error) error {
 	for {
-		known := m.Kills
+		known, detail := m.Kills, m.current().Detail
 		err := do()
 		if kind(err) != killedType || ctx.Err() != nil {
 			return err
 		}
+		m.Forbidden = true
 		m.current().Detail = reason(err)
 		m.show()
 		if err := workflow.Await(ctx, func() bool { return m.Kills > known }); err != nil {
@@ -93,6 +94,8 @@ func (m *migration) unlessKilled(ctx workflow.Context, do func() error) error {
 		if err := m.whilePaused(ctx); err != nil {
 			return err
 		}
+		m.current().Detail = detail
+		m.show()
 	}
 }
 

@@ -41,13 +41,14 @@ type state struct {
 	Log         []signals.Compensated `json:"log,omitempty"`
 
 	Pausing       *pausing                `json:"pausing,omitempty"`
-	Aside         []string                `json:"aside,omitempty"`   // checks that are not watched until a person resumes
-	Blind         bool                    `json:"blind,omitempty"`   // whether the kill switch isn't, either
-	Kills         int64                   `json:"kills,omitempty"`   // the latest press of the kill switch that is known
-	Off           *killing                `json:"off,omitempty"`     // what it has turned off for everybody, until that is put back
-	Pressed       bool                    `json:"pressed,omitempty"` // whether it was pressed, if only for one context, and nobody has resumed since
-	Soaked        time.Time               `json:"soaked,omitzero"`   // end of the latest soak that has ended
-	Steered       bool                    `json:"steered,omitempty"` // whether anybody has paused, resumed or throttled
+	Aside         []string                `json:"aside,omitempty"`     // checks that are not watched until a person resumes
+	Blind         bool                    `json:"blind,omitempty"`     // whether the kill switch isn't, either
+	Kills         int64                   `json:"kills,omitempty"`     // the latest press of the kill switch that is known
+	Off           *killing                `json:"off,omitempty"`       // what it has turned off for everybody, until that is put back
+	Pressed       bool                    `json:"pressed,omitempty"`   // whether it was pressed, if only for one context, and nobody has resumed since
+	Forbidden     bool                    `json:"forbidden,omitempty"` // whether it has ever forbidden a step
+	Soaked        time.Time               `json:"soaked,omitzero"`     // end of the latest soak that has ended
+	Steered       bool                    `json:"steered,omitempty"`   // whether anybody has paused, resumed or throttled
 	RowsPerSecond int                     `json:"rowsPerSecond,omitempty"`
 	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
 	Approval      *signals.ApprovalStatus `json:"approval,omitempty"`
