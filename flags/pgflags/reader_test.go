@@ -233,3 +233,17 @@ func selects(tables ...string) (out []string) {
 	}
 	return out
 }
+
+// It would leave no audit, notify nobody, and let a flag that is made again begin with versions that instances have attested before.
+func TestTheTableIsNotTruncated(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `insert into contraflow.flag (key, is_on) values ('f', true)`)
+	b.exec(t, `update contraflow.flag set is_on = false`)
+	_, err := b.pool.Exec(t.Context(), `truncate contraflow.flag cascade`)
+	require.ErrorContains(t, err, "delete from contraflow.flag")
+	b.exec(t, `delete from contraflow.flag`)
+	b.exec(t, `insert into contraflow.flag (key) values ('f')`)
+	r := open(t, pgflags.Pool(b.pool), pgflags.Options{Poll: never})
+	require.Equal(t, 3, r.Evaluate("f", "user", "a", true).Version)
+}

@@ -97,6 +97,13 @@ begin
     return null;
 end $$;
 
+-- Neither audit nor readers would hear of it, and versions would begin anew.
+create function contraflow.flag_stays() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    raise exception 'flags are not truncated: use delete from contraflow.flag, which audit and readers hear of' using errcode = 'feature_not_supported';
+end $$;
+
+create trigger stays before truncate on contraflow.flag for each statement execute function contraflow.flag_stays();
 create trigger fill before insert or update on contraflow.flag for each row execute function contraflow.flag_fill();
 create trigger tell after insert or delete on contraflow.flag for each row execute function contraflow.flag_tell();
 create trigger tell_changed after update on contraflow.flag for each row when (new.version <> old.version)
@@ -145,5 +152,5 @@ begin
     return n;
 end $$;
 
-revoke all on function contraflow.flag_fill(), contraflow.flag_tell(), contraflow.flag_is_on(text, text, text),
+revoke all on function contraflow.flag_fill(), contraflow.flag_tell(), contraflow.flag_stays(), contraflow.flag_is_on(text, text, text),
     contraflow.flag_list(), contraflow.flag_saw(text, jsonb) from public;
