@@ -105,24 +105,28 @@ func RenderList(entries []Entry, now time.Time, style Style) []string {
 	if style.Width == 0 {
 		style.Width = defaultWidth
 	}
-	id, state := len("ID"), len("STATE")
-	for _, e := range entries {
-		id, state = max(id, width(clean(e.ID))), max(state, width(words(e.State))+2)
-	}
-	const when = len("Mon 22 Nov 15:04") + 2
-	row := func(name, run, what string, c colour, began, ended, needs string) string {
-		return line{
-			{pad(name, id+2), plain}, {pad(run, shortRun+2), dim}, {pad(what, state+2), c}, {pad(began, when), dim}, {pad(ended, when), dim}, {needs, plain},
-		}.fit(style.Width).render(style.Color)
-	}
-	lines := []string{row("ID", "RUN", "STATE", plain, "STARTED", "ENDED", "NEEDS")}
+	rows := []line{{{"ID", plain}, {"RUN", dim}, {"STATE", plain}, {"STARTED", dim}, {"ENDED", dim}, {"NEEDS", plain}}}
 	for _, e := range entries {
 		glyph, c := stateGlyph(e.State)
 		ended := ""
 		if !e.Ended.IsZero() {
 			ended = clock(e.Ended, now)
 		}
-		lines = append(lines, row(clean(e.ID), tail(e.RunID), glyph+" "+words(e.State), c, clock(e.Started, now), ended, points(e.Needs)))
+		rows = append(rows, line{{clean(e.ID), plain}, {tail(e.RunID), dim}, {glyph + " " + words(e.State), c},
+			{clock(e.Started, now), dim}, {ended, dim}, {points(e.Needs), plain}})
+	}
+	for column := range len(rows[0]) - 1 { // as narrow as may be: what a migration needs has the rest
+		widest := 0
+		for _, r := range rows {
+			widest = max(widest, width(r[column].text))
+		}
+		for _, r := range rows {
+			r[column].text = pad(r[column].text, widest+2)
+		}
+	}
+	var lines []string
+	for _, r := range rows {
+		lines = append(lines, r.fit(style.Width).render(style.Color))
 	}
 	return lines
 }
