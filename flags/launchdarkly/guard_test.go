@@ -106,3 +106,51 @@ func TestAnOwnRequestThatIsInTheWayOfTheChangeGivesWay(t *testing.T) {
 	require.Equal(t, "on: 50 % true", state.Summary)
 	require.Empty(t, b.server.Approvals(plain))
 }
+
+// A 405 is LaunchDarkly's word for a missing approval where a flag is changed, and has its code; firewalls answer it as well.
+func TestAMethodThatIsRefusedOnTheWayIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{http.MethodGet, http.MethodPatch} {
+		b := setup(t)
+		b.wire.instead = func(r *http.Request) *http.Response {
+			if r.Method != method || r.URL.Path != "/api/v2/flags/shop/plain" {
+				return nil
+			}
+			return answered(http.StatusMethodNotAllowed, "<html>405 Not Allowed</html>")
+		}
+		_, err := b.apply(t, b.provider, 50)
+		for _, err := range []error{err, b.provider.Rehearse(t.Context(), plain, flags.Change{Percent: 50}), b.provider.Archive(t.Context(), plain, "")} {
+			requireDiscreet(t, err)
+			require.ErrorIs(t, err, flags.ErrInvalid)
+			require.NotErrorIs(t, err, flags.ErrApprovalRequired)
+			require.ErrorContains(t, err, "takes a "+method)
+		}
+	}
+	b := setup(t)
+	b.wire.instead = func(r *http.Request) *http.Response {
+		if r.Method != http.MethodPost {
+			return nil
+		}
+		return answered(http.StatusMethodNotAllowed, `{"code": "method_not_allowed"}`)
+	}
+	err := b.provider.Create(t.Context(), "new", flags.NewFlag{})
+	require.ErrorIs(t, err, flags.ErrInvalid)
+	require.NotErrorIs(t, err, flags.ErrApprovalRequired)
+
+	for _, tags := range [][]string{nil, {"guarded"}} {
+		b := setup(t) // whose answers' bodies are lost on the way
+		b.server.Require(1, tags...)
+		b.wire.instead = onChange(http.StatusMethodNotAllowed, "")
+		_, err = b.apply(t, b.provider, 50)
+		require.ErrorIs(t, err, flags.ErrApprovalRequired)
+	}
+}
+
+func TestATokenThatIsValidAndLacksARightIsToldSo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.wire.instead = onChange(http.StatusUnauthorized, `{"code": "unauthorized", "message": "Invalid access token"}`)
+	_, err := b.apply(t, b.provider, 50)
+	require.ErrorIs(t, err, flags.ErrUnauthorized)
+	require.ErrorContains(t, err, `renew the API token if it is not valid any more, or give it the rights to read and update flags of project "shop"`)
+}

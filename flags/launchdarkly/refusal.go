@@ -49,18 +49,18 @@ func (p *Provider) refusal(ctx context.Context, r request, target string, respon
 		if r.method == http.MethodPatch && !r.probe {
 			return fmt.Errorf("%s: %s: %w", at, p.conflicting(ctx, r.key), flags.ErrInvalid)
 		}
-	case http.StatusUnauthorized:
-		return fmt.Errorf("%s: renew the API token, LaunchDarkly knows it no more: %w", at, flags.ErrUnauthorized)
+	case http.StatusUnauthorized: // which is said of valid tokens, too, that lack a right
+		return fmt.Errorf("%s: renew the API token if it is not valid any more, or give it %s: %w", at, p.lacking(said), flags.ErrUnauthorized)
 	case http.StatusForbidden:
-		missing := fmt.Sprintf("the rights to read and update flags of project %q, environment %q", p.config.Project, p.config.Environment)
-		if said.Access.Action != "" {
-			missing = fmt.Sprintf("the action %q on %q", p.discreet(said.Access.Action), p.discreet(said.Access.Resource))
-		}
-		return fmt.Errorf("%s: give the API token %s: %w", at, missing, flags.ErrUnauthorized)
+		return fmt.Errorf("%s: give the API token %s: %w", at, p.lacking(said), flags.ErrUnauthorized)
 	case http.StatusNotFound:
 		return fmt.Errorf("%s: %s: %w", at, p.missing(ctx, r), flags.ErrNotFound)
 	case http.StatusMethodNotAllowed:
-		return fmt.Errorf("%s: environment %q asks for an approval of this change: %w", at, p.config.Environment, flags.ErrApprovalRequired)
+		if p.wantsApproval(ctx, r, said) {
+			return fmt.Errorf("%s: environment %q asks for an approval of this change: %w", at, p.config.Environment, flags.ErrApprovalRequired)
+		}
+		return fmt.Errorf("%s: LaunchDarkly takes a %s there, so something between, a proxy or firewall, seems to refuse it: let it through, or "+
+			"correct the API URL: %w", at, r.method, flags.ErrInvalid)
 	case http.StatusConflict:
 		return fmt.Errorf("%s: %w", at, flags.ErrConflict)
 	case http.StatusUnprocessableEntity:
@@ -76,6 +76,28 @@ func (p *Provider) refusal(ctx context.Context, r request, target string, respon
 		return fmt.Errorf("%s: %w", at, flags.ErrInvalid)
 	}
 	return fmt.Errorf("%s: LaunchDarkly has a problem, try again later", at)
+}
+
+// lacking names what a role lacks.
+func (p *Provider) lacking(said said) string {
+	if said.Access.Action == "" {
+		return fmt.Sprintf("the rights to read and update flags of project %q, environment %q", p.config.Project, p.config.Environment)
+	}
+	return fmt.Sprintf("the action %q on %q", p.discreet(said.Access.Action), p.discreet(said.Access.Resource))
+}
+
+// wantsApproval tells a change that LaunchDarkly wants approved from a method that somebody on the way refuses, as firewalls do that
+// let GET and POST alone through: "Method overriding" of https://launchdarkly.com/docs/api. LaunchDarkly's own answer has a code;
+// where it is lost, the settings tell.
+func (p *Provider) wantsApproval(ctx context.Context, r request, said said) bool {
+	if r.method != http.MethodPatch || r.path != p.flagPath(r.key) {
+		return false
+	}
+	if said.Code != "" || r.probe {
+		return true
+	}
+	known, err := p.environment(ctx, r.key)
+	return err == nil && (known.Approval.Required || len(known.Approval.RequiredApprovalTags) > 0)
 }
 
 // discreet keeps the token out of what a server, or a proxy that echoes requests, has said.
