@@ -108,6 +108,12 @@ func (a *Activities) begin(ctx context.Context, in BeginInput) (Begun, error) {
 	if begun.Begun, err = begunBefore(ctx, db, p, files, begun.ResumeAt); err != nil {
 		return Begun{}, err
 	}
+	// A first step that nothing undoes may have begun.
+	if begun.ResumeAt == 0 && !p.Steps[0].Irreversible() && p.Steps[0].Retire == nil {
+		if err := db.ledger.Afresh(ctx, o.Plan, o.holder()); err != nil {
+			return Begun{}, err
+		}
+	}
 	for _, wait := range waits {
 		if err := audit(ctx, db, o, "flag will wait", wait); err != nil {
 			return Begun{}, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -193,6 +194,22 @@ func TestAPlanGoesOnBehindItsPointOfNoReturn(t *testing.T) {
 	b.finish(t, Begun{Plan: begun.Plan, Hash: begun.Hash}, signals.Completed) // of a run that doesn't hold the plan any more
 	require.Equal(t, "run-3", b.holder(t))
 	require.Equal(t, 3, one[int](t, b, "select count(*)::int from contraflow.ddl_version"))
+}
+
+// TestARunThatBeginsAtItsFirstStepCanBeSwitchedOff because a drop may wait for its locks for hours with the mark set, and be lost there.
+func TestARunThatBeginsAtItsFirstStepCanBeSwitchedOff(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	l := b.acts.Databases["shop"].ledger
+	require.NoError(t, l.PastReturn(t.Context(), begun.Plan.Name, begun.origin("drop-old").holder(), 0))
+	b.acts.Alive = dead
+	again, err := b.begin(t, shopPlan, "run-2")
+	require.NoError(t, err)
+	require.Zero(t, again.ResumeAt)
+	_, err = l.Press(t.Context(), []ledger.Kill{{Plan: begun.Plan.Name, Migration: "m", FirstRun: "run-2", Key: writeNew}}, false)
+	require.NoError(t, err)
 }
 
 func TestBeginKnowsWhatACutOffRunHasBegun(t *testing.T) {

@@ -150,6 +150,7 @@ func TestAPlanThatWasRetiringItsFlagsGoesOnThere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, again.ResumeAt)
 	require.Empty(t, again.Begun)
+	require.True(t, b.marked(t))
 
 	o := begun.origin("")
 	o.FirstRun = "run-2"
@@ -170,6 +171,7 @@ func TestAPlanThatOnlyRetiresGoesOn(t *testing.T) {
 	b.acts.Alive = dead
 	_, err = b.begin(t, "p", "run-2")
 	require.NoError(t, err)
+	require.True(t, b.marked(t), "its first step has begun")
 }
 
 func TestAFlagThatAStrangerArchivedIsNoSignOfTheEnd(t *testing.T) {

@@ -88,3 +88,11 @@ func (l *Ledger) PastReturn(ctx context.Context, plan string, me Holder, kills i
 	}
 	return wrap(err, "pass the point of no return of plan "+plan)
 }
+
+// Afresh says that the run begins with its plan's first step: what an earlier run was about to do when it was cut off has not begun, and
+// its mark goes, so that the kill switch works. A mark of the run's own stays.
+func (l *Ledger) Afresh(ctx context.Context, plan string, me Holder) error {
+	_, err := l.pool.Exec(ctx, `update contraflow.migration set past_return_at = null
+		where plan = $1 and first_run = $2 and ended_at is null and past_return_at < claimed_at`, plan, me.FirstRun)
+	return wrap(err, "begin plan "+plan+" afresh")
+}

@@ -185,6 +185,23 @@ func TestBehindTheBeginningOfARollbackNothingIsMarked(t *testing.T) {
 	require.NoError(t, err, "the switch works in a rollback")
 }
 
+func TestARunThatBeginsAfreshLosesTheMarkOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	marked := func() bool { return one[bool](t, pool, "select past_return_at is not null from contraflow.migration") }
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	require.NoError(t, l.PastReturn(t.Context(), "p", first, 0))
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, first))
+	require.NoError(t, l.Afresh(t.Context(), "p", first))
+	require.True(t, marked(), "the plan is another's by now")
+	require.NoError(t, l.Afresh(t.Context(), "p", second))
+	require.False(t, marked())
+	require.NoError(t, l.PastReturn(t.Context(), "p", second, 0))
+	require.NoError(t, l.Claim(t.Context(), "p", "h", second, nobody))
+	require.NoError(t, l.Afresh(t.Context(), "p", second))
+	require.True(t, marked(), "an attempt that was frozen since the run began")
+}
+
 func empty(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), "truncate contraflow.migration, contraflow.flag_kill")
