@@ -46,7 +46,7 @@ type Attest struct {
 	Instances int `json:"instances,omitempty"`
 }
 
-// Create says what a new flag is called; the key, the plan and its owner say the rest.
+// Create says what a new flag is called; the key and the plan's name say the rest.
 type Create struct {
 	Name        string   `json:"name,omitempty"`
 	Description string   `json:"description,omitempty"`
