@@ -45,7 +45,7 @@ that have waited longest first: whose plan it was, how long ago it ended, what t
 last asked for it.
 
 A flag leaves the list when it is archived, by a plan's step retire or by you in the flag service: this command sees that,
-and notes it in the database. One that is gone from the flag service is left out as well, if another one of its project and
+and notes it in the database. One that is not in the flag service is left out as well, if another one of its project and
 environment is there. Where the flag service doesn't answer, the list is what the databases know. Databases and flag service are asked by the worker's configuration.
 
 A migration that was terminated, or that Temporal has lost, has left its flags as they were, and told no database. Temporal is
@@ -70,8 +70,8 @@ type staleFlags struct {
 	Flags []staleFlag `json:"flags"`
 	// Problems name what could not be asked.
 	Problems []string `json:"problems,omitempty"`
-	// short says that the list may lack some.
-	short bool
+	// short says that the list may lack some; unsure also that nobody knows whether some migrations have ended.
+	short, unsure bool
 }
 
 type staleFlag struct {
@@ -110,7 +110,7 @@ func (a *app) stale(ctx context.Context, o staleOptions) error {
 			fmt.Fprintln(a.stderr, problem)
 		}
 	}
-	if err := a.answer(list, "%s", staleTable(list.Flags, time.Now())); err != nil {
+	if err := a.answer(list, "%s", staleTable(list, time.Now())); err != nil {
 		return err
 	}
 	if list.short || o.exitCode && len(list.Flags) > 0 {
@@ -120,14 +120,18 @@ func (a *app) stale(ctx context.Context, o staleOptions) error {
 }
 
 // staleTable aligns the columns. What people have written in plans is shown on one line.
-func staleTable(all []staleFlag, now time.Time) string {
-	if len(all) == 0 {
+func staleTable(list staleFlags, now time.Time) string {
+	switch {
+	case len(list.Flags) > 0:
+	case list.short || list.unsure:
+		return "Not known whether a flag of a finished migration is left."
+	default:
 		return "No flag of a finished migration is left."
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FLAG\tPLAN\tOWNER\tOUTCOME\tFINISHED\tSERVES NOW\tSTATUS")
-	for _, f := range all {
+	for _, f := range list.Flags {
 		finished, serves, status := "not known", "not known", "not known"
 		if !f.Finished.IsZero() {
 			finished = age.Text(now.Sub(f.Finished)) + " ago"

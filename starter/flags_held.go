@@ -72,6 +72,7 @@ func (s *staleSearch) askHolders(ctx context.Context) {
 		}
 	}
 	for _, why := range slices.Sorted(maps.Keys(dark)) {
+		s.list.unsure = true
 		slices.Sort(dark[why])
 		s.tells("not known whether these still run, and their flags not listed: %s (%s)", strings.Join(slices.Compact(dark[why]), ", "), why)
 	}

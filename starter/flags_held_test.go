@@ -65,7 +65,7 @@ func TestFlagsOfAMigrationThatWasCutOffAreListed(t *testing.T) {
 	// Without Temporal it is said what is not known.
 	a = s.call(t)
 	require.Equal(t, exitOK, a.code)
-	require.Equal(t, "No flag of a finished migration is left.\n", a.stdout)
+	require.Equal(t, "Not known whether a flag of a finished migration is left.\n", a.stdout)
 	require.Contains(t, a.stderr, cut.Migration)
 	require.Contains(t, a.stderr, running.Migration)
 }

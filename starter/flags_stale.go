@@ -97,7 +97,7 @@ func findStale(
 	return s.list, nil
 }
 
-// leaveOut tells of the flags that are gone from the flag service. Where it knows none of a project's environment, that was
+// leaveOut tells of the flags that are not in the flag service: they were deleted, or never made. Where it knows none of a project's environment, that was
 // perhaps renamed, or the token may no longer see it: then they are listed.
 func (s *staleSearch) leaveOut() {
 	var left []string
@@ -106,14 +106,14 @@ func (s *staleSearch) leaveOut() {
 			left = append(left, f.Flag)
 			continue
 		}
-		s.tells("no flag of project %s, environment %s is found: look whether they are still called so, and whether the token may see them",
+		s.tells("no flag of project %s, environment %s is found: look whether they are still called so, and whether this configuration sees them",
 			f.Project, f.Environment)
 		f.Serves = new(notFound)
 		s.list.Flags = append(s.list.Flags, f.staleFlag)
 	}
 	if len(left) > 0 {
 		slices.Sort(left)
-		s.tells("gone from the flag service, and left out: %s", strings.Join(slices.Compact(left), ", "))
+		s.tells("not in the flag service, and left out: %s", strings.Join(slices.Compact(left), ", "))
 	}
 }
 

@@ -162,7 +162,7 @@ func TestAFlagThatWasArchivedByHandIsNoted(t *testing.T) {
 	s.patch(t, "write-new", `{"instructions": [{"kind": "archiveFlag"}]}`)
 	a := s.call(t)
 	require.Equal(t, exitOK, a.code)
-	require.Equal(t, "gone from the flag service, and left out: gone\n", a.stderr)
+	require.Equal(t, "not in the flag service, and left out: gone\n", a.stderr)
 	require.Equal(t, 2, strings.Count(a.stdout, "\n"))
 	require.Contains(t, a.stdout, "read-new")
 
@@ -191,6 +191,11 @@ func TestADatabaseThatDoesNotAnswerHidesNoOther(t *testing.T) {
 	require.Equal(t, exitError, a.code)
 	require.Equal(t, []string{"stock count-stock stock-new"}, listed(t, a))
 	require.Contains(t, a.stdout, "databases.shop.dsn: names a file that can't be read")
+
+	require.NoError(t, os.Remove(filepath.Join(s.folder, "stock")))
+	a = s.call(t)
+	require.Equal(t, exitError, a.code)
+	require.Equal(t, "Not known whether a flag of a finished migration is left.\n", a.stdout)
 }
 
 func TestADatabaseThatIsSilentTakesNoTimeFromTheFlags(t *testing.T) {
@@ -215,7 +220,7 @@ func TestAProjectOfWhichNothingIsFoundIsListed(t *testing.T) {
 	s.ran(t, s.stock, "count-stock", "", "completed", "stock-new", "st\x1b[31mock")
 	a := s.call(t, "--exit-code")
 	require.Equal(t, exitError, a.code)
-	require.Equal(t, "no flag of project shop, environment production is found: look whether they are still called so, and whether the token may see them\n", a.stderr)
+	require.Equal(t, "no flag of project shop, environment production is found: look whether they are still called so, and whether this configuration sees them\n", a.stderr)
 	require.Equal(t, 2, strings.Count(a.stdout, " not found "))
 	s.write(t, "token", "S3CRET-WRONG")
 	a = s.call(t)
@@ -276,7 +281,7 @@ func TestTheTableOfStaleFlagsLinesUp(t *testing.T) {
 		"read-new   split-address  a b             rolled back  26 h ago     off             inactive, asked for 9 days ago\n"+
 		"x          p              -               failed       0 s ago      off             not known\n"+
 		"y          p              -               failed       0 s ago      not known       not known",
-		staleTable([]staleFlag{
+		staleTable(staleFlags{Flags: []staleFlag{
 			{
 				Flag: "write-new", Plan: "split-address", Owner: "customers-team", Outcome: "completed", Finished: now.Add(-41 * 24 * time.Hour),
 				Serves: &on, Status: &flags.Status{Activity: flags.Launched, LastRequested: now.Add(-3 * time.Minute)},
@@ -287,5 +292,5 @@ func TestTheTableOfStaleFlagsLinesUp(t *testing.T) {
 			},
 			{Flag: "x", Plan: "p", Outcome: "failed", Finished: now.Add(time.Hour), Serves: &off, Status: &flags.Status{Activity: flags.Unknown}},
 			{Flag: "y", Plan: "p", Outcome: "failed", Finished: now},
-		}, now))
+		}}, now))
 }
