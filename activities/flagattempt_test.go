@@ -97,6 +97,7 @@ type attempt struct {
 	frozen  func() // what others do meanwhile
 	unseen  bool   // no service tells of them between its look and its change
 	base    document
+	aim     *reading // what it is about to make
 }
 
 // pause is a point at which a process may stand still.
@@ -129,8 +130,9 @@ func (a *attempt) Get(ctx context.Context, key string) (flags.State, error) {
 
 func (a *attempt) Preview(ctx context.Context, key string, c flags.Change) (flags.State, error) {
 	return calling(a, func() (flags.State, error) {
-		if a.base != nil && a.does == "stage" {
-			a.history.aims = append(a.history.aims, a.base.says().with(c))
+		if far := c.Percent == 100 || c.Stage == flags.StageComplete; a.base != nil && (!far || a.in.isFull()) { // else it only looks ahead
+			aim := a.base.says().with(c)
+			a.aim = &aim
 		}
 		return a.Provider.Preview(ctx, key, c)
 	})
@@ -142,6 +144,7 @@ func (a *attempt) Create(ctx context.Context, key string, f flags.NewFlag) error
 }
 
 func (a *attempt) Apply(ctx context.Context, key string, c flags.Change, note string, still flags.Still) (flags.State, error) {
+	a.aims()
 	return calling(a, func() (flags.State, error) { return a.Provider.Apply(ctx, key, c, note, a.still(still)) })
 }
 
@@ -152,6 +155,13 @@ func (a *attempt) Restore(ctx context.Context, key string, before, ours flags.St
 func (a *attempt) Archive(ctx context.Context, key, note string) error {
 	_, err := calling(a, func() (struct{}, error) { return struct{}{}, a.Provider.Archive(ctx, key, note) })
 	return err
+}
+
+// aims lets it be known: made by somebody else it is as good as ours.
+func (a *attempt) aims() {
+	if a.aim != nil {
+		a.history.aims = append(a.history.aims, *a.aim)
+	}
 }
 
 // still may die or stand still at the last moment before a change.

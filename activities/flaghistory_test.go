@@ -131,9 +131,7 @@ func begin(t require.TestingT, ctx context.Context, service flagService, m *mish
 
 // settle takes the flag as it is for its start, until the plan has begun with it.
 func (h *history) settle() {
-	left, err := h.books.ledger.Left(h.ctx, h.key, h.key)
-	require.NoError(h, err)
-	if len(left) > 0 || h.over {
+	if h.records() > 0 || h.over {
 		return
 	}
 	now := h.now()
@@ -141,6 +139,12 @@ func (h *history) settle() {
 		h.starts, h.known, h.aims = nil, nil, nil
 	}
 	h.starts, h.known, h.last = append(h.starts, now), append(h.known, now), now
+}
+
+// records are what the ledger keeps of the flag.
+func (h *history) records() (n int) {
+	require.NoError(h, h.books.control.QueryRow(h.ctx, `select count(*) from contraflow.flag_record where plan = $1`, h.key).Scan(&n))
+	return n
 }
 
 func (h *history) knows(d document) bool {
@@ -177,7 +181,7 @@ func (h *history) try(does string, in FlagInput, m move, do func(*Activities, co
 		h.calls++
 	}
 	a := &attempt{Provider: h.service.provider, Creator: h.service.provider.(flags.Creator), history: h, does: does, in: in, pauses: m.Freeze,
-		unseen: slices.ContainsFunc(m.Meanwhile, func(m move) bool { return m.Do == "edit" || does == "undo" && m.Do == "kill" }),
+		unseen: slices.ContainsFunc(m.Meanwhile, func(m move) bool { return m.Do == "edit" }),
 		frozen: func() {
 			h.seen["frozen "+does]++
 			for _, other := range m.Meanwhile {
@@ -194,6 +198,7 @@ func (h *history) try(does string, in FlagInput, m move, do func(*Activities, co
 		h.settle() // it may have ended before it began with the flag
 	}
 	if h.told = !dead; dead {
+		a.aims() // it may stand in the record
 		h.seen["crash in "+does]++
 		h.asked = ""
 		return "crash"
@@ -218,6 +223,7 @@ func (h *history) try(does string, in FlagInput, m move, do func(*Activities, co
 		require.NoError(h, failed)
 		require.NotEmpty(h, presses, "%v", err)
 	case "Stranger", "Refused", "Flag", "InUse":
+		// Not mended: the rollback of a second run may ask about what the first has left.
 		require.False(h, h.alone && h.run == 1 && !h.muddled, "nobody is there who could be asked about: %v", err)
 	default:
 		require.Failf(h, "unexpected", "%s: %v", became, err)
@@ -249,6 +255,7 @@ func (h *history) wrote(a *attempt) {
 	var holds, undoing bool
 	require.NoError(h, h.books.control.QueryRow(h.ctx, `select first_run = $2 and ended_at is null, undoing from contraflow.migration where plan = $1`,
 		h.key, a.in.Origin.FirstRun).Scan(&holds, &undoing))
+	// Not mended: whose plan it is is not asked right before a flag is made or archived.
 	require.True(h, base == nil || a.does == "retire" || holds && (a.does == "undo" || !undoing), "%s: an attempt that comes too late has changed the flag", a.does)
 	if base == nil { // it was made
 		require.Equal(h, "stage", a.does)
@@ -271,7 +278,7 @@ func (h *history) wrote(a *attempt) {
 		require.True(h, is.Archived)
 		is.Archived = was.Archived
 		require.Equal(h, was, is, "archived and nothing else")
-		require.True(h, a.in.Force || was.uniform(), "archiving it switches somebody over")
+		require.True(h, a.in.Force || h.interrupted || was.uniform(), "archiving it switches somebody over")
 	}
 	h.known, h.last = append(h.known, after), after
 }

@@ -94,13 +94,16 @@ func (s stage) strangers(tell teller) {
 		for _, stages := range []int{1, 3} { // in the middle, or behind all
 			moves := slices.Concat(do("stage", stages), edit)
 			if stages == 1 {
-				tell(what, tale{Moves: moves}, end)
+				tell(what, tale{Moves: moves, Made: what == "delete"}, end)
 			}
 			tell(what, tale{Moves: moves, End: "undo"}, undone)
 		}
 		answered := slices.Concat(do("stage", 1), edit, do("stage", 1), do("answer", 1), do("stage", 1))
 		tell(what+", and people agree", tale{Moves: answered, End: "undo"}, undone)
 	}
+	again := []move{{Do: "edit", What: "33 %"}, {Do: "stage"}, {Do: "answer"}, {Do: "edit", What: "100 % and mallory"}}
+	tell("people were shown something else", tale{Moves: slices.Concat(do("stage", 1), again)}, "asking")
+	tell("people were shown something else before the rollback", tale{Moves: slices.Concat(do("stage", 1), again, do("undo", 1))}, "start")
 	tell("in use", tale{Moves: append(do("stage", 3), move{Do: "edit", What: "33 %"}, move{Do: "retire"})}, "asking")
 	if s.service.edits["rule"] != nil {
 		tell("a rule before the plan", tale{Moves: []move{{Do: "edit", What: "rule"}}}, "asking")
@@ -158,6 +161,7 @@ func (s stage) stoodStill(tell teller) {
 	}{
 		"rolled back":                     {do("undo all", 1), "start"},
 		"run again":                       {[]move{{Do: "rerun"}, {Do: "stage"}}, "goal"},
+		"terminated":                      {do("rerun", 1), "goal"},
 		"rolled back, and run again":      {[]move{{Do: "undo all"}, {Do: "rerun", What: "finished"}, {Do: "stage"}}, "goal"},
 		"killed":                          {[]move{{Do: "kill", What: "everybody"}}, "asking"},
 		"another attempt at the rollback": {[]move{{Do: "undo", Crash: 9}}, "start"},
