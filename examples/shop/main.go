@@ -94,11 +94,11 @@ func serveCommand(env func(string) string, out io.Writer, log *slog.Logger) *cob
 		if err != nil {
 			return err
 		}
-		attester, err := app.AttestFlags(ctx, pool, flags, cmp.Or(instance, hostName()), attestEvery, log)
+		stopAttesting, err := app.AttestFlags(ctx, pool, flags, cmp.Or(instance, hostName()), attestEvery, log)
 		if err != nil {
 			return err
 		}
-		defer attester.Stop()
+		defer stopAttesting()
 		return serve(ctx, listen, app.NewServer(store, log).Handler(debug), out)
 	}
 	return c

@@ -7,7 +7,7 @@
 //		Flags:    []string{"customers-write-new"},
 //		Source:   ldattest.Source(client), // LaunchDarkly's SDK; a pgflags.Reader is one itself
 //		Exec: func(ctx context.Context, sql string, args ...any) error {
-//			_, err := pool.Exec(ctx, sql, args...)
+//			_, err := own.Exec(ctx, sql, args...) // own: a pool of one connection, which no request holds
 //			return err
 //		},
 //	})
@@ -92,7 +92,8 @@ type Options struct {
 	// Source tells what the application evaluates.
 	Source Source
 	// Exec executes one statement in the database that is migrated. It must return when its context ends: nothing is reported
-	// while it is under way.
+	// while it is under way. Give it a connection of its own: an instance counts as dead when requests, held up by a lock, leave
+	// none for its reports. Behind a pooler in transaction mode it must not prepare the statement.
 	Exec func(ctx context.Context, sql string, args ...any) error
 	// Every is the time between two reports, 100 ms or more. Defaults to DefaultEvery.
 	Every time.Duration

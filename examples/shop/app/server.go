@@ -124,10 +124,12 @@ func (s *Server) explain(r *http.Request, err error) (int, any) {
 	return http.StatusInternalServerError, problem{"the shop could not do this"}
 }
 
-// redact keeps row values and the connection string out of the log: Postgres and the driver quote them.
+// redact an error of the driver: row values and the connection string stay out of the log, which Postgres and the driver quote.
 func redact(err error) error {
 	server, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
+	case err == nil:
+		return nil
 	case ok:
 		return errors.New("SQLSTATE " + server.Code)
 	case errors.Is(err, ErrNoTable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -15,12 +15,18 @@ import (
 
 func ExampleSource() {
 	ctx := context.Background()
-	pool, err := pgxpool.New(ctx, os.Getenv("SHOP_DSN"))
+	config, err := pgxpool.ParseConfig(os.Getenv("SHOP_DSN"))
+	if err != nil {
+		slog.Error("the connection string is malformed") // what it is may hold a password
+		return
+	}
+	config.MaxConns = 1 // for the reports alone, beside the pool of the requests
+	own, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		slog.Error("connect", "error", err)
 		return
 	}
-	defer pool.Close()
+	defer own.Close()
 	client, err := ldclient.MakeClient(os.Getenv("LD_SDK_KEY"), 5*time.Second)
 	if client == nil {
 		slog.Error("flags", "error", err)
@@ -37,7 +43,7 @@ func ExampleSource() {
 		Flags:    []string{"customers-write-new", "customers-read-new"},
 		Source:   ldattest.Source(client),
 		Exec: func(ctx context.Context, sql string, args ...any) error {
-			_, err := pool.Exec(ctx, sql, args...)
+			_, err := own.Exec(ctx, sql, args...)
 			return err
 		},
 		OnError: func(err error) { slog.Warn("flags can't be attested", "error", err) },
@@ -46,5 +52,5 @@ func ExampleSource() {
 		slog.Error("attest", "error", err)
 		return
 	}
-	defer attester.Stop() // before the client and the pool are closed, behind the last request
+	defer attester.Stop() // before the client and the connection are closed, behind the last request
 }
