@@ -130,8 +130,8 @@ func attested(ctx context.Context, db *Database, in FlagInput, now flags.State) 
 		ticker := time.NewTicker(killLook)
 		defer ticker.Stop()
 		for {
-			if all, err := pressed(ctx, db, in.Origin.Plan); err == nil {
-				if refusal := all.forbid(in); refusal != nil {
+			if unseen, err := db.ledger.Kills(ctx, in.Origin.FirstRun, in.Kills); err == nil {
+				if refusal := presses(unseen).forbid(in); refusal != nil {
 					stop(refusal)
 					return
 				}

@@ -90,8 +90,8 @@ func (l *Ledger) Undoing(ctx context.Context, plan string, me Holder) error {
 	return wrap(err, "mark the rollback of plan "+plan)
 }
 
-// Close ends the claim. With forget it drops what only a running migration needs: checkpoints, records of flags and the
-// ownership of schema versions, which from now on are everybody's. It does nothing if the claim is another's by now.
+// Close ends the claim. With forget it drops what only a running migration needs: checkpoints, records of flags, whom the kill switch
+// was pressed for, and the ownership of schema versions, which from now on are everybody's. It does nothing if the claim is another's by now.
 func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome string, forget bool) error {
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `update contraflow.migration set ended_at = now(), outcome = $3,
@@ -105,7 +105,7 @@ func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome stri
 				return err
 			}
 		}
-		return nil
+		return forgetKills(ctx, tx, plan)
 	})
 	return wrap(err, "close plan "+plan)
 }

@@ -24,6 +24,12 @@ func (l *Ledger) Pressed(ctx context.Context, plan string) ([]Kill, error) {
 	return kills, wrap(err, "read the kill switch")
 }
 
+// forgetKills takes out of the presses of a plan that has ended whom they were for and what flags were: who pressed what, when and why stays.
+func forgetKills(ctx context.Context, tx pgx.Tx, plan string) error {
+	_, err := tx.Exec(ctx, `update contraflow.flag_kill set context_key = '', found = null, state = null where plan = $1 and at <= `+sinceItEnded, plan)
+	return err
+}
+
 // KeepOut writes that the contexts which the switch has turned other flags of the plan off for shall stay out of this one, too, and
 // tells whether there were any that it was not written of yet. These rows are no presses: no run is told of them, and their FirstRun
 // is "". Whoever takes a context out of the flag calls Killed.
