@@ -84,6 +84,7 @@ func killed(kills []ledger.Kill) GuardVerdict {
 		}
 		told = append(told, press(rest[:n]))
 		for _, k := range rest[:n] {
+			v.Alone = v.Alone || !k.Everybody()
 			if k.Everybody() && len(v.KilledFlags) == 0 {
 				v.Since = time.Now().Add(-k.Age)
 			}

@@ -213,6 +213,8 @@ type GuardVerdict struct {
 	// Kill is the id of the latest press of the kill switch, and KilledFlags those that were turned off for everybody.
 	Kill        int64    `json:"kill,omitempty"`
 	KilledFlags []string `json:"killedFlags,omitempty"`
+	// Alone says that contexts were turned off by name.
+	Alone bool `json:"alone,omitempty"`
 	// Since is when the first of them was pressed for, by the worker's clock.
 	Since time.Time `json:"since,omitzero"`
 }

@@ -73,9 +73,13 @@ type StepStatus struct {
 	Detail  string    `json:"detail,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
-	// Percent a flag step has reached, or Stage for migration flags.
+	// Percent a flag step has reached, or Stage for migration flags; neither while any of its flags is killed.
 	Percent int    `json:"percent,omitempty"`
 	Stage   string `json:"stage,omitempty"`
+	// Killed are the flags of the step that the kill switch has turned off for everybody.
+	Killed []string `json:"killed,omitempty"`
+	// Without says that the kill switch was pressed for contexts by name: the step's flags serve them the old shape.
+	Without bool `json:"without,omitempty"`
 	// Rows changed by a finished backfill.
 	Rows int64 `json:"rows,omitempty"`
 }

@@ -188,7 +188,7 @@ func (m *migration) updateCard(card activities.Card) {
 func (m *migration) card(state string) activities.Card {
 	o := m.origin()
 	o.Step = m.Approval.Step
-	evidence := m.Evidence
+	evidence := slices.Concat(m.Evidence, m.pressEvidence())
 	if o.Step == m.FirstAsked {
 		evidence = append(m.rehearsed(), evidence...)
 	}

@@ -80,7 +80,7 @@ func (m *migration) checks() []plan.Check {
 // presumesFlags tells whether a step is, or comes behind, one that moves flags, which somebody has turned off: for everybody, or
 // for one context until a person has seen it.
 func (m *migration) presumesFlags(index int) bool {
-	off := m.Off != nil || m.Pressed
+	off := m.Off != nil || m.Pressed != ""
 	return off && slices.ContainsFunc(m.Plan.Steps[:index+1], func(s plan.Step) bool { return s.Flag != nil })
 }
 

@@ -47,7 +47,11 @@ func (m *migration) killed(v activities.GuardVerdict) {
 			}
 		}
 	}
-	m.Pressed = true
+	m.Alone = m.Alone || v.Alone
+	if m.Pressed != "" {
+		m.Pressed += "; "
+	}
+	m.Pressed += v.Reading
 	m.unresume()
 	if m.Pausing == nil {
 		m.pause(signals.Request{By: killSwitch, Reason: v.Reading})
@@ -76,6 +80,17 @@ func (m *migration) afterKill() string {
 	return text
 }
 
+// pressEvidence is what people shall know of the switch before they decide.
+func (m *migration) pressEvidence() (lines []activities.Evidence) {
+	if m.Off != nil && len(m.Off.Flags) > 0 {
+		lines = append(lines, activities.Evidence{Name: "kill switch", Value: list(m.Off.Flags) + " off for everybody"})
+	}
+	if m.Alone {
+		lines = append(lines, activities.Evidence{Name: "kill switch", Value: "pressed for contexts by name, which stay in the old shape until they are let in again"})
+	}
+	return lines
+}
+
 // unlessKilled does what the kill switch may forbid. A change that it has forbidden is no failure: it is made once the guard
 // has told of the press and a person has resumed.
 func (m *migration) unlessKilled(ctx workflow.Context, do func() error) error {
@@ -91,11 +106,10 @@ func (m *migration) unlessKilled(ctx workflow.Context, do func() error) error {
 		if err := workflow.Await(ctx, func() bool { return m.Kills > known }); err != nil {
 			return err
 		}
+		m.current().Detail = detail // from here on the press is told as such
 		if err := m.whilePaused(ctx); err != nil {
 			return err
 		}
-		m.current().Detail = detail
-		m.show()
 	}
 }
 

@@ -61,7 +61,7 @@ func TestAChangeThatWasForbiddenSaysSoNoLonger(t *testing.T) {
 	b := setup(t, planOf(t, switched))
 	b.when("ApplyFlag first 10", failing(killedType, "the kill switch was pressed"), play{after: time.Hour})
 	b.when("WatchHealth", press(time.Minute, 7, "a"), forever)
-	b.after(30*time.Minute, func() { require.Equal(t, "the kill switch was pressed", b.step("first").Detail) })
+	b.after(30*time.Minute, func() { require.Equal(t, "a off by the kill switch", b.step("first").Detail) })
 	b.after(time.Hour, b.say(signals.Resume))
 	b.after(90*time.Minute, func() { require.Empty(t, b.step("first").Detail) })
 	b.approveAll()

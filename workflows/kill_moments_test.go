@@ -53,7 +53,7 @@ func TestAKillInAPersonsPause(t *testing.T) {
 	b.when("WatchHealth", press(30*time.Minute, 7, "a"), forever)
 	b.after(time.Minute, func() { b.SignalWorkflow(signals.Pause, signals.Request{By: "bob", Reason: "lunch"}) })
 	b.after(time.Hour, func() {
-		require.Equal(t, "paused by bob: lunch; `resume` first puts a back to where the migration had come, then goes on, `rollback` undoes", b.status().Needs)
+		require.Equal(t, "paused by bob: lunch; "+pressed+"; `resume` first puts a back to where the migration had come, then goes on, `rollback` undoes", b.status().Needs)
 		require.Equal(t, []string{pressed}, b.notices())
 	})
 	b.after(2*time.Hour, b.say(signals.Resume))
@@ -77,7 +77,7 @@ func TestAKillWhileAQuestionIsOpen(t *testing.T) {
 			b.after(3*time.Hour+time.Minute, func() {
 				s := b.status()
 				require.Equal(t, signals.Stuck, s.State)
-				require.Contains(t, s.Needs, "step first: flag k was left")
+				require.Contains(t, s.Needs, "paused: "+pressed+"; `resume` first puts a back to where the migration had come, then goes on, `rollback` undoes; and step first: flag k was left")
 				require.Equal(t, []string{"a"}, s.Killed)
 			})
 			b.after(answer, b.say(c.first))

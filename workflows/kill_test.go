@@ -183,7 +183,8 @@ func TestPuttingBackThatFailsIsAskedAbout(t *testing.T) {
 			b.after(time.Hour, func() { b.when("ApplyFlag first 10", play{}, permanent, play{}) })
 			b.after(2*time.Hour, b.say(signals.Resume))
 			b.after(3*time.Hour, func() {
-				require.Equal(t, "putting back the killed flag b fails: it broke; `retry` tries it again, `skip` leaves it as it is and goes on; `rollback` undoes", b.status().Needs)
+				require.Equal(t, "paused: "+pressed+"; resumed by dave: b must be put back first; and putting back the killed flag b fails: it broke; "+
+					"`retry` tries it again, `skip` leaves it as it is and goes on; `rollback` undoes", b.status().Needs)
 				require.Equal(t, []string{"b"}, b.status().Killed, "the first one is back")
 			})
 			b.after(4*time.Hour, b.say(signals.Force))
@@ -298,10 +299,12 @@ func TestPausedAgainWhileRequestsAreDone(t *testing.T) {
 	b.when("WatchHealth", press(30*time.Minute, 7, "a", "b"), forever)
 	b.after(2*time.Hour, b.say(signals.Resume))
 	b.after(2*time.Hour+5*time.Minute, func() {
-		require.Equal(t, "paused: "+pressed+"; resumed by dave: the flags are back, and it goes on once requests that saw them off are done", b.status().Needs)
+		require.Equal(t, "paused: "+pressed+"; resumed by dave: the flags are back, and it goes on once requests that saw them off are done and what was proved holds", b.status().Needs)
 		b.say(signals.Pause)()
 	})
-	b.after(2*time.Hour+10*time.Minute, func() { require.Equal(t, "paused by dave; `resume` goes on, `rollback` undoes", b.status().Needs) })
+	b.after(2*time.Hour+10*time.Minute, func() {
+		require.Equal(t, "paused by dave; "+pressed+"; `resume` goes on, `rollback` undoes", b.status().Needs)
+	})
 	b.after(2*time.Hour+15*time.Minute, b.say(signals.Resume))
 	b.after(3*time.Hour+10*time.Minute, func() { require.Equal(t, signals.Paused, b.status().State) })
 	b.after(3*time.Hour+16*time.Minute, func() { require.Equal(t, signals.Running, b.status().State) })
@@ -318,7 +321,7 @@ func TestPausedAgainWhileItIsPutBack(t *testing.T) {
 	b.after(time.Hour, func() { b.when("ApplyFlag first 10", play{after: time.Hour}, play{}) })
 	b.after(2*time.Hour, b.say(signals.Resume))
 	b.after(2*time.Hour+time.Minute, func() { b.SignalWorkflow(signals.Pause, signals.Request{By: "bob", Reason: "wait"}) })
-	b.after(5*time.Hour, func() { require.Contains(t, b.status().Needs, "paused by bob: wait; `resume` first puts") })
+	b.after(5*time.Hour, func() { require.Contains(t, b.status().Needs, "paused by bob: wait; "+pressed+"; `resume` first puts") })
 	b.after(6*time.Hour, b.say(signals.Resume))
 	b.approveAll()
 	b.completes()

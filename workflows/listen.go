@@ -146,7 +146,7 @@ func (m *migration) resume(r signals.Request) error {
 // goOn ends a pause: clocks that ran into a rollback stood still meanwhile, and every check is watched again.
 func (m *migration) goOn(r signals.Request) {
 	m.steer() // also when the control row was set by hand
-	m.Aside, m.Blind, m.Pressed = nil, false, false
+	m.Aside, m.Blind, m.Pressed = nil, false, ""
 	if m.Pausing == nil {
 		return
 	}

@@ -45,7 +45,8 @@ type state struct {
 	Blind         bool                    `json:"blind,omitempty"`     // whether the kill switch isn't, either
 	Kills         int64                   `json:"kills,omitempty"`     // the latest press of the kill switch that is known
 	Off           *killing                `json:"off,omitempty"`       // what it has turned off for everybody, until that is put back
-	Pressed       bool                    `json:"pressed,omitempty"`   // whether it was pressed, if only for one context, and nobody has resumed since
+	Pressed       string                  `json:"pressed,omitempty"`   // who has pressed it, if only for one context, and nobody has resumed since
+	Alone         bool                    `json:"alone,omitempty"`     // whether it was ever pressed for contexts by name
 	Forbidden     bool                    `json:"forbidden,omitempty"` // whether it has ever forbidden a step
 	Soaked        time.Time               `json:"soaked,omitzero"`     // end of the latest soak that has ended
 	Steered       bool                    `json:"steered,omitempty"`   // whether anybody has paused, resumed or throttled

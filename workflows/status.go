@@ -1,8 +1,10 @@
 package workflows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -38,7 +40,7 @@ func (m *migration) status() signals.Status {
 	s := signals.Status{
 		Plan: m.Input.Name, PlanHash: m.PlanHash, State: m.derived(), Needs: m.needs(), Cause: m.Cause,
 		StartedBy: m.Input.StartedBy, Started: m.Started, Ended: m.Ended,
-		Steps: m.Steps, Guard: m.Guard, Approval: m.Approval, Rehearsal: m.Rehearsal, Notices: m.Notices,
+		Steps: m.withPresses(m.Steps), Guard: m.Guard, Approval: m.Approval, Rehearsal: m.Rehearsal, Notices: m.Notices,
 	}
 	if m.Plan != nil {
 		s.Database = m.Plan.Database
@@ -50,6 +52,41 @@ func (m *migration) status() signals.Status {
 		s.Question, s.Answers = q.number, words(q.offers)
 	}
 	return s
+}
+
+// withPresses are the steps as they stand while flags of theirs serve less than the steps had brought them to.
+func (m *migration) withPresses(steps []signals.StepStatus) []signals.StepStatus {
+	if m.Off == nil && !m.Alone || m.RollingBack || m.Plan == nil {
+		return steps
+	}
+	steps = slices.Clone(steps)
+	for i := range steps {
+		status, flag := &steps[i], m.Plan.Steps[i].Flag
+		if flag == nil || status.State == signals.StepPending {
+			continue
+		}
+		reached := status.Percent > 0 || status.Stage != ""
+		if m.Alone && reached {
+			status.Without = true
+			status.Detail += ", without those for whom the kill switch was pressed"
+		}
+		for _, key := range flag.All() {
+			if m.Off != nil && slices.Contains(m.Off.Flags, key) {
+				status.Killed = append(status.Killed, key)
+			}
+		}
+		if len(status.Killed) > 0 {
+			off := list(status.Killed) + " off by the kill switch"
+			switch {
+			case reached && status.State != signals.StepFailed:
+				off += "; had come to: "
+			case status.Detail != "":
+				off += "; "
+			}
+			status.Percent, status.Stage, status.Detail = 0, "", off+status.Detail
+		}
+	}
+	return steps
 }
 
 func (m *migration) runningPlan() (signals.RunningPlan, error) {
@@ -90,6 +127,8 @@ func (m *migration) needs() string {
 	switch {
 	case m.State.Final():
 		return ""
+	case m.asked != nil && m.Pausing != nil: // either is needed, and the question says nothing of the other
+		return m.heldBy() + "; and " + m.asked.text
 	case m.asked != nil:
 		return m.asked.text
 	case m.Pausing != nil:
@@ -107,15 +146,18 @@ func (m *migration) needs() string {
 // heldBy says who has paused, and what stands in the way of going on.
 func (m *migration) heldBy() string {
 	text := "paused" + by(signals.Request{By: m.Pausing.By, Reason: m.Pausing.Reason})
-	if m.Pausing.By == killSwitch { // the reason says so itself
-		text = "paused: " + m.Pausing.Reason
+	switch {
+	case m.Pausing.By == killSwitch:
+		text = "paused: " + cmp.Or(m.Pressed, m.Pausing.Reason)
+	case m.Pressed != "":
+		text += "; " + m.Pressed
 	}
 	switch {
 	case m.Off != nil && m.Off.Resuming != nil && len(m.Off.Flags) == 0:
-		return fmt.Sprintf("%s; resumed%s: the flags are back, and it goes on once requests that saw them off are done", text, by(*m.Off.Resuming))
+		return fmt.Sprintf("%s; resumed%s: the flags are back, and it goes on once requests that saw them off are done and what was proved holds", text, by(*m.Off.Resuming))
 	case m.Off != nil && m.Off.Resuming != nil:
 		return fmt.Sprintf("%s; resumed%s: %s must be put back first", text, by(*m.Off.Resuming), list(m.Off.Flags))
-	case m.Off != nil || m.Pausing.By == killSwitch:
+	case m.Pressed != "" || m.Pausing.By == killSwitch:
 		return text + "; " + m.afterKill()
 	}
 	return text

@@ -15,6 +15,9 @@ func (r *renderer) below() {
 		r.guard(st.Guard)
 		r.approval(st.Approval)
 		r.labelled("cause", red, points(st.Cause))
+		if len(st.Killed) > 0 {
+			r.labelled("killed", red, clean(strings.Join(st.Killed, ", ")+" off for everybody"))
+		}
 		r.labelled("needs", yellow, points(st.Needs))
 		for _, answer := range st.Answers {
 			command := fmt.Sprintf("contraflow %s %s", clean(answer), clean(r.ID))

@@ -82,7 +82,8 @@ func (c *changes) step(old, now signals.StepStatus) {
 	if now.State == signals.StepPending {
 		return
 	}
-	if old.State != now.State || old.Percent != now.Percent || old.Stage != now.Stage {
+	if old.State != now.State || old.Percent != now.Percent || old.Stage != now.Stage ||
+		len(old.Killed) != len(now.Killed) || old.Without != now.Without {
 		text := fmt.Sprintf("%s %s: %s", now.Verb, now.Name, now.State)
 		if _, reached := rollout(now); reached != "" {
 			text += ", " + reached

@@ -164,6 +164,12 @@ func (r *renderer) steps(st *signals.Status) {
 		if step.State == signals.StepPending {
 			text = dim
 		}
+		switch {
+		case len(step.Killed) > 0:
+			glyph, c = "⊘", red
+		case step.Without && c == green:
+			c = yellow
+		}
 		left := line{
 			{"  " + glyph + " ", c}, {pad(cut(clean(step.Name), maxName+1), name+2), text}, {pad(step.Verb, verb+2), dim},
 		}
@@ -185,9 +191,13 @@ func rollout(step signals.StepStatus) (share float64, reached string) {
 	switch {
 	case step.State == signals.StepPending:
 		return 0, ""
+	case len(step.Killed) > 0:
+		return 0, "off"
 	case step.Stage != "":
 		stages := plan.MigrationStages
 		return float64(max(slices.Index(stages, step.Stage), 0)) / float64(len(stages)-1), clean(step.Stage)
+	case step.Percent == 100 && step.Without:
+		return 1, "<100 %"
 	case step.Percent > 0:
 		return float64(step.Percent) / 100, fmt.Sprintf("%d %%", step.Percent)
 	}
