@@ -90,7 +90,7 @@ func permanentKind(err error) string {
 		return "Statement"
 	case errors.As(err, &killed):
 		return "Killed"
-	case is(err, errMeanwhile, errTooLate):
+	case is(err, errMeanwhile, errTooLate, errPressing):
 		return ""
 	case errors.Is(err, flags.ErrStranger):
 		return "Stranger"

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/contraflow/contraflow/flags"
-	"github.com/contraflow/contraflow/internal/ledger"
 )
 
 // ApplyFlag brings the flag to a stage, unless it is there or beyond already. What the flag was before is recorded first, and
@@ -32,10 +31,6 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	if err := holds(ctx, db, in.Origin, false); err != nil {
 		return FlagNow{}, err
 	}
-	// From here on the kill switch knows of the flag.
-	if err := db.ledger.UseFlag(ctx, in.Origin.Plan, in.Origin.holder(), ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}, in.Key); err != nil {
-		return FlagNow{}, err
-	}
 	if _, err := db.ledger.KeepOut(ctx, in.Origin.Plan, in.Origin.holder(), in.Key); err != nil {
 		return FlagNow{}, err
 	}
@@ -45,6 +40,9 @@ func (a *Activities) applyFlag(ctx context.Context, in FlagInput) (FlagNow, erro
 	}
 	if err := record.presses.forbid(in); err != nil {
 		return FlagNow{}, a.darken(ctx, db, provider, in, record, err)
+	}
+	if err := record.presses.settled(in.Key); err != nil {
+		return FlagNow{}, err
 	}
 	if err := record.presses.forget(ctx, provider, in.Key); err != nil {
 		return FlagNow{}, err
@@ -91,7 +89,7 @@ func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r 
 		r.shown = nil
 	}
 	if !r.known {
-		r.known, r.before = true, now
+		r.known, r.before = true, r.presses.start(in, now)
 	}
 	r.ours = []flags.State{now}
 	return r, nil
@@ -108,11 +106,11 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 		}
 		r.ours = append(r.ours, want) // until the change is seen it is one of the two
 	}
-	if err := a.keep(ctx, db, in, r, false); err != nil {
+	r, err := a.keep(ctx, db, in, r, false)
+	if err != nil {
 		return now, err
 	}
 	if needed {
-		var err error
 		// Also when nothing is missing: Apply then still proves that applications see it, which a killed attempt had not.
 		if now, err = provider.Apply(ctx, in.Key, change, note(in.Origin), a.still(db, in, r)); err != nil {
 			return now, err
@@ -123,6 +121,8 @@ func (a *Activities) move(ctx context.Context, db *Database, provider flags.Prov
 		if !now.Equal(want) { // somebody made it serve this in between, and perhaps left some out
 			return now, fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 		}
+	} else if err := a.fence(ctx, db, in, r, false); err != nil { // nobody else asks whether it serves that still
+		return now, err
 	}
 	served := standing(now)
 	if r.out > 0 {
@@ -179,6 +179,9 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if !record.known { // the step never got as far as the flag, which may not even exist, or this is a second attempt
 		return FlagNow{Summary: "as it was"}, nil
 	}
+	if err := record.presses.settled(in.Key); err != nil {
+		return FlagNow{}, err
+	}
 	// What the step has asked people for: approved and applied behind the compensation, it would change the flag again.
 	if asking, ok := provider.(flags.Withdrawer); ok {
 		if err := asking.Withdraw(ctx, in.Key, note(in.Origin)); err != nil {
@@ -199,11 +202,8 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if !record.isOurs(now) && !record.forced(ctx, in, now) {
 		return FlagNow{}, a.stranger(ctx, db, in, record, now, true)
 	}
-	if err := holds(ctx, db, in.Origin, true); err != nil {
-		return FlagNow{}, err
-	}
 	now, err = provider.Restore(ctx, in.Key, record.before, now, backNote(in.Origin), a.stillBack(db, in, record))
-	if errors.Is(err, flags.ErrStranger) {
+	if errors.Is(err, flags.ErrStranger) || err == nil && !now.Equal(record.before) { // it was not put back alone
 		err = fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
 	}
 	if err != nil {
@@ -215,7 +215,7 @@ func (a *Activities) restoreFlag(ctx context.Context, in FlagInput) (FlagNow, er
 	if err := awaitAttestedBack(ctx, db, in, now); err != nil {
 		return FlagNow{}, err
 	}
-	return FlagNow{Summary: now.Summary, Version: now.Version}, db.ledger.ForgetFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
+	return FlagNow{Summary: now.Summary, Version: now.Version}, a.forget(ctx, db, in, record, now)
 }
 
 // looks is how often an attempt looks at a flag that changes under its hands before it leaves that to the next one.

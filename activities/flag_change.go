@@ -159,6 +159,9 @@ func (a *Activities) found(ctx context.Context, db *Database, provider flags.Pro
 	if err := audit(ctx, db, in.Origin, "making flag", in.Key); err != nil {
 		return flags.State{}, err
 	}
+	if err := a.fence(ctx, db, in, r, false); err != nil {
+		return flags.State{}, err
+	}
 	if err := maker.Create(ctx, in.Key, in.newFlag(in.Origin.Plan)); err != nil {
 		return flags.State{}, err
 	}

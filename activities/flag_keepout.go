@@ -15,14 +15,14 @@ import (
 // when the switch was pressed, or whoever pressed it was cut off.
 func (ps presses) open(key string) presses {
 	return slices.DeleteFunc(slices.Clone(ps), func(k ledger.Kill) bool {
-		pressing := k.FirstRun != "" && k.Age < killSettles
-		return k.Key != key || k.Everybody() || k.Done != nil || pressing
+		return k.Key != key || k.Everybody() || k.Done != nil || pressing(k)
 	})
 }
 
 // keepOut takes those contexts out of the flag before it is moved for the others: one that writes the old shape must not read the
 // new one. Where the service can't, people are asked.
 func (a *Activities) keepOut(ctx context.Context, db *Database, provider flags.Provider, in FlagInput, r flagRecord, now flags.State) (flagRecord, flags.State, error) {
+	r.presses = slices.Clone(r.presses)
 	for _, k := range r.presses.open(in.Key) {
 		change := flags.Change{Exclude: &flags.Context{Kind: k.ContextKind, Key: k.ContextKey}}
 		want, err := provider.Preview(ctx, in.Key, change)
@@ -31,6 +31,7 @@ func (a *Activities) keepOut(ctx context.Context, db *Database, provider flags.P
 			if err := db.ledger.Killed(ctx, k.ID, nil); err != nil {
 				return r, now, err
 			}
+			r.presses.made(k.ID)
 			continue
 		case errors.Is(err, flags.ErrInvalid):
 			return r, now, a.show(ctx, db, in, r, now, false, permanent("Stranger", "the kill switch was pressed for one %s, which stays out of all flags of this plan, "+
@@ -47,7 +48,7 @@ func (a *Activities) keepOut(ctx context.Context, db *Database, provider flags.P
 		}
 		if !want.Equal(now) {
 			r.ours = []flags.State{now, want}
-			if err := a.keep(ctx, db, in, r, false); err != nil {
+			if r, err = a.keep(ctx, db, in, r, false); err != nil {
 				return r, now, err
 			}
 			if now, err = provider.Apply(ctx, in.Key, change, note(in.Origin)+", kill switch", a.still(db, in, r)); err != nil {
@@ -64,6 +65,7 @@ func (a *Activities) keepOut(ctx context.Context, db *Database, provider flags.P
 		if err := db.ledger.Killed(ctx, k.ID, left); err != nil {
 			return r, now, err
 		}
+		r.presses.made(k.ID)
 	}
 	return r, now, nil
 }
@@ -75,7 +77,7 @@ func (a *Activities) darken(ctx context.Context, db *Database, provider flags.Pr
 			return refusal
 		}
 	}
-	if len(r.ours) < 2 { // nothing was about to be changed
+	if len(r.ours) < 2 || r.resumed > in.Kills { // nothing was about to be changed, or people have resumed since this attempt began
 		return refusal
 	}
 	now, err := provider.Get(ctx, in.Key)
@@ -101,12 +103,11 @@ func (a *Activities) turnOff(ctx context.Context, db *Database, provider flags.P
 	if err != nil {
 		return err
 	}
-	again := kept
-	again.ours = append(slices.Clone(kept.ours), want)
-	if err := a.replace(ctx, db, in, kept, again); err != nil {
+	kept.ours = append(slices.Clone(kept.ours), want)
+	if kept, err = a.keep(ctx, db, in, kept, false); err != nil {
 		return err
 	}
-	now, err := provider.Apply(ctx, in.Key, off, note(in.Origin)+", kill switch", a.current(db, in, again))
+	now, err := provider.Apply(ctx, in.Key, off, note(in.Origin)+", kill switch", a.still(db, in, kept))
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func earlier(ctx context.Context, db *Database, in FlagInput, ps presses, now fl
 	if last >= 0 && ps[last].FirstRun != in.Origin.FirstRun {
 		return "an earlier run of this plan: " + killed(ps[last:last+1]).Reading, nil
 	}
-	others, err := db.ledger.PressedElsewhere(ctx, in.Origin.Plan, ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}, in.Key)
+	others, err := db.ledger.PressedElsewhere(ctx, in.Origin.Plan, in.scope(), in.Key)
 	if err != nil || len(others) == 0 {
 		return "", err
 	}
@@ -94,9 +94,43 @@ func (ps presses) excluded(key string) bool {
 	return slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == key && !k.Everybody() })
 }
 
-// busy tells whether somebody is pressing the switch for the flag right now: what it is going to leave is not known yet.
-func (ps presses) busy(key string) bool {
-	return slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == key && k.Done == nil && k.Age < killSettles })
+// pressing tells whether somebody is at it right now.
+func pressing(k ledger.Kill) bool { return k.FirstRun != "" && k.Done == nil && k.Age < killSettles }
+
+// settled fails while somebody is pressing the switch for the flag.
+func (ps presses) settled(key string) error {
+	if slices.ContainsFunc(ps, func(k ledger.Kill) bool { return k.Key == key && pressing(k) }) {
+		return fmt.Errorf("flag %s: %w", key, errPressing)
+	}
+	return nil
+}
+
+// same tells whether no press has come since, on any flag of the plan, and none of this flag been made.
+func (ps presses) same(read presses, key string) bool {
+	return slices.EqualFunc(ps, read, func(a, b ledger.Kill) bool {
+		return a.ID == b.ID && (a.Key != key || (a.Done == nil) == (b.Done == nil))
+	})
+}
+
+// made marks a press as made by ourselves.
+func (ps presses) made(id int64) {
+	at := slices.IndexFunc(ps, func(k ledger.Kill) bool { return k.ID == id })
+	ps[at].Done = new(time.Time)
+}
+
+// start is what the flag was before the plan, or this run's people by the kill switch, first changed it.
+func (ps presses) start(in FlagInput, now flags.State) flags.State {
+	for _, k := range ps {
+		var found flags.State
+		if k.Key != in.Key || k.FirstRun != in.Origin.FirstRun || json.Unmarshal(k.Found, &found) != nil {
+			continue
+		}
+		if ps.left(now, []flags.State{found}) {
+			return found
+		}
+		break
+	}
+	return now
 }
 
 // staysKilled looks again behind a change: services that know no compare-and-set may have got it just behind a press, and would
@@ -108,6 +142,7 @@ func (a *Activities) staysKilled(ctx context.Context, db *Database, provider fla
 	}
 	// Also where this flag is not among those that were turned off: whoever pressed did not know of it yet.
 	if refusal := all.forbid(in); refusal != nil {
+		kept.presses = all
 		return a.turnOff(ctx, db, provider, in, kept, refusal)
 	}
 	late, err := db.ledger.KeepOut(ctx, in.Origin.Plan, in.Origin.holder(), in.Key)

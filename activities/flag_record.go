@@ -3,11 +3,9 @@ package activities
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/activity"
 
 	"github.com/contraflow/contraflow/flags"
@@ -29,6 +27,10 @@ type flagRecord struct {
 	others []flags.State
 	// presses of the kill switch. What they leave is nobody else's doing.
 	presses presses
+	// mark is another one behind every write of the record; "" while there is none.
+	mark string
+	// resumed is the latest press that people had resumed from when this run last wrote a record of the flag.
+	resumed int64
 	// out is how many of the contexts that the stage names the kill switch keeps out of it.
 	out int
 }
@@ -83,14 +85,27 @@ func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r 
 	if r.presses, err = pressed(ctx, db, in.Origin.Plan); err != nil {
 		return r, err
 	}
-	left, err := db.ledger.Left(ctx, in.Origin.Plan, in.Key)
+	all, err := db.ledger.Records(ctx, in.Origin.Plan, in.Key)
 	if err != nil {
 		return r, err
 	}
-	for _, raw := range left {
-		states, _, _, err := recorded(in.Key, raw)
+	for _, stored := range all {
+		states, shown, showing, err := recorded(in.Key, stored.Ours)
+		var before flags.State
+		if err == nil {
+			err = json.Unmarshal(stored.Before, &before)
+		}
 		if err != nil {
-			return r, err
+			return r, fmt.Errorf("read the record of flag %s: %w", in.Key, err)
+		}
+		if stored.FirstRun == in.Origin.FirstRun {
+			r.resumed = max(r.resumed, stored.Kills)
+		}
+		switch {
+		case stored.Step == in.Origin.Step:
+			r.known, r.mark, r.before, r.ours, r.shown, r.showing = true, stored.Mark, before, slices.Clone(states), shown, showing
+		case r.known: // a later step's rollback may have put that back, and have been cut off
+			states = slices.Insert(states, 0, before)
 		}
 		// Versions rise, so that they tell which step was the last; of each the last state counts as its latest.
 		at := len(r.others)
@@ -99,16 +114,7 @@ func (a *Activities) record(ctx context.Context, db *Database, in FlagInput) (r 
 		}
 		r.others = slices.Insert(r.others, at, states...)
 	}
-	stored, known, err := db.ledger.Flag(ctx, in.Origin.Plan, in.Origin.Step, in.Key)
-	if err != nil || !known {
-		return r, err
-	}
-	r.known = true
-	if err := json.Unmarshal(stored.Before, &r.before); err != nil {
-		return r, fmt.Errorf("read the record of flag %s: %w", in.Key, err)
-	}
-	r.ours, r.shown, r.showing, err = recorded(in.Key, stored.Ours)
-	return r, err
+	return r, nil
 }
 
 func recorded(key string, raw json.RawMessage) (ours []flags.State, shown *flags.State, showing string, err error) {
@@ -126,14 +132,15 @@ func recorded(key string, raw json.RawMessage) (ours []flags.State, shown *flags
 	return ours, shown, showing, nil
 }
 
-// keep writes the record while the run holds the plan: one of an attempt that comes too late would mislead the plan's next run.
-func (a *Activities) keep(ctx context.Context, db *Database, in FlagInput, r flagRecord, undoing bool) error {
+// keep writes the record over the one that this attempt has read, while the run holds the plan: one of an attempt that comes too late
+// would mislead those that go on.
+func (a *Activities) keep(ctx context.Context, db *Database, in FlagInput, r flagRecord, undoing bool) (flagRecord, error) {
 	if err := flags.Late(ctx); err != nil {
-		return err
+		return r, err
 	}
 	before, err := json.Marshal(r.before)
 	if err != nil {
-		return err
+		return r, err
 	}
 	var kept []keptState
 	for _, s := range r.ours {
@@ -144,100 +151,22 @@ func (a *Activities) keep(ctx context.Context, db *Database, in FlagInput, r fla
 	}
 	ours, err := json.Marshal(kept)
 	if err != nil {
-		return err
+		return r, err
 	}
-	// The ledger's connections are others than this one's, so that attempts can't wait for each other's.
-	return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if err := ledger.Hold(ctx, tx.Conn(), in.Origin.Plan, in.Origin.holder(), undoing); err != nil {
-			return err
-		}
-		return db.ledger.RecordFlag(ctx, in.Origin.Plan, in.Origin.Step, in.Key, before, ours)
-	})
+	r.mark, err = db.ledger.KeepFlag(ctx, in.Origin.Plan, in.Origin.holder(), in.scope(), in.Key,
+		ledger.Record{Step: in.Origin.Step, Before: before, Ours: ours, Kills: in.Kills, Mark: r.mark}, undoing)
+	return r, tooLate(in, err)
 }
 
-// holds fails where the plan is not this run's any more, or its rollback has begun and undoing is false.
-func holds(ctx context.Context, db *Database, o Origin, undoing bool) error {
-	conn, err := db.pool.Acquire(ctx)
+// forget drops the record of a flag that has been put back.
+func (a *Activities) forget(ctx context.Context, db *Database, in FlagInput, r flagRecord, back flags.State) error {
+	left, err := json.Marshal(back)
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
-	err = ledger.Hold(ctx, conn.Conn(), o.Plan, o.holder(), undoing)
-	if errors.Is(err, ledger.ErrSuperseded) {
-		err = fmt.Errorf("%w: %w", err, flags.ErrSuperseded) // no provider need try again
-	}
-	return err
+	return tooLate(in, db.ledger.ForgetFlag(ctx, in.Origin.Plan, in.Origin.holder(), in.Key, ledger.Record{Step: in.Origin.Step, Mark: r.mark}, left))
 }
 
-// errMeanwhile says that a flag was changed between our look and our change; looked at again it is somebody's, or ours.
-var errMeanwhile = fmt.Errorf("it was changed at this very moment: %w", flags.ErrSuperseded)
-
-// errTooLate says that another attempt has kept a record since. For the one that was frozen it is the end; the other may meet it,
-// too, if the frozen one was the last to write, and is tried again.
-var errTooLate = fmt.Errorf("this attempt came too late: %w", flags.ErrSuperseded)
-
-// still fences an attempt that was frozen since it kept its record: the plan must be its run's, nobody have pressed the kill
-// switch, the record be its own, and the flag one of the two that it reckoned with.
-func (a *Activities) still(db *Database, in FlagInput, kept flagRecord) flags.Still {
-	current := a.current(db, in, kept)
-	return func(ctx context.Context, found flags.State) error {
-		all, err := pressed(ctx, db, in.Origin.Plan)
-		if err == nil {
-			err = all.forbid(in)
-		}
-		if err != nil {
-			return err
-		}
-		return current(ctx, found)
-	}
-}
-
-// current is still without the kill switch.
-func (a *Activities) current(db *Database, in FlagInput, kept flagRecord) flags.Still {
-	return func(ctx context.Context, found flags.State) error {
-		if err := holds(ctx, db, in.Origin, false); err != nil {
-			return err
-		}
-		now, err := a.record(ctx, db, in)
-		switch {
-		case err != nil:
-			return err
-		case !now.same(kept):
-			return fmt.Errorf("flag %s is left alone: %w", in.Key, errTooLate)
-		case !slices.ContainsFunc(kept.ours, found.Equal):
-			return fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
-		}
-		return nil
-	}
-}
-
-// stillBack fences an attempt to restore that was frozen while another has ended the rollback, and perhaps the plan's next run has
-// brought the flag to the same state again: the plan must be its run's, and the record the one that it has read.
-func (a *Activities) stillBack(db *Database, in FlagInput, kept flagRecord) flags.Still {
-	return func(ctx context.Context, _ flags.State) error {
-		if err := holds(ctx, db, in.Origin, true); err != nil {
-			return err
-		}
-		now, err := a.record(ctx, db, in)
-		if err == nil && !now.same(kept) {
-			err = fmt.Errorf("flag %s is left alone: %w", in.Key, errTooLate)
-		}
-		return err
-	}
-}
-
-func (r flagRecord) same(kept flagRecord) bool {
-	return r.known && slices.EqualFunc(r.ours, kept.ours, flags.State.Equal)
-}
-
-// replace keeps another record if the present one is what this attempt has kept.
-func (a *Activities) replace(ctx context.Context, db *Database, in FlagInput, kept, by flagRecord) error {
-	now, err := a.record(ctx, db, in)
-	if err == nil && !now.same(kept) {
-		err = fmt.Errorf("flag %s is left alone: %w", in.Key, errTooLate)
-	}
-	if err != nil {
-		return err
-	}
-	return a.keep(ctx, db, in, by, false)
+func (in FlagInput) scope() ledger.Scope {
+	return ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}
 }

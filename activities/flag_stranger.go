@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -13,9 +12,6 @@ import (
 
 // stranger refuses to touch a flag that somebody else has changed, and shows both states.
 func (a *Activities) stranger(ctx context.Context, db *Database, in FlagInput, r flagRecord, now flags.State, undoing bool) error {
-	if r.presses.busy(in.Key) {
-		return fmt.Errorf("flag %s is %q: somebody is pressing the kill switch, and it is looked at again", in.Key, now.Summary)
-	}
 	left := r.left()
 	return a.show(ctx, db, in, r, now, undoing,
 		&flags.Stranger{Key: in.Key, Differs: differences(left, now), Ours: left.Summary, Theirs: now.Summary})
@@ -33,7 +29,10 @@ func (a *Activities) show(ctx context.Context, db *Database, in FlagInput, r fla
 	if r.shown == nil || !now.Equal(*r.shown) { // who was shown it once may answer still
 		r.shown, r.showing = &now, asker(ctx)
 	}
-	if err := a.keep(ctx, db, in, r, undoing); err != nil {
+	if err := a.fence(ctx, db, in, r, undoing); err != nil { // it may have an answer by now
+		return err
+	}
+	if _, err := a.keep(ctx, db, in, r, undoing); err != nil {
 		return err
 	}
 	return question

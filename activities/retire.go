@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 
@@ -64,6 +65,9 @@ func (a *Activities) retireFlag(ctx context.Context, in FlagInput) error {
 	if gone {
 		return retired(ctx, db, in, "flag gone")
 	}
+	if err := stillRetiring(ctx, db, provider, in, now); err != nil {
+		return err
+	}
 	if err := provider.Archive(ctx, in.Key, note(in.Origin)); err != nil {
 		return err
 	}
@@ -79,6 +83,18 @@ func pastRetiring(ctx context.Context, db *Database, in FlagInput, kills int64) 
 	return err
 }
 
+// stillRetiring fences an attempt that was frozen since it looked at the flag: the plan must still be its run's, and the flag what it was.
+func stillRetiring(ctx context.Context, db *Database, provider flags.Provider, in FlagInput, looked flags.State) error {
+	now, err := provider.Get(ctx, in.Key)
+	switch {
+	case errors.Is(err, flags.ErrNotFound), err == nil && !now.Equal(looked):
+		return fmt.Errorf("flag %s: %w", in.Key, errMeanwhile)
+	case err != nil:
+		return err
+	}
+	return holds(ctx, db, in.Origin, false)
+}
+
 // archivedByPlan tells whether a run of the plan has begun to archive the flag: then it has done its work, though somebody has
 // deleted it since.
 func archivedByPlan(ctx context.Context, db *Database, o Origin, key string) (bool, error) {
@@ -88,7 +104,7 @@ func archivedByPlan(ctx context.Context, db *Database, o Origin, key string) (bo
 
 // retired comes behind the archiving: cut off in between, it is written when the flag is found archived.
 func retired(ctx context.Context, db *Database, in FlagInput, event string) error {
-	if err := db.ledger.FlagRetired(ctx, ledger.Scope{Project: in.Scope.Project, Environment: in.Scope.Environment}, in.Key); err != nil {
+	if err := db.ledger.FlagRetired(ctx, in.scope(), in.Key); err != nil {
 		return err
 	}
 	return audit(ctx, db, in.Origin, event, in.Key)

@@ -26,7 +26,13 @@ type Use struct {
 // UseFlag notes that a run of the plan is about to move the flag. A flag that was retired and is moved again is in use again, and
 // one that a rollback has put back is used for the first time.
 func (l *Ledger) UseFlag(ctx context.Context, plan string, me Holder, scope Scope, key string) error {
-	_, err := l.pool.Exec(ctx, `insert into contraflow.flag_use (plan, flag_key, scope, migration, first_run) values ($1, $2, $3, $4, $5)
+	return useFlag(ctx, l.pool, plan, me, scope, key)
+}
+
+func useFlag(ctx context.Context, db interface {
+	Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error)
+}, plan string, me Holder, scope Scope, key string) error {
+	_, err := db.Exec(ctx, `insert into contraflow.flag_use (plan, flag_key, scope, migration, first_run) values ($1, $2, $3, $4, $5)
 		on conflict (plan, flag_key) do update set scope = $3, migration = $4, first_run = $5, used_at = now(), retired_at = null,
 			first_used_at = case when flag_use.used_at > (select coalesce(max(at), '-infinity') from contraflow.audit where plan = $1 and event = 'rolled_back')
 				then flag_use.first_used_at else now() end`,

@@ -4,7 +4,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -110,30 +109,6 @@ func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome stri
 	return wrap(err, "close plan "+plan)
 }
 
-// Record is what the ledger knows of a flag that a step changes: the state it was found in, and the states that the step may
-// have left it in.
-type Record struct{ Before, Ours json.RawMessage }
-
-// Flag reads a record; ok is false when there is none.
-func (l *Ledger) Flag(ctx context.Context, plan, step, key string) (r Record, ok bool, err error) {
-	err = l.pool.QueryRow(ctx, `select before, ours from contraflow.flag_record where plan = $1 and step = $2 and flag_key = $3`,
-		plan, step, key).Scan(&r.Before, &r.Ours)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Record{}, false, nil
-	}
-	return r, err == nil, wrap(err, "read the record of flag "+key)
-}
-
-// Left lists what all steps of the plan may have left a flag in: the Ours of each. None of it is a stranger's doing.
-func (l *Ledger) Left(ctx context.Context, plan, key string) ([]json.RawMessage, error) {
-	rows, err := l.pool.Query(ctx, `select ours from contraflow.flag_record where plan = $1 and flag_key = $2`, plan, key)
-	if err != nil {
-		return nil, wrap(err, "read the records of flag "+key)
-	}
-	left, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
-	return left, wrap(err, "read the records of flag "+key)
-}
-
 // BegunFlag is a flag that a step has begun to change.
 type BegunFlag struct {
 	Step, Key string
@@ -169,19 +144,6 @@ func (l *Ledger) Archived(ctx context.Context, plan string) ([]string, error) {
 		return nil, nil // contraflow has never worked on this database
 	}
 	return keys, wrap(err, "read which flags plan "+plan+" has archived")
-}
-
-// RecordFlag writes what a change will leave, before the change is made; before is kept from the first call.
-func (l *Ledger) RecordFlag(ctx context.Context, plan, step, key string, before, ours json.RawMessage) error {
-	_, err := l.pool.Exec(ctx, `insert into contraflow.flag_record (plan, step, flag_key, before, ours) values ($1, $2, $3, $4, $5)
-		on conflict (plan, step, flag_key) do update set ours = excluded.ours`, plan, step, key, before, ours)
-	return wrap(err, "record flag "+key)
-}
-
-// ForgetFlag removes a record whose flag is restored.
-func (l *Ledger) ForgetFlag(ctx context.Context, plan, step, key string) error {
-	_, err := l.pool.Exec(ctx, `delete from contraflow.flag_record where plan = $1 and step = $2 and flag_key = $3`, plan, step, key)
-	return wrap(err, "forget the record of flag "+key)
 }
 
 // Event is one row of the audit: never a row value, never a secret.

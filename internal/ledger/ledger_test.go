@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"encoding/json"
 	"errors"
 	"sync"
 	"testing"
@@ -114,7 +113,7 @@ func TestCloseForgetsOnlyWhatItShould(t *testing.T) {
 	l, pool := setup(t)
 	for _, plan := range []string{"p", "q"} {
 		require.NoError(t, l.Claim(t.Context(), plan, "h", first, nobody))
-		require.NoError(t, l.RecordFlag(t.Context(), plan, "s", "f", json.RawMessage(`{}`), json.RawMessage(`[]`)))
+		recorded(t, l, plan, "s", "f")
 		for _, sql := range []string{
 			"insert into contraflow.ddl_version (schema_name, version, plan) values ($1, 1, $1)",
 			"insert into contraflow.backfill_lane (plan, step, lane, hash, total, target) values ($1, 's', 0, 'h', 1, 't')",
@@ -140,36 +139,6 @@ func TestCloseForgetsOnlyWhatItShould(t *testing.T) {
 	require.Zero(t, left(t, pool, "p"))
 	require.Equal(t, 4, left(t, pool, "q"), "other plans keep theirs")
 	require.Equal(t, "shop run-2 h rolledBack", holder(t, pool))
-}
-
-func TestTheRecordOfAFlagKeepsWhatItWasFirst(t *testing.T) {
-	t.Parallel()
-	l, _ := setup(t)
-	_, ok, err := l.Flag(t.Context(), "p", "s", "f")
-	require.NoError(t, err)
-	require.False(t, ok)
-	require.NoError(t, l.RecordFlag(t.Context(), "p", "s", "f", json.RawMessage(`{"v": 1}`), json.RawMessage(`["a"]`)))
-	require.NoError(t, l.RecordFlag(t.Context(), "p", "s", "f", json.RawMessage(`{"v": 2}`), json.RawMessage(`["b"]`)))
-	require.NoError(t, l.RecordFlag(t.Context(), "p", "later", "f", json.RawMessage(`{"v": 3}`), json.RawMessage(`["c"]`)))
-	require.NoError(t, l.RecordFlag(t.Context(), "q", "s", "f", json.RawMessage(`{}`), json.RawMessage(`["d"]`)))
-	r, ok, err := l.Flag(t.Context(), "p", "s", "f")
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.JSONEq(t, `{"v": 1}`, string(r.Before))
-	require.JSONEq(t, `["b"]`, string(r.Ours))
-
-	all, err := l.Left(t.Context(), "p", "f")
-	require.NoError(t, err)
-	require.Len(t, all, 2, "those of this plan's steps, and of no other plan")
-
-	require.NoError(t, l.ForgetFlag(t.Context(), "p", "s", "f"))
-	require.NoError(t, l.ForgetFlag(t.Context(), "p", "s", "f"))
-	_, ok, err = l.Flag(t.Context(), "p", "s", "f")
-	require.NoError(t, err)
-	require.False(t, ok)
-	_, ok, err = l.Flag(t.Context(), "p", "later", "f")
-	require.NoError(t, err)
-	require.True(t, ok)
 }
 
 func TestAnEventIsWrittenOnce(t *testing.T) {

@@ -34,12 +34,12 @@ func TestTouchedFlagsAreThoseOfRunsAndPressesUntilThePlanEnds(t *testing.T) {
 		return keys
 	}
 	require.Empty(t, touched())
-	require.NoError(t, l.RecordFlag(t.Context(), "p", "s", "moved", json.RawMessage(`{}`), json.RawMessage(`[]`)))
-	require.NoError(t, l.RecordFlag(t.Context(), "another", "s", "theirs", json.RawMessage(`{}`), json.RawMessage(`[]`)))
+	moved := recorded(t, l, "p", "s", "moved")
+	recorded(t, l, "another", "s", "theirs")
 	_, err := l.Press(t.Context(), kill("run-1", "", "moved", "pressed"), false)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"moved", "pressed"}, touched())
-	require.NoError(t, l.ForgetFlag(t.Context(), "p", "s", "moved"))
+	require.NoError(t, l.ForgetFlag(t.Context(), "p", first, "moved", moved, json.RawMessage(`{}`)))
 	_, err = pool.Exec(t.Context(), "insert into contraflow.audit (event_key, migration, run_id, plan, plan_hash, event) values ('k', 'm', 'r', 'p', 'h', 'rolled_back')")
 	require.NoError(t, err)
 	require.Empty(t, touched())

@@ -20,6 +20,8 @@ create table contraflow.flag_record (
     flag_key text not null,
     before jsonb not null,             -- the provider's state, as it was found
     ours jsonb not null,               -- the states on either side of our latest change; written before the change is made
-    recorded_at timestamptz not null default now(),
+    first_run text not null default '',  -- of the attempt that wrote it last
+    kills bigint not null default 0,   -- the latest press of the kill switch that its people had resumed from
+    recorded_at timestamptz not null default now(), -- when the step began with it
     primary key (plan, step, flag_key)
 );
