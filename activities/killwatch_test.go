@@ -108,7 +108,7 @@ func TestTheGuardTellsOfALaterPressOnly(t *testing.T) {
 	b.made(t, known...)
 	ids := b.pressed(t, "r", "account", readNew)
 	b.made(t, ids...)
-	require.Equal(t, GuardVerdict{Outcome: Killed, Kill: ids[0],
+	require.Equal(t, GuardVerdict{Outcome: Killed, Kill: ids[0], Alone: true,
 		Reading: "kill switch pressed by alice (orders fail): " + readNew + " off for one account"},
 		soon(t, b.guards(t, known[0], call{})), "and whose account it is stays in the database")
 }
