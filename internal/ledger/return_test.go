@@ -174,6 +174,28 @@ func TestAPressThatCommitsLaterHasTheHigherID(t *testing.T) {
 	require.Len(t, seen, 2, "the earlier one is there when the later one is")
 }
 
+// TestAMarkThatWaitsHoldsNoPressUp because a schema change holds the plan's row for as long as it takes.
+func TestAMarkThatWaitsHoldsNoPressUp(t *testing.T) {
+	t.Parallel()
+	l, pool := setup(t)
+	require.NoError(t, l.Claim(t.Context(), "p", "h", first, nobody))
+	var passed error
+	var marking sync.WaitGroup
+	require.NoError(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		if err := ledger.Hold(t.Context(), tx.Conn(), "p", first, false); err != nil {
+			return err
+		}
+		marking.Go(func() { passed = l.PastReturn(context.WithoutCancel(t.Context()), "p", first, 0) })
+		require.Eventually(t, func() bool {
+			return one[int](t, pool, "select count(*)::int from pg_locks where not granted") > 0
+		}, time.Minute, time.Millisecond)
+		_, err := l.Press(t.Context(), kill("run-1", "", "a"), false)
+		return err
+	}))
+	marking.Wait()
+	require.ErrorIs(t, passed, ledger.ErrKilled)
+}
+
 func TestBehindTheBeginningOfARollbackNothingIsMarked(t *testing.T) {
 	t.Parallel()
 	l, pool := setup(t)
