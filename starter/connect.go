@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os/user"
 	"strings"
@@ -37,6 +39,21 @@ func (e environment) LookupEnv(key string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// get is as of os.Getenv.
+func (e environment) get(name string) string {
+	value, _ := e.LookupEnv(name)
+	return value
+}
+
+// misconfigured is the error of a command that reads what the worker's configuration names itself. Where there is no such file it was
+// called in a wrong way; what is wrong in the file is told by the error alone.
+func misconfigured(err error, file, reads string) error {
+	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == file {
+		return &usageError{&hintedError{err, "This command " + reads + " itself: name the worker's configuration with --config"}}
+	}
+	return err
 }
 
 // dial connects within dialTimeout.

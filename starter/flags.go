@@ -90,9 +90,9 @@ type staleFlag struct {
 }
 
 func (a *app) stale(ctx context.Context, o staleOptions) error {
-	c, unreadable, err := config.LoadTargets(o.config, func(name string) string { value, _ := a.env.LookupEnv(name); return value })
+	c, unreadable, err := config.LoadTargets(o.config, a.env.get)
 	if err != nil {
-		return fmt.Errorf("%w\nThis command asks databases and flag service itself: name the worker's configuration with --config", err)
+		return misconfigured(err, o.config, "asks databases and flag service")
 	}
 	if len(c.Databases)+len(unreadable) == 0 {
 		return fmt.Errorf("%s: databases: is empty: name at least one", o.config)

@@ -268,8 +268,14 @@ func TestFlagsSaysHowItIsCalled(t *testing.T) {
 		require.Equal(t, exitUsage, a.code, args)
 	}
 	a = callAt(t, "127.0.0.1:1", "flags", "stale", "--config", t.TempDir()+"/none.yaml")
-	require.Equal(t, exitError, a.code)
+	require.Equal(t, exitUsage, a.code)
 	require.Contains(t, a.stderr, "name the worker's configuration with --config")
+	s := setupStale(t)
+	require.NoError(t, os.Remove(filepath.Join(s.folder, "token")))
+	a = s.call(t)
+	require.Equal(t, exitError, a.code)
+	require.Contains(t, a.stderr, "flags.launchdarkly.token: names a file that can't be read")
+	require.NotContains(t, a.stderr, "--config", "it was given, and found")
 }
 
 func TestTheTableOfStaleFlagsLinesUp(t *testing.T) {

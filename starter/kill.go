@@ -81,12 +81,12 @@ func (a *app) kill(ctx context.Context, id string, f killFlags) error {
 		}
 		database = cmp.Or(database, order.Plan.Database)
 	}
-	c, unreadable, err := config.LoadTargets(f.config, func(name string) string { value, _ := a.env.LookupEnv(name); return value })
+	c, unreadable, err := config.LoadTargets(f.config, a.env.get)
 	if err == nil && !c.Flags.Given() {
 		err = fmt.Errorf("%s: %w", f.config, providers.ErrNone)
 	}
 	if err != nil {
-		return fmt.Errorf("%w\nThis command talks to the flag service itself: name the worker's configuration with --config", err)
+		return misconfigured(err, f.config, "talks to database and flag service")
 	}
 	if order.Databases, err = targets(c, unreadable, database); err != nil {
 		return fmt.Errorf("%s: %w", f.config, err)

@@ -188,7 +188,7 @@ func TestKillIsRefusedWithWhatToDo(t *testing.T) {
 		{exitError, "worker.yaml", []string{"--database", "nope"}, `has no database "nope"; it knows: other, shop`},
 		{exitError, "worker.yaml", []string{"--database", "other"}, "databases.other.dsn: names the environment variable NOT_SET"},
 		{exitError, "none.yaml", nil, "has no flag provider"},
-		{exitError, "gone.yaml", nil, "name the worker's configuration with --config"},
+		{exitUsage, "gone.yaml", nil, "name the worker's configuration with --config"},
 		{exitUsage, "worker.yaml", []string{"--context", "S3CRET"}, "--context wants KIND:KEY"},
 		{exitUsage, "worker.yaml", []string{"--context", "multi:S3CRET"}, `context kind "multi"`},
 		{exitUsage, "worker.yaml", []string{"--context", "account:"}, "needs a key"},

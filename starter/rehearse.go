@@ -129,17 +129,16 @@ func (a *app) rehearsal(file string, f rehearseFlags) (o rehearse.Options, err e
 	if f.database != "" {
 		o.Plan.Database = f.database
 	}
-	getenv := func(name string) string { value, _ := a.env.LookupEnv(name); return value }
 	if f.scratch != "" {
 		if kind, _, _ := strings.Cut(f.scratch, ":"); kind != "env" && kind != "file" {
 			return o, &usageError{fmt.Errorf("--scratch must be env:NAME or file:PATH: everybody on this machine could read a connection string on the command line")}
 		}
-		if o.Scratch, err = config.ReadSecret(f.scratch, getenv); err != nil {
+		if o.Scratch, err = config.ReadSecret(f.scratch, a.env.get); err != nil {
 			return o, &usageError{fmt.Errorf("--scratch %w", err)}
 		}
 	}
-	if o.Target, err = config.ReadDatabase(f.config, o.Plan.Database, getenv); err != nil {
-		return o, fmt.Errorf("%w\nThis command reads the target database itself: name the worker's configuration with --config", err)
+	if o.Target, err = config.ReadDatabase(f.config, o.Plan.Database, a.env.get); err != nil {
+		return o, misconfigured(err, f.config, "reads the target database")
 	}
 	return o, nil
 }

@@ -77,9 +77,9 @@ func (a *app) rejects(ctx context.Context, id string, f rejectsFlags) error {
 			return err
 		}
 	}
-	dsn, err := config.ReadDatabase(f.config, f.database, func(name string) string { value, _ := a.env.LookupEnv(name); return value })
+	dsn, err := config.ReadDatabase(f.config, f.database, a.env.get)
 	if err != nil {
-		return fmt.Errorf("%w\nThis command reads the target database itself: name the worker's configuration with --config", err)
+		return misconfigured(err, f.config, "reads the target database")
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()

@@ -46,7 +46,7 @@ func TestRejectsSayWhatIsMissing(t *testing.T) {
 	require.Contains(t, a.stderr, hint)
 
 	a = call(t, "rejects", "p", "--plan", "p", "--database", "shop", "--config", filepath.Join(folder, "worker.yaml"))
-	require.Equal(t, exitError, a.code)
+	require.Equal(t, exitUsage, a.code)
 	require.Contains(t, a.stderr, "read the worker's configuration")
 	require.Contains(t, a.stderr, "--config")
 

@@ -111,9 +111,9 @@ func (a *app) repair(ctx context.Context, file string, f repairFlags) error {
 		return err
 	}
 	database := cmp.Or(f.database, p.Database)
-	dsn, err := config.ReadDatabase(f.config, database, func(name string) string { value, _ := a.env.LookupEnv(name); return value })
+	dsn, err := config.ReadDatabase(f.config, database, a.env.get)
 	if err != nil {
-		return fmt.Errorf("%w\nThis command reads the target database itself: name the worker's configuration with --config", err)
+		return misconfigured(err, f.config, "reads the target database")
 	}
 	_, _ = sqltree.Parse("") // its start takes seconds: neither the clock nor a transaction shall run meanwhile
 	pool, err := pg.Open(ctx, dsn, pg.Settings{ApplicationName: "contraflow", StatementTimeout: listTimeout})

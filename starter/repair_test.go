@@ -95,7 +95,7 @@ func TestRepairRefusesWrongCalls(t *testing.T) {
 		"another direction": {[]string{"--direction", "left"}, exitUsage, `--direction is "left": say up or down`},
 		"an unknown name":   {[]string{"--database", "nowhere"}, exitError, "it knows: other, shop"},
 		"no such file":      {[]string{"--direction", "down"}, exitError, "no file that could have failed"},
-		"no configuration":  {[]string{"--config", folder + "/none.yaml"}, exitError, "--config"},
+		"no configuration":  {[]string{"--config", folder + "/none.yaml"}, exitUsage, "itself: name the worker's configuration with --config"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -82,7 +82,8 @@ the schema, turns flags, fills columns, proves the result, asks people, and undo
 Temporal's settings come from the environment (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY,
 TEMPORAL_TLS_...), from a profile in Temporal's TOML file (--profile or TEMPORAL_PROFILE), or from the flags below.
 
-Exit codes: 0 completed or done, 1 error or refused, 2 wrong call or bad plan, 3 rolled back.`,
+Exit codes: 0 completed or done, 1 error or refused, 2 wrong call or bad plan, 3 rolled back, 4 the flags
+are off and that is not recorded (kill).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -127,7 +127,9 @@ func TestWhatIsSaidArrives(t *testing.T) {
 	} {
 		require.Zero(t, call(t, args...).code)
 	}
-	require.Equal(t, exitUsage, call(t, "retry", id, "--question", "-1").code)
+	for _, none := range []string{"-1", "0"} {
+		require.Equal(t, exitUsage, call(t, "retry", id, "--question", none).code)
+	}
 	require.Equal(t, exitUsage, call(t, "pause", id, "--question", "7").code, "it answers nothing")
 	var s watch.Snapshot
 	require.Eventually(t, func() bool {

@@ -51,7 +51,8 @@ to clean up; the report names it.`),
 func newRequest(a *app, signal, short, long string) *cobra.Command {
 	var request signals.Request
 	answers := slices.Contains([]string{signals.Retry, signals.Force, signals.Skip}, signal)
-	cmd := &cobra.Command{
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
 		Use: signal + " ID", GroupID: groupDecide, Short: short, Long: long,
 		Example: fmt.Sprintf("  contraflow %s split-customer-address --reason \"why, for the record\"", signal),
 		Args:    needs("ID"),
@@ -61,7 +62,7 @@ func newRequest(a *app, signal, short, long string) *cobra.Command {
 				return err
 			}
 			request.By = by
-			if request.Question < 0 {
+			if cmd.Flags().Changed("question") && request.Question < 1 {
 				return &usageError{fmt.Errorf("--question is %d: give the number that contraflow status shows", request.Question)}
 			}
 			return a.say(ctx, args[0], signal, by, func(s *signals.Status) any {
