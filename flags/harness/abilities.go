@@ -20,9 +20,19 @@ var (
 )
 
 // Rehearse tells as much as can be told without a dry run, which the API doesn't have: that flag, variations and target groups
-// exist and can serve the change, and that no pipeline makes it.
+// exist and can serve the change, that targets can be looked for, and that no pipeline makes it.
 func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) error {
-	_, err := p.Preview(ctx, key, c)
+	if _, err := p.Preview(ctx, key, c); err != nil {
+		return err
+	}
+	_, err := retry.Do(ctx, service, func() (struct{}, error) { return struct{}{}, p.canLook(ctx, key, c) })
+	return err
+}
+
+// canLook looks for the first of the targets that a change names. Whether it is there is nothing to refuse: Apply adds who is not.
+func (p *Provider) canLook(ctx context.Context, key string, c flags.Change) error {
+	targets := c.Targets[flags.DefaultContextKind]
+	_, err := p.unknown(ctx, key, targets[:min(1, len(targets))])
 	return err
 }
 
@@ -125,6 +135,9 @@ func (p *Provider) rehearseCreate(ctx context.Context, key string, f flags.NewFl
 		}
 		if current.configuration, err = current.want(c); err == nil {
 			err = p.segmentsExist(ctx, key, c.Segments)
+		}
+		if err == nil {
+			err = p.canLook(ctx, key, c)
 		}
 	}
 	return err

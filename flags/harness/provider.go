@@ -14,6 +14,7 @@
 //	GET /ng/api/environmentsV2                  harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and size;
 //	                                            {data{content[environment{identifier}]}}. An API key sees those that it may view
 //	GET /cf/admin/segments/{identifier}         the same, and harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
+//	GET, POST /cf/admin/targets                 the same file; harness-core-ui, pages/target-management/targets/NewTarget.tsx
 //	instructions and their parameters           Harness's own console (harness-core-ui,
 //	                                            src/modules/75-cf/utils/instructions.ts) and harness-core's
 //	                                            io.harness.cf.CFApi, which both send them
@@ -274,6 +275,11 @@ func (p *Provider) change(
 	if err != nil {
 		return snapshot{}, err
 	}
+	newcomers := without(want.named(), current.configuration.named())
+	untold := p.introduce(ctx, key, newcomers)
+	if untold != nil && !want.withTargets(current.configuration).equal(current.configuration) {
+		return snapshot{}, untold
+	} // a change of targets alone, as the kill switch makes, is tried all the same: nothing of it is left half done
 	if err := still.Ask(ctx, current.state); err != nil {
 		return snapshot{}, err
 	}
@@ -281,22 +287,27 @@ func (p *Provider) change(
 		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
 	}
 	pipeline, refusal := p.patch(ctx, key, patch{Comment: note, Instructions: instructions}, discreet)
-	if refusal != nil && !errors.Is(refusal, flags.ErrInvalid) {
+	if refusal != nil && !errors.Is(refusal, flags.ErrInvalid) && !errors.Is(refusal, flags.ErrNotFound) {
 		return snapshot{}, refusal
 	}
 	after, err := p.read(ctx, key)
+	missing := without(newcomers, after.configuration.named())
 	switch {
 	case err != nil:
 		return snapshot{}, cmp.Or(refusal, err)
 	case after.configuration.equal(want): // also where it was refused: an attempt before got through late, and twice is refused
 		return after, nil
-	case refusal != nil && after.configuration.equal(current.configuration):
-		return snapshot{}, refusal
-	case refusal != nil: // decided on what is not so any more
+	case refusal != nil && !after.configuration.equal(current.configuration): // decided on what is not so any more
 		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
+	case refusal != nil && len(newcomers) > 0 && (untold != nil || errors.Is(refusal, flags.ErrNotFound)): // the flag is there
+		return snapshot{}, leftOut(key, len(newcomers), untold)
+	case refusal != nil:
+		return snapshot{}, refusal
 	case pipeline != "":
 		return snapshot{}, fmt.Errorf("flag %q: Harness left the change to pipeline execution %q: end that, take the pipeline off the flag "+
 			"and retry: %w", key, pipeline, flags.ErrApprovalRequired)
+	case len(missing) > 0 && after.configuration.lacks(want, missing):
+		return snapshot{}, leftOut(key, len(missing), untold)
 	default:
 		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
 	}

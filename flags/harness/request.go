@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,7 +37,7 @@ type request struct {
 	query             url.Values
 	body              any
 	rights            []string // it takes. Defaults to viewing flags
-	discreet          bool     // keep the server's words out of errors
+	discreet          bool     // keep the path and the server's words out of errors
 }
 
 // Rights of API keys, each with its own id: https://developer.harness.io/docs/platform/automation/api/api-permissions-reference.
@@ -48,6 +49,7 @@ const (
 	toEdit             = "ff_featureflag_edit"
 	toDelete           = "ff_featureflag_delete"
 	toViewGroups       = "ff_targetgroup_view"
+	toEditGroups       = "ff_targetgroup_edit" // and targets
 	toViewEnvironments = "core_environment_view"
 )
 
@@ -86,6 +88,9 @@ func (p *Provider) do(ctx context.Context, r request, out any) error {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	response, err := p.config.HTTPClient.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok && r.discreet {
+		err = failed.Err // without its path
+	}
 	if err != nil {
 		return fmt.Errorf("no answer from Harness on flag %q, check the API URL and the network: %w", r.key, err)
 	}

@@ -95,6 +95,11 @@ func (b bundle) admin(t *testing.T, method, path, body string) {
 
 func (b bundle) instruct(t *testing.T, key, instructions string) {
 	t.Helper()
+	var named []struct{ Parameters struct{ Targets []string } }
+	require.NoError(t, json.Unmarshal([]byte(`[`+instructions+`]`), &named))
+	for _, one := range named {
+		b.server.CreateTargets(one.Parameters.Targets...)
+	}
 	b.admin(t, http.MethodPatch, "/"+key, `{"instructions": [`+instructions+`]}`)
 }
 

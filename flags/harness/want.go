@@ -28,6 +28,9 @@ func (v values) want(key string, current configuration, c flags.Change) (configu
 	if err := v.refuse(key, current, c); err != nil {
 		return configuration{}, err
 	}
+	if err := nameable(key, current, c); err != nil {
+		return configuration{}, err
+	}
 	want := current
 	if c.Exclude != nil {
 		want = current.aim([]string{c.Exclude.Key}, v.off())

@@ -3,6 +3,7 @@ package harnessserver
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"regexp"
@@ -23,6 +24,8 @@ func (s *Server) routes() http.Handler {
 	admin.HandleFunc("DELETE /gateway/cf/admin/features/{identifier}", s.with(toDelete, s.deleteFeature))
 	admin.HandleFunc("GET /gateway/cf/admin/features/{identifier}/dependants", s.with(toView, s.listDependants))
 	admin.HandleFunc("GET /gateway/cf/admin/segments/{identifier}", s.with(toViewGroups, s.getSegment))
+	admin.HandleFunc("GET /gateway/cf/admin/targets/{identifier}", s.with(toViewGroups, s.getTarget))
+	admin.HandleFunc("POST /gateway/cf/admin/targets", s.with(toEditGroups, s.createTarget))
 	admin.HandleFunc("GET /gateway/ng/api/environmentsV2", s.with(toViewEnvironments, s.listEnvironments))
 
 	all := http.NewServeMux()
@@ -65,6 +68,7 @@ const (
 	toEdit             = "ff_featureflag_edit"
 	toDelete           = "ff_featureflag_delete"
 	toViewGroups       = "ff_targetgroup_view"
+	toEditGroups       = "ff_targetgroup_edit" // and targets
 	toViewEnvironments = "core_environment_view"
 )
 
@@ -235,7 +239,11 @@ func (s *Server) patchFeature(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "Unauthorized")
 		return
 	}
-	changed, err := f.apply(p)
+	changed, err := f.apply(p, s.known)
+	if errors.Is(err, errUnknownTarget) {
+		refuse(w, http.StatusNotFound, err.Error())
+		return
+	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return

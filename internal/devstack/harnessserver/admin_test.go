@@ -91,12 +91,8 @@ func TestRulesAreNumberedAnewAndPrerequisitesComeAndGo(t *testing.T) {
 
 func TestSDKsMayCountVersionsOtherwise(t *testing.T) {
 	t.Parallel()
-	server := harnessserver.New(harnessserver.Options{Project: "shop", APIKey: apiKey, SDKKey: sdkKey, SDKVersions: 100})
-	require.NoError(t, server.Start("127.0.0.1:0"))
-	t.Cleanup(func() { require.NoError(t, server.Close()) })
-	server.CreateFlag("flag")
-	base, _ := strings.CutSuffix(server.AdminURL(), "/gateway")
-	b := bundle{server, base}
+	b := setupWith(t, harnessserver.Options{SDKVersions: 100})
+	b.server.CreateFlag("flag")
 	header, environment := b.sdk(t)
 	_, answer := b.do(t, http.MethodGet, client+"/client/env/"+environment+"/feature-configs/flag", "", header)
 	var told struct{ Version int }

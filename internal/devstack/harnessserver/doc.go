@@ -8,6 +8,7 @@
 //	                                                {features, itemCount, pageCount, pageIndex, pageSize}, pages from 0
 //	GET    …/features/{identifier}/dependants       the same, "all the flags which depend on it": a page as above
 //	GET    /gateway/cf/admin/segments/{identifier}  the same; harness-go-sdk, harness/nextgen/docs/TargetGroupsApi.md
+//	GET, POST /gateway/cf/admin/targets…            the same; pages/target-management/targets/NewTarget.tsx. 409 is a target that exists
 //	GET    /gateway/ng/api/environmentsV2           harness-go-sdk, harness/nextgen/docs/EnvironmentsApi.md, GetEnvironmentList: page and
 //	                                                size; an environment's fields as in harness-core, EnvironmentResponseDTO.java
 //	GET    /gateway/cf/admin/features/{identifier}  https://apidocs.harness.io/feature-flags/getfeatureflag; ?archived=true; ?metrics=true, "if
@@ -42,7 +43,10 @@
 //
 // Of other environments there is only what a test has said of them: Elsewhere and Depend.
 //
-// Not documented, and therefore chosen here: prerequisites may differ by environment; all of a patch happens or nothing; reorderRules numbers from 1, in the order that
+// The environment knows the targets that SDKs' metrics tell of, that groups and flags name, and that were created:
+// https://developer.harness.io/docs/feature-flags/use-ff/ff-target-management/add-targets.
+//
+// Not documented, and therefore chosen here: a patch that names an unknown target is refused with 404, or what Options.UnknownTargets says; prerequisites may differ by environment; all of a patch happens or nothing; reorderRules numbers from 1, in the order that
 // it names; a rule whose uuid exists is refused; a listing leaves archived flags out, and has at most 50 to a page; a GET of an archived flag is 404 unless it
 // asks for archived ones; a flag that others depend on is not archived (the documentation says so, but not the status: 400);
 // a flag is "active" as soon as it was evaluated.

@@ -2,6 +2,7 @@ package harnessserver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -45,8 +46,10 @@ type parameters struct {
 	Rules          []string `json:"rules"`
 }
 
-// apply returns the patched copy of a flag.
-func (f Feature) apply(p patch) (Feature, error) {
+var errUnknownTarget = errors.New("unknown target")
+
+// apply returns the patched copy of a flag. It asks known for the targets that an instruction names.
+func (f Feature) apply(p patch, known func(*parameters, Feature) bool) (Feature, error) {
 	if len(p.Instructions) == 0 {
 		return Feature{}, fmt.Errorf("a patch needs instructions")
 	}
@@ -64,6 +67,9 @@ func (f Feature) apply(p patch) (Feature, error) {
 		var read parameters
 		if err := json.Unmarshal(in.Parameters, &read); err != nil {
 			return Feature{}, fmt.Errorf("instruction %d (%s): malformed parameters", i, in.Kind)
+		}
+		if in.Kind == "addTargetsToVariationTargetMap" && !known(&read, f) {
+			return Feature{}, fmt.Errorf("instruction %d (%s): %w", i, in.Kind, errUnknownTarget)
 		}
 		if err := out.instruct(in.Kind, read); err != nil {
 			return Feature{}, fmt.Errorf("instruction %d (%s): %w", i, in.Kind, err)

@@ -148,13 +148,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// metrics feed the status: an SDK counts its evaluations.
+// metrics feed the status: an SDK counts its evaluations, and tells whom they were for.
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		MetricsData []struct {
 			Attributes []struct{ Key, Value string } `json:"attributes"`
 			Timestamp  int64                         `json:"timestamp"` // epoch ms
 		} `json:"metricsData"`
+		TargetData []struct {
+			Identifier string `json:"identifier"`
+		} `json:"targetData"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&body); err != nil {
 		refuse(w, http.StatusBadRequest, "Malformed metrics")
@@ -168,6 +171,9 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 				s.accessed[a.Value] = time.UnixMilli(m.Timestamp)
 			}
 		}
+	}
+	for _, t := range body.TargetData {
+		s.targets[t.Identifier] = true
 	}
 	w.WriteHeader(http.StatusOK)
 }

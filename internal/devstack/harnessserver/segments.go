@@ -35,6 +35,7 @@ func (s *Server) CreateSegment(identifier string, included, excluded []string) {
 		}
 		return out
 	}
+	s.CreateTargets(slices.Concat(included, excluded)...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	version := s.segments[identifier].Version + 1

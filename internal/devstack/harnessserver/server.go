@@ -16,13 +16,14 @@ import (
 
 // Options of a Server.
 type Options struct {
-	Account      string // the only account. Defaults to "account"
-	Organization string // the only organization. Defaults to "default", as in a new account
-	Project      string // the only project. Defaults to "default_project", as in a new account
-	Environment  string // the only environment. Defaults to "production"
-	APIKey       string // what requests of the admin API must carry in x-api-key
-	SDKKey       string // what SDKs must authenticate with
-	SDKVersions  int    // by how much versions are greater as SDKs are told them. Defaults to 0
+	Account        string         // the only account. Defaults to "account"
+	Organization   string         // the only organization. Defaults to "default", as in a new account
+	Project        string         // the only project. Defaults to "default_project", as in a new account
+	Environment    string         // the only environment. Defaults to "production"
+	APIKey         string         // what requests of the admin API must carry in x-api-key
+	SDKKey         string         // what SDKs must authenticate with
+	UnknownTargets UnknownTargets // what a patch does with them. Defaults to a refusal
+	SDKVersions    int            // by how much versions are greater as SDKs are told them. Defaults to 0
 }
 
 // Server is safe for concurrent use. It keeps flags in memory only.
@@ -35,6 +36,7 @@ type Server struct {
 	mu       sync.Mutex
 	flags    map[string]Feature
 	segments map[string]Segment
+	targets  map[string]bool      // that the environment knows
 	accessed map[string]time.Time // when an SDK last evaluated a flag
 	// elsewhere is what other environments of the project have of a flag, by their and its identifier.
 	elsewhere map[string]map[string]inEnvironment
@@ -57,7 +59,7 @@ func New(o Options) *Server {
 	o.Project = cmp.Or(o.Project, "default_project")
 	o.Environment = cmp.Or(o.Environment, "production")
 	s := &Server{
-		options: o, environmentID: uuid.NewString(), flags: map[string]Feature{}, segments: map[string]Segment{}, accessed: map[string]time.Time{},
+		options: o, environmentID: uuid.NewString(), flags: map[string]Feature{}, segments: map[string]Segment{}, targets: map[string]bool{}, accessed: map[string]time.Time{},
 		elsewhere: map[string]map[string]inEnvironment{}, comments: map[string][]string{}, streams: map[chan event]struct{}{},
 	}
 	s.token = s.newToken()

@@ -34,11 +34,15 @@ type bundle struct {
 	base   string
 }
 
-func setup(t *testing.T) bundle {
+func setup(t *testing.T) bundle { return setupWith(t, harnessserver.Options{}) }
+
+func setupWith(t *testing.T, o harnessserver.Options) bundle {
 	t.Helper()
-	server := harnessserver.New(harnessserver.Options{Project: "shop", APIKey: apiKey, SDKKey: sdkKey})
+	o.Project, o.APIKey, o.SDKKey = "shop", apiKey, sdkKey
+	server := harnessserver.New(o)
 	require.NoError(t, server.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	server.CreateTargets("user-1", "u")
 	base, _ := strings.CutSuffix(server.AdminURL(), "/gateway")
 	return bundle{server, base}
 }
