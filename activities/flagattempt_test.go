@@ -145,7 +145,10 @@ func (a *attempt) Create(ctx context.Context, key string, f flags.NewFlag) error
 
 func (a *attempt) Apply(ctx context.Context, key string, c flags.Change, note string, still flags.Still) (flags.State, error) {
 	a.aims()
-	return calling(a, func() (flags.State, error) { return a.Provider.Apply(ctx, key, c, note, a.still(still)) })
+	return calling(a, func() (flags.State, error) {
+		a.history.applied = true // also where others have come meanwhile
+		return a.Provider.Apply(ctx, key, c, note, a.still(still))
+	})
 }
 
 func (a *attempt) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {

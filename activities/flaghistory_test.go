@@ -87,6 +87,7 @@ type history struct {
 	retired bool       // this plan has begun to archive it
 
 	interrupted bool // somebody came while this attempt stood still
+	applied     bool // it has called for a change since its start
 	seen        map[string]int
 }
 
@@ -189,7 +190,7 @@ func (h *history) try(does string, in FlagInput, m move, do func(*Activities, co
 			}
 		}}
 	acts := &Activities{Databases: map[string]*Database{"shop": h.db}, Flags: func(plan.FlagScope) (flags.Provider, error) { return a, nil }}
-	h.interrupted = false
+	h.interrupted, h.applied = false, false
 	h.mishap.in(m.Crash - 1)
 	_, err := lookingAgain(func(ctx context.Context) (FlagNow, error) { return do(acts, ctx) })(
 		context.WithValue(h.ctx, askerKey{}, strconv.Itoa(h.calls)))

@@ -18,7 +18,7 @@ import (
 
 const (
 	// histories of each flag service take some seconds; RAPID_CHECKS or -rapid.checks asks for others.
-	histories = 60
+	histories = 40
 	// calls is more than any activity here makes to flag service and ledger, and pauses more than it makes to the flag service.
 	calls, pauses = 44, 9
 )
