@@ -27,10 +27,10 @@ func (r *Reader) follow(ctx context.Context, failing bool) {
 		case <-r.wake:
 		}
 		err := r.load(ctx)
-		if ctx.Err() != nil {
+		fails := err != nil
+		if fails && ctx.Err() != nil {
 			return
 		}
-		fails := err != nil
 		switch {
 		case fails && !failing:
 			r.options.Log.Warn("flags can't be read: the last copy is served", "error", err)
