@@ -318,7 +318,17 @@ func (s Snapshot) endText() string {
 		if s.Report == nil {
 			return reason
 		}
-		return fmt.Sprintf("%s (steps undone: %d)", s.Report.Cause, len(s.Report.Compensations))
+		undone := 0
+		for _, c := range s.Report.Compensations {
+			if c.Outcome != signals.StepSkipped { // which a person has left as it is
+				undone++
+			}
+		}
+		text := fmt.Sprintf("%s (steps undone: %d", s.Report.Cause, undone)
+		if all := len(s.Report.Compensations); undone < all {
+			text += fmt.Sprintf(" of %d", all)
+		}
+		return text + ")"
 	case Failed:
 		return "failed: " + reason
 	case Terminated:
