@@ -60,7 +60,7 @@ func TestDecisionByUpdateGetsAReceipt(t *testing.T) {
 	require.Equal(t, &answered{accepted: true, receipt: signals.Receipt{Step: "ask", Approvals: 2, Quorum: 2, Decided: true}}, second)
 	require.Equal(t, "approved by alice, bob", b.step("ask").Detail)
 
-	events := b.made("Audit")[0].in.(activities.AuditInput).Events
+	events := b.audit()
 	require.Equal(t, []activities.AuditEvent{
 		{Key: "said/1", Event: "approve", Step: "ask", Actor: "alice", At: begin.Add(time.Hour)},
 		{Key: "said/2", Event: "approve", Step: "ask", Actor: "bob", Detail: "looks right", At: begin.Add(2 * time.Hour)},
@@ -209,11 +209,12 @@ func TestDecisionAcceptedInTheLastMomentCounts(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, asking))
 	b.after(time.Hour, func() { b.approve("ask", "alice") })
-	b.when("Audit", play{after: time.Minute}, play{})
+	b.after(23*time.Hour, func() { b.when("Audit", play{after: time.Minute}, play{}) })
+	b.after(24*time.Hour-time.Second, b.say(signals.Throttle))
 	late := b.decide(24*time.Hour+30*time.Second, signals.Decision{Step: "ask", By: "bob", Verdict: signals.Approved})
 	b.completes()
 	require.True(t, late.receipt.Decided)
-	require.Equal(t, []string{"approve", "approve"}, b.audited())
+	require.Equal(t, []string{"approve", "throttled", "approve"}, b.audited())
 }
 
 func TestNoTimerOutlivesItsStep(t *testing.T) {
@@ -246,8 +247,7 @@ func TestDecisionWhileARollbackWindsDown(t *testing.T) {
 			t.Parallel()
 			b := setup(t, planOf(t, asking))
 			b.after(time.Hour, func() { b.approve("ask", "alice") })
-			b.when("Audit", forever, play{})
-			b.winding["Audit"] = time.Minute
+			b.when("Audit", play{after: 48 * time.Hour}, play{})
 			b.after(24*time.Hour+10*time.Second, func() { stop(b) })
 			late := b.decide(24*time.Hour+30*time.Second, signals.Decision{Step: "ask", By: "bob", Verdict: signals.Approved})
 			b.rollsBack()

@@ -45,7 +45,8 @@ func TestNewRunInAnApproval(t *testing.T) {
 	require.Equal(t, []string{"Audit", "UpdateCard ask approved", "Finish completed", "PostNotice completed"}, next.keys(),
 		"no second card, and the plan is not looked at again")
 	require.Equal(t, "ask", next.made("UpdateCard")[0].in.(activities.Card).Ref.TS)
-	require.Equal(t, []string{"approve", "approve"}, next.audited(), "what the run before heard is written by this one")
+	require.Equal(t, []string{"approve"}, b.audited(), "it is written while the step waits on")
+	require.Equal(t, []string{"approve"}, next.audited())
 	require.Equal(t, "default-test-run-id", next.made("Audit")[0].in.(activities.AuditInput).Origin.FirstRun)
 }
 

@@ -31,6 +31,7 @@ type migration struct {
 	puttingBack bool              // killed flags, before the steps go on
 	closing     bool              // the end is being written down: nothing that is said now could act any more
 	controls    int               // rises when pause, resume or throttle must reach a running backfill
+	writing     bool              // the audit
 	posting     int               // cards and notices on their way
 	closed      map[string]string // how the approval of a step ended, for a card that is still on its way
 }
@@ -71,6 +72,7 @@ func (m *migration) run() (*signals.Result, error) {
 		}
 	}
 	m.listen()
+	workflow.Go(m.disconnected(), m.auditing)
 	m.catchUp() // what was said before counts from the first step on
 	if !m.RollingBack {
 		err := m.forward()

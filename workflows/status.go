@@ -230,7 +230,7 @@ func (m *migration) lastNotice(kind, text string) {
 	_ = workflow.Await(ctx, func() bool { return m.posting == 0 || late }) // nobody else cancels this context
 }
 
-// record keeps an event for the audit in the target database; writeAudit and the end of the migration write it.
+// record keeps an event for the audit in the target database until it is written.
 func (m *migration) record(event, step, actor, detail string) {
 	at := workflow.Now(m.ctx)
 	m.Audited++
@@ -238,21 +238,39 @@ func (m *migration) record(event, step, actor, detail string) {
 	m.Audit = append(m.Audit, activities.AuditEvent{Key: key, Event: event, Step: step, Actor: actor, Detail: detail, At: at})
 }
 
+// auditing writes down what people say while the migration waits for something else: a run that is lost takes no decision along.
+func (m *migration) auditing(ctx workflow.Context) {
+	for workflow.Await(ctx, func() bool { return len(m.Audit) > 0 }) == nil {
+		known := m.Audited
+		if m.writeAudit(ctx) == nil {
+			continue
+		}
+		// It is refused: the next thing that is said tries again, and whoever waits for it.
+		if workflow.Await(ctx, func() bool { return m.Audited > known }) != nil {
+			return
+		}
+	}
+}
+
 // writeAudit puts what people said into the target database: by a local activity, which leaves one event in the history; while
-// the database does not answer by an ordinary one, which the status shows as waiting.
+// the database does not answer by an ordinary one, which the status shows as waiting. One at a time writes.
 func (m *migration) writeAudit(ctx workflow.Context) error {
+	if err := workflow.Await(ctx, func() bool { return !m.writing }); err != nil {
+		return err
+	}
 	events := m.Audit
 	if len(events) == 0 {
 		return nil
 	}
-	m.Audit = nil
+	m.writing = true
+	defer func() { m.writing = false }()
 	in := activities.AuditInput{Origin: m.origin(), Events: events}
 	err := workflow.ExecuteLocalActivity(local(ctx), acts.Audit, in).Get(ctx, nil)
 	if err != nil && ctx.Err() == nil {
 		err = workflow.ExecuteActivity(quick(ctx, 0), acts.Audit, in).Get(ctx, nil)
 	}
-	if err != nil {
-		m.Audit = append(events, m.Audit...)
+	if err == nil { // until then they are handed to a new run, and a second write of an event does nothing
+		m.Audit = m.Audit[len(events):]
 	}
 	return err
 }

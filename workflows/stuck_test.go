@@ -320,3 +320,19 @@ func TestAnAnswerDoesNotEndAPause(t *testing.T) {
 	b.completes()
 	require.Equal(t, 15*time.Hour, b.made("Migrate drop-more")[1].at)
 }
+
+// A run that is terminated, or whose Temporal is lost, takes no decision along.
+func TestWhatPeopleSayIsWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, `{name: p, database: d, migrations: m, flags: {project: s, environment: e, drain: 0s}, steps: [
+		{name: turn, flag: {key: k}}, {name: soak, soak: 300h}]}`))
+	b.when("ApplyFlag turn 100", strangers, play{})
+	b.after(time.Hour, b.say(signals.Force))
+	b.after(2*time.Hour, b.say(signals.Pause))
+	b.after(3*time.Hour, func() { b.when("Audit", permanent, permanent, play{}) }) // the database refuses it at first
+	b.after(4*time.Hour, b.say(signals.Resume))
+	b.after(5*time.Hour, func() { require.Equal(t, []string{"force", "paused", "resumed"}, b.audited()) })
+	b.after(6*time.Hour, b.say(signals.Throttle))
+	b.after(7*time.Hour, func() { require.Equal(t, []string{"force", "paused", "resumed", "resumed", "throttled"}, b.audited()) })
+	b.completes()
+}
