@@ -256,6 +256,10 @@ func (h *history) kill(m move) {
 		if calm {
 			h.known, h.last = append(h.known, h.now()), h.now()
 		}
+		if h.records() == 0 { // a stage that comes now knows what it was before the press
+			h.starts = append(h.starts, h.now())
+		}
+		return
 	}
 	h.settle()
 }

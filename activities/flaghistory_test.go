@@ -170,10 +170,8 @@ func (h *history) rerun(what string) {
 		h.at = len(h.stages)
 	}
 	h.told = true
-	if h.over {
-		h.over = false
-		h.settle()
-	}
+	h.over = false
+	h.settle()
 }
 
 // try calls an activity as a worker does, which may die or be frozen on the way, and tells what became of it: "" for done.
