@@ -130,3 +130,25 @@ func TestDependentsAreFoundOnAllPages(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
+
+// forgetful is a Harness from before it archived flags: it doesn't know the parameter that asks for that.
+type forgetful struct{ next http.RoundTripper }
+
+func (f forgetful) RoundTrip(r *http.Request) (*http.Response, error) {
+	query := r.URL.Query()
+	query.Del("forceDelete")
+	r.URL.RawQuery = query.Encode()
+	return f.next.RoundTrip(r)
+}
+
+func TestAFlagThatHarnessDeletedIsNotSaidToBeArchived(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.config.HTTPClient = &http.Client{Transport: forgetful{http.DefaultTransport}}
+	err := b.open(t, b.config).Archive(t.Context(), plain, "")
+	requireDiscreet(t, err)
+	require.ErrorIs(t, err, flags.ErrNotFound)
+	require.ErrorContains(t, err, "deleted it for good")
+	_, there := b.server.Snapshot(plain)
+	require.False(t, there)
+}

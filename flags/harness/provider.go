@@ -218,7 +218,8 @@ func (p *Provider) served(ctx context.Context, after snapshot, err error) (flags
 }
 
 // Archive archives the flag in all environments, as Harness does, and waits until SDKs are told of it no more. Harness
-// keeps no comment of an archiving, so the note is not recorded there.
+// keeps no comment of an archiving, so the note is not recorded there. A flag that is deleted instead is an ErrNotFound: forceDelete
+// came with archiving, and a Harness from before that doesn't know it.
 func (p *Provider) Archive(ctx context.Context, key, _ string) error {
 	_, err := retry.Do(ctx, service, func() (snapshot, error) {
 		current, err := p.read(ctx, key)
@@ -233,7 +234,14 @@ func (p *Provider) Archive(ctx context.Context, key, _ string) error {
 	if err != nil {
 		return err
 	}
-	return p.awaitGone(ctx, key)
+	if err := p.awaitGone(ctx, key); err != nil {
+		return err
+	}
+	if _, err = p.get(ctx, key); errors.Is(err, flags.ErrNotFound) {
+		return fmt.Errorf("flag %q is served no more, but Harness has deleted it for good instead of archiving it, as it did before it could "+
+			"archive: nothing is left to do, or to put back: %w", key, flags.ErrNotFound)
+	}
+	return err
 }
 
 // snapshot is a flag as one answer of the admin API shows it.

@@ -124,6 +124,31 @@ func TestATargetThatIsLeftOutIsNoStranger(t *testing.T) {
 	}
 }
 
+func TestATargetThatAnSDKIsQuickerToAddIsNamed(t *testing.T) {
+	t.Parallel()
+	b := knowing(t, harnessserver.RefuseUnknown)
+	b.server.CreateTargets(person)
+	b.config.HTTPClient = &http.Client{Transport: older{http.DefaultTransport, "/" + person}} // a look that comes too early
+	state, err := b.open(t, b.config).Apply(t.Context(), plain, withPerson, "", nil)
+	require.NoError(t, err)
+	require.Equal(t, "on: 10 % true, 2 targets", state.Summary)
+}
+
+func TestAStrangerWhoComesAsATargetIsLeftOutIsDecidedOnAnew(t *testing.T) {
+	t.Parallel()
+	b, asked := knowing(t, harnessserver.LeaveOutUnknown), 0
+	state, err := b.provider.Apply(t.Context(), plain, withPerson, "", func(context.Context, flags.State) error {
+		if asked++; asked == 1 {
+			b.server.ForgetTargets(person)
+			b.instruct(t, plain, `{"kind": "addRule", "parameters": {"uuid": "theirs", "priority": 1, "serve": {"variation": "false"}, "clauses":
+				[{"attribute": "country", "op": "in", "values": ["at"]}]}}`)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, "on: 10 % true, 2 targets, 1 rule", state.Summary)
+}
+
 func TestNobodyIsATargetWithoutAnIdentifierOfHarness(t *testing.T) {
 	t.Parallel()
 	b := knowing(t, harnessserver.TakeUnknown)
