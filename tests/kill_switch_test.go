@@ -72,7 +72,7 @@ func (b *bundle) unproven() {
 	b.t.Helper()
 	b.contraflow(0, "resume", b.plan.Name)
 	b.reaches("it asks for what is missing", func(s signals.Status) bool {
-		return s.State == signals.Stuck && contains(s.Needs, app.ReadNewFlag+" can't be put back", "what step prove has proved does not hold any more")
+		return s.State == signals.Stuck && contains(s.Needs, app.ReadNewFlag+" must be put back first", "what step prove has proved does not hold any more")
 	})
 	require.Equal(b.t, []int{0, 100}, []int{b.percent(app.ReadNewFlag), b.percent(app.WriteNewFlag)}, "both shapes are written, and the old one is read")
 }

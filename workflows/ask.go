@@ -29,10 +29,11 @@ var anyAnswer = []answer{retryIt, forceIt, skipIt}
 
 // Types of the activities' errors on which a person decides.
 const (
-	strangerType = "Stranger" // of a flag: somebody else has changed it
-	refusedType  = "Refused"  // of a flag: it has to be mended first, and no force helps
-	inUseType    = "InUse"    // a flag can't be retired yet, or the old shape not go
-	killedType   = "Killed"   // the kill switch was pressed, and the guard has not told yet
+	strangerType  = "Stranger"  // of a flag: somebody else has changed it
+	refusedType   = "Refused"   // of a flag: it has to be mended first, and no force helps
+	inUseType     = "InUse"     // a flag can't be retired yet, or the old shape not go
+	notProvenType = "NotProven" // of a verification: the number is out of bounds
+	killedType    = "Killed"    // the kill switch was pressed, and the guard has not told yet
 )
 
 // kind is the type of an activity's error; "" for any other.

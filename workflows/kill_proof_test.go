@@ -24,7 +24,7 @@ func TestWhatWasProvedIsProvedAgainBeforeTheFirstReaderMoves(t *testing.T) {
 			b.after(6*time.Hour, func() {
 				s := b.status()
 				require.Equal(t, signals.Stuck, s.State)
-				require.Contains(t, s.Needs, "what step prove has proved is to be proved again before the migration goes on: the query returned 1767.")
+				require.Contains(t, s.Needs, "what step prove has proved does not hold any more: the query returned 1767.")
 				require.Equal(t, []string{"retry", "force"}, s.Answers)
 				require.Equal(t, []string{"a", "a"}, flagsOf(b.made("ApplyFlag")), "it writes both shapes, and nothing reads the new one")
 			})

@@ -140,8 +140,12 @@ func (m *migration) proveAgain(ctx workflow.Context, step plan.Step, wanted func
 			m.addEvidence(step.Name, "%s, asked again behind the kill switch", proven(step, proof))
 			return nil
 		}
-		text := fmt.Sprintf("what step %s has proved is to be proved again before the migration goes on: %s. While flags were off rows were written in the old shape alone, "+
-			"and whoever is served the new one would meet what stood there before: fill them, then `retry`; `force` goes on all the same", step.Name, reason(err))
+		problem := "step %s can't be asked whether what it has proved still holds"
+		if kind(err) == notProvenType {
+			problem = "what step %s has proved does not hold any more"
+		}
+		text := fmt.Sprintf(problem+": %s. While flags were off rows were written in the old shape alone, and whoever is served the new one would meet what stood there before: "+
+			"fill them, then `retry`; `force` goes on all the same", step.Name, reason(err))
 		if !m.PointOfNoReturn {
 			text += "; `rollback` undoes"
 		}
