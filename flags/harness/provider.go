@@ -61,7 +61,7 @@ const (
 // Config of a Provider.
 type Config struct {
 	APIURL       string // base URL of the admin API. Defaults to https://app.harness.io/gateway
-	APIKey       string // API key (or service account token) with the rights to view and edit flags
+	APIKey       string // API key (or service account token) with the rights that docs/flags.md lists
 	Account      string // account identifier
 	Organization string // organization identifier
 	Project      string // project identifier
