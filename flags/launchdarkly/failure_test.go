@@ -176,29 +176,6 @@ func TestChangeThatApplicationsDoNotSeeIsNoSuccess(t *testing.T) {
 	require.Len(t, b.wire.patches(), 1)
 }
 
-// A Relay Proxy that has lost its stream shows what it had; that this was once the same as now says nothing of applications.
-func TestARestorationIsNotSeenInWhatWasBeforeTheChange(t *testing.T) {
-	t.Parallel()
-	b, relay := setup(t), setup(t)
-	before, err := b.provider.Get(t.Context(), plain)
-	require.NoError(t, err)
-	ours, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", nil)
-	require.NoError(t, err)
-	b.config.StreamURL, b.config.ReadBack = relay.server.URL(), 500*time.Millisecond
-	provider := b.open(t, b.config)
-	_, err = provider.Restore(t.Context(), plain, before, ours, "", nil)
-	require.ErrorContains(t, err, "an older version")
-	require.False(t, flags.Permanent(err))
-
-	for _, percent := range []int{100, 0} { // the relay hears again
-		_, err = relay.provider.Apply(t.Context(), plain, flags.Change{Percent: percent}, "", nil)
-		require.NoError(t, err)
-	}
-	restored, err := provider.Restore(t.Context(), plain, before, ours, "", nil)
-	require.NoError(t, err)
-	require.Equal(t, restored.Version, restored.SeenAs())
-}
-
 func TestStreamIsDownWhileTheAPIWorks(t *testing.T) {
 	t.Parallel()
 	b, down := setup(t), setup(t)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,7 @@ type Provider struct {
 	stream *url.URL // as shown in errors
 	// conditions is what the service has shown of how it takes them, a belief.
 	conditions atomic.Int32
+	shown      sync.Map // by key, a *shown
 }
 
 var (
@@ -140,16 +142,9 @@ func (p *Provider) Apply(
 ) (flags.State, error) {
 	// Whatever fails, the next attempt reads and decides again: the request may have got through, or a stranger come.
 	o := &order{note: note, still: still}
-	after, err := retry(ctx, func() (snapshot, error) {
-		current, err := p.read(ctx, key)
-		if err != nil {
-			return snapshot{}, err
-		}
+	after, err := p.change(ctx, key, o, func(current snapshot) (targeting.Targeting, bool, error) {
 		want, err := p.want(ctx, current, c)
-		if err != nil || want.Equal(current.targeting) {
-			return current, err
-		}
-		return p.retarget(ctx, current, want, o)
+		return want, want.Equal(current.targeting), err
 	})
 	state, err := p.settled(ctx, after, note, err)
 	if err == nil && c.Exclude != nil {
@@ -214,16 +209,8 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 // as that of Apply.
 func (p *Provider) Restore(ctx context.Context, key string, before, ours flags.State, note string, still flags.Still) (flags.State, error) {
 	o := &order{note: note, still: still}
-	after, err := retry(ctx, func() (snapshot, error) {
-		current, err := p.read(ctx, key)
-		if err != nil {
-			return snapshot{}, err
-		}
-		want, done, err := targeting.Restoration(current.state, before, ours)
-		if err != nil || done {
-			return current, err
-		}
-		return p.retarget(ctx, current, want, o)
+	after, err := p.change(ctx, key, o, func(current snapshot) (targeting.Targeting, bool, error) {
+		return targeting.Restoration(current.state, before, ours)
 	})
 	return p.settled(ctx, after, note, err)
 }

@@ -1,6 +1,7 @@
 package launchdarkly_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,14 +18,19 @@ func TestConformance(t *testing.T) {
 	for _, way := range both() {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			flagstest.Run(t, func(t *testing.T) flagstest.Fixture { return fixture(t, way.taken) })
+			flagstest.Run(t, func(t *testing.T) flagstest.Fixture { return fixture(t, setup(t), way.taken) })
+		})
+	}
+	for _, versions := range []int{100, -100} { // nothing promises that both count alike
+		t.Run(fmt.Sprint("SDKs' versions ", versions), func(t *testing.T) {
+			t.Parallel()
+			flagstest.Run(t, func(t *testing.T) flagstest.Fixture { return fixture(t, counting(t, versions), flagserver.Tested) })
 		})
 	}
 }
 
-func fixture(t *testing.T, taken flagserver.JSONPatches) flagstest.Fixture {
+func fixture(t *testing.T, b bundle, taken flagserver.JSONPatches) flagstest.Fixture {
 	t.Helper()
-	b := setup(t)
 	b.server.TakeJSONPatches(taken)
 	b.furnish(t, "furnished")
 	b.rest(t, http.MethodPost, "/api/v2/flags/shop",

@@ -163,22 +163,3 @@ func TestAStreamThatEndsWithARefusalIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, "SDK key")
 	require.True(t, b.environment(t, plain).On, "the change was made")
 }
-
-func TestStatesTellTheVersionThatApplicationsSee(t *testing.T) {
-	t.Parallel()
-	b, elsewhere := setup(t), setup(t) // a service whose stream counts otherwise than its API
-	for _, percent := range []int{10, 20, 50} {
-		_, err := elsewhere.provider.Apply(t.Context(), plain, flags.Change{Percent: percent}, "", nil)
-		require.NoError(t, err)
-	}
-	b.config.StreamURL = elsewhere.server.URL()
-	state, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
-	require.NoError(t, err)
-	require.Equal(t, 2, state.Version)
-	require.Equal(t, 4, state.Served)
-	require.Equal(t, 4, state.SeenAs())
-	same, err := b.provider.Apply(t.Context(), plain, flags.Change{Percent: 60}, "", nil)
-	require.NoError(t, err)
-	require.Zero(t, same.Served)
-	require.Equal(t, same.Version, same.SeenAs())
-}

@@ -18,6 +18,27 @@ type order struct {
 	plain, misread bool
 }
 
+// change makes what decide wants of the flag as it is, unless that is done.
+func (p *Provider) change(
+	ctx context.Context, key string, o *order, decide func(current snapshot) (want targeting.Targeting, done bool, err error),
+) (snapshot, error) {
+	return retry(ctx, func() (snapshot, error) {
+		for {
+			current, err := p.read(ctx, key)
+			if err != nil {
+				return snapshot{}, err
+			}
+			want, done, err := decide(current)
+			if err != nil || done {
+				return current, err
+			}
+			if !p.look(ctx, key, want) {
+				return p.retarget(ctx, current, want, o)
+			}
+		}
+	})
+}
+
 // retarget patches current into want.
 func (p *Provider) retarget(ctx context.Context, current snapshot, want targeting.Targeting, o *order) (snapshot, error) {
 	key := current.state.Key

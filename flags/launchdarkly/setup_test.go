@@ -55,8 +55,14 @@ func both() []way { return []way{ways()[0], ways()[3]} }
 
 func setup(t *testing.T) bundle {
 	t.Helper()
+	return counting(t, 0)
+}
+
+// counting is a service whose SDKs are told versions that differ by so much from those of its API.
+func counting(t *testing.T, sdkVersions int) bundle {
+	t.Helper()
 	server := flagserver.New(flagserver.Options{
-		Project: "shop", Environment: "production", APIToken: token, BypassToken: adminToken, SDKKey: sdkKey,
+		Project: "shop", Environment: "production", APIToken: token, BypassToken: adminToken, SDKKey: sdkKey, SDKVersions: sdkVersions,
 	})
 	require.NoError(t, server.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, server.Close()) })

@@ -22,34 +22,82 @@ import (
 	"github.com/contraflow/contraflow/flags/internal/targeting"
 )
 
+// lookAhead is how long a change waits for the stream to show what was before it: a few connections' time.
+const lookAhead = 3 * time.Second
+
 // reconnectDelay is the SDK's first wait after a lost stream; its default of 1 s would use up much of the read-back.
 const reconnectDelay = 200 * time.Millisecond
 
 // errNotSeen is the end of the wait for a change.
 var errNotSeen = errors.New("not seen on the stream")
 
+// shown is what the stream showed of a flag: before a change when it was not yet as wanted, or behind it.
+type shown struct {
+	version int // 0: nothing
+	want    targeting.Targeting
+	seen    bool // it was as wanted
+}
+
+// look takes down which version the stream shows before a change is made, for awaitServed. It tells whether it has just looked: then
+// the flag is to be read again, since only what happens behind the look has a greater version. What it has found holds until the
+// change has been seen, also for later attempts. A stream that does not answer is no reason to leave a flag as it is, and who is in
+// a hurry does not look.
+func (p *Provider) look(ctx context.Context, key string, want targeting.Targeting) bool {
+	if last := p.lastShown(key, want); flags.IsUrgent(ctx) || last != nil && !last.seen {
+		return false
+	}
+	found := &shown{want: want}
+	err := p.await(ctx, key, min(lookAhead, p.config.ReadBack), func(served *ldmodel.FeatureFlag) bool {
+		if served != nil {
+			found.version = served.Version
+		}
+		return true
+	})
+	if err != nil {
+		return false
+	}
+	p.shown.Store(key, found)
+	return true
+}
+
+// lastShown is nil where this process has not seen the flag before this change, nor behind it.
+func (p *Provider) lastShown(key string, want targeting.Targeting) *shown {
+	if last, ok := p.shown.Load(key); ok && last.(*shown).want.Equal(want) {
+		return last.(*shown)
+	}
+	return nil
+}
+
 // awaitServed waits until a newly connected SDK holds the targeting that the REST API answered, and returns the version that it
-// holds. The SDK evaluates from nothing else, so then an application is served it. An older version is the same targeting as it
-// once was, such as before a change that is restored: a Relay Proxy that has lost its own stream goes on showing that.
+// holds. The SDK evaluates from nothing else, so then an application is served it. But a Relay Proxy that has lost its own stream
+// goes on showing the same targeting as it once was, such as before a change that is restored. So the version must be greater than
+// the one that the stream showed before the change: that SDKs count as the REST API does is documented nowhere. Where nobody has
+// looked before, the API's version is seen at once, and a lower one that stays is taken for another way of counting.
 func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int, err error) {
 	key := after.state.Key
 	if after.state.Archived {
 		return after.state.Version, p.awaitGone(ctx, key)
 	}
-	err = p.await(ctx, key, func(served *ldmodel.FeatureFlag) bool {
-		if served == nil {
+	last, same := p.lastShown(key, after.targeting), false
+	err = p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) bool {
+		if same = after.servedBy(served); !same {
 			return false
 		}
-		if version = served.Version; version < after.state.Version {
-			return false
+		version = served.Version
+		switch {
+		case last == nil:
+			return version >= after.state.Version
+		case last.seen:
+			return version >= last.version
 		}
-		raw, err := json.Marshal(served)
-		if err != nil {
-			return false
-		}
-		told, err := targeting.Decode(raw)
-		return err == nil && after.targeting.SameEffect(told)
+		return version > last.version
 	})
+	if errors.Is(err, errNotSeen) && last == nil && same {
+		err = nil
+	}
+	if err == nil {
+		p.shown.Store(key, &shown{version, after.targeting, true})
+	}
 	if !errors.Is(err, errNotSeen) {
 		return version, err
 	}
@@ -60,13 +108,26 @@ func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int
 	return 0, err
 }
 
+// servedBy compares what an SDK holds.
+func (s snapshot) servedBy(flag *ldmodel.FeatureFlag) bool {
+	if flag == nil {
+		return false
+	}
+	raw, err := json.Marshal(flag)
+	if err != nil {
+		return false
+	}
+	told, err := targeting.Decode(raw)
+	return err == nil && s.targeting.SameEffect(told)
+}
+
 func (p *Provider) awaitGone(ctx context.Context, key string) error {
-	return p.await(ctx, key, func(served *ldmodel.FeatureFlag) bool { return served == nil })
+	return p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) bool { return served == nil })
 }
 
 // await opens a stream of its own: what a new connection is told cannot be older than the connection.
-func (p *Provider) await(ctx context.Context, key string, seen func(*ldmodel.FeatureFlag) bool) error {
-	patience := time.NewTimer(p.config.ReadBack)
+func (p *Provider) await(ctx context.Context, key string, within time.Duration, seen func(*ldmodel.FeatureFlag) bool) error {
+	patience := time.NewTimer(within)
 	defer patience.Stop()
 	store := &watchedStore{changed: make(chan struct{}, 1)}
 	transport, _, err := ldhttp.NewHTTPTransport(ldhttp.ConnectTimeoutOption(ldcomponents.DefaultConnectTimeout))

@@ -68,5 +68,6 @@
 // JSON patches of anything else than those members, are refused, as are their copy and move; a scheduled change stands in the
 // way of every other, an approval request of those that make its instructions impossible; approval requests, scheduled changes
 // and segments are lost with the process; whether a dry run is refused where approvals are required is not documented, here it
-// is not; an environment filter that names no environment gives a flag without environments.
+// is not; an environment filter that names no environment gives a flag without environments. That SDKs are told the versions that
+// the API shows is not documented either: here they are the same, and Options.SDKVersions makes them others.
 package flagserver

@@ -219,10 +219,10 @@ type sdkClause struct {
 	Negate      bool   `json:"negate"`
 }
 
-func (f Flag) forSDK(environment string) sdkFlag {
+func (f Flag) forSDK(environment string, ahead int) sdkFlag {
 	e := f.Environments[environment]
 	out := sdkFlag{
-		Key: f.Key, Version: e.Version, On: e.On, Targets: e.Targets, ContextTargets: []Target{},
+		Key: f.Key, Version: e.Version + ahead, On: e.On, Targets: e.Targets, ContextTargets: []Target{},
 		Rules: []sdkRule{}, Fallthrough: e.Fallthrough, OffVariation: e.OffVariation, Prerequisites: e.Prerequisites,
 		Salt: e.Salt, TrackEvents: e.TrackEvents, TrackEventsFallthrough: e.TrackEventsFallthrough,
 	}

@@ -149,7 +149,7 @@ func (s *Server) createFlag(w http.ResponseWriter, r *http.Request) {
 	if !s.allowed(w, body.Key, "createFlag") {
 		return
 	}
-	flag := body.flag(s.options.Environment, time.Now())
+	flag := s.counting(body.flag(s.options.Environment, time.Now()))
 	if err := s.put(flag); err != nil {
 		explain(w, http.StatusInternalServerError, err.Error())
 		return

@@ -36,7 +36,7 @@ func (s *Server) data() map[string]any {
 	flags := map[string]sdkFlag{}
 	for key, flag := range s.flags {
 		if !flag.Archived {
-			flags[key] = flag.forSDK(s.options.Environment)
+			flags[key] = flag.forSDK(s.options.Environment, s.options.SDKVersions)
 		}
 	}
 	segments := map[string]sdkSegment{}
@@ -49,9 +49,10 @@ func (s *Server) data() map[string]any {
 // change is what streams are told of a new version of a flag.
 func (s *Server) change(flag Flag) (event, error) {
 	path := "/flags/" + flag.Key
-	name, body := "patch", map[string]any{"path": path, "data": flag.forSDK(s.options.Environment)}
+	told := flag.forSDK(s.options.Environment, s.options.SDKVersions)
+	name, body := "patch", map[string]any{"path": path, "data": told}
 	if flag.Archived {
-		name, body = "delete", map[string]any{"path": path, "version": flag.Environments[s.options.Environment].Version}
+		name, body = "delete", map[string]any{"path": path, "version": told.Version}
 	}
 	raw, err := json.Marshal(body)
 	return event{name, string(raw)}, err
@@ -82,6 +83,7 @@ func (s *Server) subscribe() (chan event, error) {
 	stream := make(chan event, streamBuffer)
 	stream <- event{"put", string(raw)}
 	s.streams[stream] = struct{}{}
+	s.opened++
 	return stream, nil
 }
 

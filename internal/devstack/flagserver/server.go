@@ -24,7 +24,10 @@ type Options struct {
 	SDKKey      string // what SDKs must carry in Authorization
 	// Quiet is after how long without requests a flag is "inactive". Defaults to LaunchDarkly's seven days.
 	Quiet time.Duration
-	File  string // where Start reads flags from and changes are saved to. Empty: memory only
+	// SDKVersions is by how much versions are greater as SDKs are told them; where it is less than 0, the REST API counts from as
+	// much above 1. That both are the same is documented nowhere. Defaults to 0.
+	SDKVersions int
+	File        string // where Start reads flags from and changes are saved to. Empty: memory only
 }
 
 // Server is safe for concurrent use.
@@ -46,6 +49,7 @@ type Server struct {
 	requests  map[string][]*ApprovalRequest // by flag; lost with the process
 	scheduled map[string][]scheduledChange
 	taken     JSONPatches
+	opened    int // streams
 	closed    bool
 
 	listener net.Listener
@@ -117,7 +121,13 @@ func (s *Server) CreateFlag(key string) error {
 	if _, exists := s.flags[key]; exists {
 		return nil
 	}
-	return s.put(newFlag(key, key, s.options.Environment, booleans(), time.Now()))
+	return s.put(s.counting(newFlag(key, key, s.options.Environment, booleans(), time.Now())))
+}
+
+// counting lets a new flag begin with a version that SDKs can be told.
+func (s *Server) counting(flag Flag) Flag {
+	flag.Environments[s.options.Environment].Version += max(-s.options.SDKVersions, 0)
+	return flag
 }
 
 func booleans() []Variation {
@@ -142,6 +152,13 @@ func (s *Server) Inject(status, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.injected = append(s.injected, slices.Repeat([]int{status}, times)...)
+}
+
+// Streams is how many have been opened so far.
+func (s *Server) Streams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened
 }
 
 func (s *Server) takeInjected(method string) (status int, ok bool) {
