@@ -136,6 +136,9 @@ func (h *history) settle() {
 		return
 	}
 	now := h.now()
+	if len(h.starts) > 0 && same(now, h.last) { // nobody has come, or a press, behind which the plan knows what it was before
+		return
+	}
 	if h.depth == 0 {
 		h.starts, h.known, h.aims = nil, nil, nil
 	}
