@@ -78,6 +78,7 @@ func (s stage) play(t require.TestingT, told tale) (end string, seen map[string]
 	}
 	end = h.end()
 	h.seen["end: "+end]++
+	s.service.edits["delete"](t, h.key) // services read and send all flags at once
 	return end, h.seen
 }
 

@@ -114,7 +114,10 @@ func inAFile(t *testing.T, _ pgtest.Database) flagService {
 		"off variation": set("offVariation", 0),
 		"archive":       move("flags", "archivedFlags"),
 		"unarchive":     move("archivedFlags", "flags"),
-		"delete":        edit(func(f file, _ map[string]any, key string) { delete(f["flags"], key) }),
+		"delete": edit(func(f file, _ map[string]any, key string) {
+			delete(f["flags"], key)
+			delete(f["archivedFlags"], key)
+		}),
 	}, true, true, true, 2}
 }
 
