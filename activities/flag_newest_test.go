@@ -122,30 +122,34 @@ func TestWhatALaterStepPutsBackIsOurs(t *testing.T) {
 	}
 }
 
-// Who turns off one context meanwhile is not overwritten, nor forgotten, nor asked about.
+// Who turns off one context meanwhile is not overwritten, nor forgotten, nor asked about. Harness takes a change without a condition.
 func TestAPressForOneContextInTheMiddleOfAChangeIsSeen(t *testing.T) {
 	t.Parallel()
-	b, begun := begunShop(t)
-	before := b.configuration(t, writeNew)
+	b, begun, _ := begunOnHarness(t)
 	m := b.mortal(t)
+	before, err := m.Get(t.Context(), writeNew)
+	require.NoError(t, err)
 	late := &frozen{Provider: m.Provider}
-	press := func(who string) func() {
+	press := func(who string) {
 		m.Provider = late
-		return func() {
+		late.beforeChange = func() {
 			m.Provider = late.Provider
 			b.press(t, "run-1", flags.Change{Exclude: &flags.Context{Kind: "user", Key: who}})
 		}
 	}
-	late.beforeChange = press("zoe")
-	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	press("zoe")
+	_, err = b.apply(t, begun.flag("write-new", writeNew, 10))
 	require.NoError(t, err)
-	require.Equal(t, 10, b.percent(t, writeNew))
-	require.Equal(t, []string{"zoe"}, b.configuration(t, writeNew).Targets[0].Values)
+	now, err := late.Get(t.Context(), writeNew)
+	require.NoError(t, err)
+	require.Equal(t, "on: 10 % true, 1 target", now.Summary)
 
-	late.beforeChange = press(customer)
+	press(customer)
 	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
 	require.NoError(t, err)
-	require.Equal(t, before, b.configuration(t, writeNew))
+	now, err = late.Get(t.Context(), writeNew)
+	require.NoError(t, err)
+	require.True(t, now.Equal(before), now.Summary)
 }
 
 func TestNothingIsPutBackWhileSomebodyPressesTheSwitch(t *testing.T) {
