@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -340,8 +341,10 @@ func (b *bundle) continues() *bundle {
 	require.Equal(b.t, signals.Workflow, next.WorkflowType.Name)
 	var raw json.RawMessage
 	require.NoError(b.t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &raw))
+	b.mu.Lock() // what the run before has not seen end may be played still
+	defer b.mu.Unlock()
 	n := &bundle{t: b.t, plan: b.plan, chat: b.chat, begun: b.begun, input: raw, timers: map[string]time.Duration{},
-		plays: b.plays, winding: b.winding, despite: b.despite}
+		plays: maps.Clone(b.plays), winding: b.winding, despite: b.despite}
 	n.environment(b.Now())
 	n.SetContinuedExecutionRunID("the-run-before")
 	return n
