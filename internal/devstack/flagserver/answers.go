@@ -59,8 +59,10 @@ func (s *Server) flagAnswer(f Flag, v view) flagAnswer {
 		Environments: map[string]environmentAnswer{},
 	}
 	for name, e := range f.Environments {
+		shown := *e
+		shown.ContextTargets = e.allTargets()
 		out.Environments[name] = environmentAnswer{
-			e, link{"/" + s.options.Project + "/" + name + "/features/" + f.Key, "text/html"}, name,
+			&shown, link{"/" + s.options.Project + "/" + name + "/features/" + f.Key, "text/html"}, name,
 		}
 	}
 	return out

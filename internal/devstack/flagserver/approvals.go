@@ -36,9 +36,19 @@ func (s *Server) Require(approvals int, tags ...string) {
 	s.approvals.RequiredApprovalTags = append(s.approvals.RequiredApprovalTags, tags...)
 }
 
+// ApproveBy lets another service than LaunchDarkly's own decide on approvals, as "servicenow", until the next Require. It wants
+// fields of its own with each request: integrationConfig.
+func (s *Server) ApproveBy(serviceKind string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.approvals.ServiceKind = serviceKind
+}
+
+const ownService = "launchdarkly"
+
 func noApprovals() ApprovalSettings {
 	return ApprovalSettings{
-		MinNumApprovals: 1, ServiceKind: "launchdarkly", ServiceConfig: map[string]any{}, RequiredApprovalTags: []string{},
+		MinNumApprovals: 1, ServiceKind: ownService, ServiceConfig: map[string]any{}, RequiredApprovalTags: []string{},
 	}
 }
 
@@ -137,6 +147,7 @@ type filing struct {
 	Instructions    []json.RawMessage `json:"instructions"`
 	NotifyMemberIDs []string          `json:"notifyMemberIds"`
 	NotifyTeamKeys  []string          `json:"notifyTeamKeys"`
+	Integration     map[string]any    `json:"integrationConfig"`
 }
 
 func (s *Server) createApproval(w http.ResponseWriter, r *http.Request) {
@@ -149,6 +160,10 @@ func (s *Server) createApproval(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	flag, ok := s.find(w, r)
 	if !ok || !s.ours(w, r) || !s.allowed(w, flag.Key, "createApprovalRequest") {
+		return
+	}
+	if s.approvals.ServiceKind != ownService && len(body.Integration) == 0 {
+		explain(w, http.StatusBadRequest, "integrationConfig lacks required fields")
 		return
 	}
 	request := &ApprovalRequest{

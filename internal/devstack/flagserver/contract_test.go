@@ -207,6 +207,16 @@ func (b *bundle) furnish(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, answer)
 }
 
+func TestListsOfUsersArePointedTo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.furnish(t)
+	_, answer, _ := b.rest(t, http.MethodGet, "/api/v2/flags/shop/full", "")
+	raw, err := json.Marshal(answer["environments"].(map[string]any)["production"].(map[string]any)["contextTargets"])
+	require.NoError(t, err)
+	require.JSONEq(t, `[{"contextKind": "user", "variation": 0, "values": []}, {"contextKind": "device", "variation": 0, "values": ["phone"]}]`, string(raw))
+}
+
 // migrating makes the migration flag staged, with a cohort.
 func migrating(t *testing.T, b *bundle) {
 	t.Helper()

@@ -18,6 +18,7 @@ type newFlagBody struct {
 	Temporary    *bool              `json:"temporary"`
 	Tags         []string           `json:"tags"`
 	MaintainerID string             `json:"maintainerId"`
+	Team         string             `json:"maintainerTeamKey"` // instead of a member
 	Purpose      string             `json:"purpose"`
 	Migration    *MigrationSettings `json:"migrationSettings"`
 }
@@ -51,6 +52,9 @@ func (b *newFlagBody) complete() error {
 	if len(b.Variations) < 2 {
 		return errors.New("a flag needs two variations or more")
 	}
+	if b.MaintainerID != "" && b.Team != "" {
+		return errors.New("a flag is maintained by a member or by a team")
+	}
 	there := func(i int) bool { return i >= 0 && i < len(b.Variations) }
 	if b.Defaults != nil && !(there(b.Defaults.OnVariation) && there(b.Defaults.OffVariation)) {
 		return errors.New("defaults name variations by their index")
@@ -71,6 +75,7 @@ func (b *newFlagBody) flag(environment string, now time.Time) Flag {
 	}
 	flag.Description = b.Description
 	flag.Tags = append(flag.Tags, b.Tags...)
+	flag.Team = b.Team
 	flag.MaintainerID, flag.Purpose, flag.Migration = b.MaintainerID, b.Purpose, b.Migration
 	if flag.Purpose == purposeMigration { // off it serves the stage off, and so it does when it is turned on
 		flag.Defaults = Defaults{}

@@ -32,8 +32,8 @@
 // name], defaults[onVariation, offVariation], environments{env: on, archived, salt, sel, lastModified (epoch ms),
 // version, targets, contextTargets, rules, fallthrough, offVariation, prerequisites, trackEvents,
 // trackEventsFallthrough}. Targets are {contextKind, variation (index), values}; those of kind user stand in targets,
-// the others in contextTargets; SDKs also get an empty
-// contextTargets entry for each target of kind user, which their evaluator asks for. Rules are {_id, description, variation or rollout, clauses[_id, contextKind,
+// the others in contextTargets, beside an empty entry for each
+// target of kind user, which the SDKs' evaluator asks for. Rules are {_id, description, variation or rollout, clauses[_id, contextKind,
 // attribute, op, values, negate], trackEvents}. A rollout is {contextKind, bucketBy, variations[variation, weight in
 // thousandths of a percent]}. Prerequisites are {key, variation (index)}.
 //

@@ -23,6 +23,7 @@ type Flag struct {
 	Variations   []Variation             `json:"variations"`
 	Defaults     Defaults                `json:"defaults"`
 	MaintainerID string                  `json:"maintainerId,omitempty"`
+	Team         string                  `json:"maintainerTeamKey,omitempty"`
 	Purpose      string                  `json:"_purpose,omitempty"` // migration, or empty
 	Migration    *MigrationSettings      `json:"migrationSettings,omitempty"`
 	Environments map[string]*Environment `json:"environments"`
@@ -180,6 +181,16 @@ func (f Flag) variation(id string) (int, bool) {
 	return i, i >= 0
 }
 
+// allTargets are those of all kinds but user, and an empty entry for each list of users: SDKs look at it only where contextTargets
+// points there, and the reference's complete flag has them, too: https://launchdarkly.com/docs/api/feature-flags
+func (e *Environment) allTargets() []Target {
+	out := []Target{}
+	for _, t := range e.Targets {
+		out = append(out, Target{ContextKind: "user", Variation: t.Variation, Values: []string{}})
+	}
+	return append(out, e.ContextTargets...)
+}
+
 // sdkFlag is the same flag as SDKs receive it.
 type sdkFlag struct {
 	Key                    string         `json:"key"`
@@ -222,18 +233,13 @@ type sdkClause struct {
 func (f Flag) forSDK(environment string, ahead int) sdkFlag {
 	e := f.Environments[environment]
 	out := sdkFlag{
-		Key: f.Key, Version: e.Version + ahead, On: e.On, Targets: e.Targets, ContextTargets: []Target{},
+		Key: f.Key, Version: e.Version + ahead, On: e.On, Targets: e.Targets, ContextTargets: e.allTargets(),
 		Rules: []sdkRule{}, Fallthrough: e.Fallthrough, OffVariation: e.OffVariation, Prerequisites: e.Prerequisites,
 		Salt: e.Salt, TrackEvents: e.TrackEvents, TrackEventsFallthrough: e.TrackEventsFallthrough,
 	}
 	if f.Purpose == purposeMigration {
 		out.Migration = &sdkMigration{CheckRatio: 1} // check each
 	}
-	// The SDK looks at targets of kind user only where contextTargets points there, once it has any.
-	for _, t := range e.Targets {
-		out.ContextTargets = append(out.ContextTargets, Target{ContextKind: "user", Variation: t.Variation, Values: []string{}})
-	}
-	out.ContextTargets = append(out.ContextTargets, e.ContextTargets...)
 	for _, v := range f.Variations {
 		out.Variations = append(out.Variations, v.Value)
 	}
