@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,12 +109,20 @@ func (p *Provider) petition(
 	ctx context.Context, current snapshot, want targeting.Targeting, instructions []any, note string, still flags.Still, asked asking,
 ) (snapshot, error) {
 	key := current.state.Key
-	required := &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, asked.settings)}
-	if !p.config.RequestApprovals {
+	known, request := asked.settings, asked.request
+	if known == nil {
+		known = p.settings(ctx, key)
+	}
+	required := &flags.ApprovalRequired{Key: key, Who: p.who(current, known)}
+	switch {
+	case !p.config.RequestApprovals:
 		required.Who += "; make the change there, or let the API token's role bypass approvals, and the migration goes on"
 		return snapshot{}, required
+	case request == nil && known != nil && known.service() != Name: // its form may want fields that nobody here can fill in
+		required.Who += fmt.Sprintf("; contraflow files requests with LaunchDarkly's own service alone: ask %s there for the change, or let the API "+
+			"token's role bypass approvals, and the migration goes on", known.service())
+		return snapshot{}, required
 	}
-	request := asked.request
 	if request == nil {
 		var err error
 		if request, err = p.filed(ctx, current, asked.description, note, instructions); err != nil {
@@ -177,7 +186,7 @@ func (p *Provider) filed(
 	if err := flags.Late(ctx); err != nil {
 		return nil, fmt.Errorf("too late to ask for a change of flag %q: %w", key, err)
 	}
-	body := filing{Description: description, Comment: note, Instructions: instructions, NotifyTeamKeys: p.config.NotifyTeams}
+	body := filing{Description: description, Comment: note, Instructions: instructions, NotifyTeamKeys: p.teams(current)}
 	if current.maintainer != "" {
 		body.NotifyMemberIDs = []string{current.maintainer}
 	}
@@ -253,24 +262,28 @@ func (p *Provider) requests(ctx context.Context, key string) ([]approvalRequest,
 
 // who says who must approve, as far as the API tells: it knows how many and by which service, and whom it notifies; anybody
 // whose role has the action reviewApprovalRequest may.
-func (p *Provider) who(ctx context.Context, current snapshot, known *settings) string {
-	if known == nil {
-		if found, err := p.environment(ctx, current.state.Key); err == nil {
-			known = &found
-		}
-	}
+func (p *Provider) who(current snapshot, known *settings) string {
 	out := "approval"
 	if known != nil {
 		out = fmt.Sprintf("%s (service %s)", approvals(known.Approval.MinNumApprovals), known.service())
 	}
 	out += fmt.Sprintf(" of people who may review changes in environment %q", p.config.Environment)
-	if len(p.config.NotifyTeams) > 0 {
-		out += " (team " + strings.Join(p.config.NotifyTeams, ", ") + ")"
+	if teams := p.teams(current); len(teams) > 0 {
+		out += " (team " + strings.Join(teams, ", ") + ")"
 	}
 	if strings.HasPrefix(current.page, "/") {
 		out += ", at " + p.api.Redacted() + current.page
 	}
 	return out
+}
+
+// teams that are notified: those of the configuration, and the one that maintains the flag.
+func (p *Provider) teams(current snapshot) []string {
+	team := current.maintainerTeam
+	if team == "" || slices.Contains(p.config.NotifyTeams, team) {
+		return p.config.NotifyTeams
+	}
+	return append(slices.Clone(p.config.NotifyTeams), team)
 }
 
 func approvals(n int) string {

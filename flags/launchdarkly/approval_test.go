@@ -293,3 +293,42 @@ func TestNoRequestIsFiledTooLate(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Empty(t, b.server.Approvals(plain))
 }
+
+// ServiceNow and its like want fields of their own with each request, which nobody here knows.
+func TestNoRequestIsFiledWithAnotherServiceThanLaunchDarklys(t *testing.T) {
+	t.Parallel()
+	b, p := petitioner(t)
+	b.server.ApproveBy("servicenow")
+	require.ErrorIs(t, p.Rehearse(t.Context(), plain, flags.Change{Percent: 50}), flags.ErrApprovalRequired)
+	for range 2 {
+		_, err := b.apply(t, p, 50)
+		who := requireWaiting(t, err)
+		require.Contains(t, who, "service servicenow")
+		require.Contains(t, who, "ask servicenow there for the change")
+	}
+	require.Empty(t, b.wire.all(http.MethodPost, requestPath))
+	b.instruct(t, plain, `{"kind": "turnFlagOn"}, {"kind": "updateFallthroughVariationOrRollout", "rolloutWeights": `+b.weights(t, 50)+`}`)
+	_, err := b.apply(t, p, 50)
+	require.NoError(t, err)
+}
+
+// weights of the true and the false variation.
+func (b bundle) weights(t *testing.T, percent int) string {
+	t.Helper()
+	yes, no := b.ids(t, plain)
+	return fmt.Sprintf(`{%q: %d, %q: %d}`, yes, percent*1000, no, 100_000-percent*1000)
+}
+
+func TestATeamThatMaintainsAFlagIsNotified(t *testing.T) {
+	t.Parallel()
+	b, p := petitioner(t)
+	b.rest(t, http.MethodPost, "/api/v2/flags/shop", `{"key": "theirs", "name": "Theirs", "maintainerTeamKey": "shop-team"}`)
+	_, err := p.Apply(t.Context(), "theirs", flags.Change{Percent: 50}, note, nil)
+	var required *flags.ApprovalRequired
+	require.ErrorAs(t, err, &required)
+	require.Contains(t, required.Who, "team release-team, shop-team")
+	posts := b.wire.all(http.MethodPost, "/approval-requests")
+	require.Len(t, posts, 1)
+	require.Contains(t, posts[0].body, `"notifyTeamKeys":["release-team","shop-team"]`)
+	require.NotContains(t, posts[0].body, "notifyMemberIds")
+}

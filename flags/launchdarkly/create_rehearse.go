@@ -55,7 +55,7 @@ func (p *Provider) rehearseCreate(ctx context.Context, key string, f flags.NewFl
 		}
 	}
 	if looked && !current.targeting.Equal(made) && known.guard(f.Tags) {
-		return &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, &known)}
+		return &flags.ApprovalRequired{Key: key, Who: p.who(current, &known)}
 	}
 	return nil
 }

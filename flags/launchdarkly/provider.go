@@ -46,7 +46,7 @@ type Config struct {
 	// RequestApprovals files LaunchDarkly's own approval request for a change that needs one, and applies it once it is
 	// approved. Without it the change has to be made by people. Defaults to false.
 	RequestApprovals bool
-	// NotifyTeams are the keys of the teams that are asked to review such requests, beside the flag's maintainer.
+	// NotifyTeams are the keys of the teams that are asked to review such requests, beside the flag's maintainer, a member or a team.
 	NotifyTeams []string
 	// ReadBack bounds the wait until a change is seen on the stream. Defaults to 15 s.
 	ReadBack time.Duration
@@ -193,12 +193,9 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 		if err != nil && !errors.Is(err, flags.ErrApprovalRequired) {
 			return current, err
 		}
-		var known *settings // nil where the token may not look: the change itself will tell
-		if found, unknown := p.environment(ctx, key); unknown == nil {
-			known = &found
-		}
+		known := p.settings(ctx, key) // where the token may not look, the change itself will tell
 		if err != nil || known != nil && known.guard(current.tags) {
-			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, known)}
+			err = &flags.ApprovalRequired{Key: key, Who: p.who(current, known)}
 		}
 		return current, err
 	})
@@ -248,7 +245,7 @@ func (p *Provider) Archive(ctx context.Context, key, note string) error {
 		}
 		after, err := p.patch(ctx, key, semanticPatch{Comment: note, Instructions: []any{kindOnly{"archiveFlag"}}})
 		if errors.Is(err, flags.ErrApprovalRequired) { // which nobody can ask for: approval requests are of targeting and variations
-			err = &flags.ApprovalRequired{Key: key, Who: p.who(ctx, current, nil) + "; archive it there, and the migration goes on"}
+			err = &flags.ApprovalRequired{Key: key, Who: p.who(current, p.settings(ctx, key)) + "; archive it there, and the migration goes on"}
 		}
 		if errors.Is(err, flags.ErrInvalid) { // a prerequisite cannot be archived
 			needed, failed := p.Dependents(ctx, key)
@@ -286,7 +283,9 @@ type snapshot struct {
 	contextKind  string // of a migration flag; empty for others
 	tags         []string
 	maintainer   string // member id; empty for none
-	page         string // path of the flag's page for people
+	// maintainerTeam is its key; empty for none. A flag has a member or a team.
+	maintainerTeam string
+	page           string // path of the flag's page for people
 }
 
 // want is the targeting in which c is served, if LaunchDarkly can serve it.

@@ -96,8 +96,8 @@ func (p *Provider) wantsApproval(ctx context.Context, r request, said said) bool
 	if said.Code != "" || r.probe {
 		return true
 	}
-	known, err := p.environment(ctx, r.key)
-	return err == nil && (known.Approval.Required || len(known.Approval.RequiredApprovalTags) > 0)
+	known := p.settings(ctx, r.key)
+	return known != nil && (known.Approval.Required || len(known.Approval.RequiredApprovalTags) > 0)
 }
 
 // discreet keeps the token out of what a server, or a proxy that echoes requests, has said.
@@ -188,6 +188,15 @@ func (s settings) guard(tags []string) bool {
 }
 
 func (s settings) service() string { return cmp.Or(s.Approval.ServiceKind, Name) }
+
+// settings are nil where they can't be read.
+func (p *Provider) settings(ctx context.Context, key string) *settings {
+	found, err := p.environment(ctx, key)
+	if err != nil {
+		return nil
+	}
+	return &found
+}
 
 func (p *Provider) environment(ctx context.Context, key string) (settings, error) {
 	var s settings

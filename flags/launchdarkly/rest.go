@@ -31,11 +31,13 @@ type flag struct {
 		ID    string `json:"_id"`
 		Value any    `json:"value"`
 	} `json:"variations"`
-	Tags         []string                   `json:"tags"`
-	MaintainerID string                     `json:"maintainerId"`
-	Purpose      string                     `json:"_purpose"` // "migration", or empty
-	Migration    migrationSettings          `json:"migrationSettings"`
-	Environments map[string]json.RawMessage `json:"environments"`
+	Tags         []string `json:"tags"`
+	MaintainerID string   `json:"maintainerId"`
+	// https://launchdarkly.com/docs/api/feature-flags/post-feature-flag: a member or a team
+	MaintainerTeam string                     `json:"maintainerTeamKey"`
+	Purpose        string                     `json:"_purpose"` // "migration", or empty
+	Migration      migrationSettings          `json:"migrationSettings"`
+	Environments   map[string]json.RawMessage `json:"environments"`
 }
 
 func (f flag) values() []any {
@@ -130,7 +132,7 @@ func (p *Provider) snapshot(key string, f flag) (snapshot, error) {
 	if err := json.Unmarshal(raw, &environment); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
 	}
-	out := snapshot{variationIDs: f.variationIDs(), tags: f.Tags, maintainer: f.MaintainerID, page: environment.Site.Href, lists: environment.standing}
+	out := snapshot{variationIDs: f.variationIDs(), tags: f.Tags, maintainer: f.MaintainerID, maintainerTeam: f.MaintainerTeam, page: environment.Site.Href, lists: environment.standing}
 	var err error
 	if out.members, err = members(raw); err != nil {
 		return snapshot{}, fmt.Errorf("LaunchDarkly's answer on flag %q is not of the documented shape", key)
