@@ -111,10 +111,16 @@ func (a *attempt) pause() {
 }
 
 func calling[Out any](a *attempt, call func() (Out, error)) (out Out, err error) {
+	a.pause()
+	return last(a, call)
+}
+
+// last is a call that is itself the last moment before a change: nothing can be asked behind it.
+func last[Out any](a *attempt, call func() (Out, error)) (out Out, err error) {
 	if a.history.mishap.met() {
 		return out, errCrash
 	}
-	a.pause()
+	a.base = a.history.now()
 	out, err = call()
 	a.history.wrote(a)
 	if a.history.mishap.met() {
@@ -139,7 +145,7 @@ func (a *attempt) Preview(ctx context.Context, key string, c flags.Change) (flag
 }
 
 func (a *attempt) Create(ctx context.Context, key string, f flags.NewFlag) error {
-	_, err := calling(a, func() (struct{}, error) { return struct{}{}, a.Creator.Create(ctx, key, f) })
+	_, err := last(a, func() (struct{}, error) { return struct{}{}, a.Creator.Create(ctx, key, f) })
 	return err
 }
 
@@ -156,7 +162,7 @@ func (a *attempt) Restore(ctx context.Context, key string, before, ours flags.St
 }
 
 func (a *attempt) Archive(ctx context.Context, key, note string) error {
-	_, err := calling(a, func() (struct{}, error) { return struct{}{}, a.Provider.Archive(ctx, key, note) })
+	_, err := last(a, func() (struct{}, error) { return struct{}{}, a.Provider.Archive(ctx, key, note) })
 	return err
 }
 

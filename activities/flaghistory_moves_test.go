@@ -135,7 +135,7 @@ func (h *history) undo(m move) string {
 			return became
 		}
 		if became == "Stranger" {
-			require.True(h, h.interrupted || h.muddled || h.run > 1 || !same(found, h.last), "asked about what nobody else has done")
+			require.True(h, h.interrupted || h.muddled || h.agreed || !same(found, h.last), "asked about what nobody else has done")
 			h.ask(in, found)
 		}
 		if became != "" {

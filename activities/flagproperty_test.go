@@ -109,8 +109,7 @@ func moves(s flagService, staged bool) *rapid.Generator[[]move] {
 	} else {
 		theirs = append(theirs, "0 %", "33 %", "100 %", "20 % and mallory", "100 % and mallory", "without mallory")
 	}
-	// Not mended: a resume, and a press for one context, are not seen by a stage that stands still.
-	others, whom := []string{"edit", "kill", "rerun", "undo all", "undo", "stage"}, []string{"everybody", "everybody", "mallory", "ann"} // the plan may name the last
+	others, whom := []string{"edit", "kill", "resume", "rerun", "undo all", "undo", "stage"}, []string{"everybody", "everybody", "mallory", "ann"} // the plan may name the last
 	var draw func(t *rapid.T, from []string) move
 	draw = func(t *rapid.T, from []string) move {
 		m := move{Do: rapid.SampledFrom(from).Draw(t, "do")}
@@ -120,11 +119,7 @@ func moves(s flagService, staged bool) *rapid.Generator[[]move] {
 		case "frozen":
 			m.Do, m.Freeze = rapid.SampledFrom([]string{"stage", "stage", "undo", "retire"}).Draw(t, "frozen in"), rapid.IntRange(1, pauses).Draw(t, "pause")
 			for range rapid.IntRange(1, 3).Draw(t, "others") {
-				other := draw(t, others)
-				if other.Do == "kill" {
-					other.What = "everybody"
-				}
-				m.Meanwhile = append(m.Meanwhile, other)
+				m.Meanwhile = append(m.Meanwhile, draw(t, others))
 			}
 		}
 		switch m.Do {

@@ -68,7 +68,7 @@ func (s stage) undisturbed(tell teller) {
 	for i, kind := range s.kinds() {
 		for how, end := range ends {
 			kind.End = how
-			if kind.Moves = do("stage", i%3); how != "undo" && i%2 == 0 {
+			if kind.Moves = do("stage", i%3); i%2 == 0 {
 				kind.Moves = append(do("stage", 3), move{Do: "rerun"})
 			}
 			tell("nobody else", kind, end)
@@ -159,15 +159,17 @@ func (s stage) stoodStill(tell teller) {
 		others []move
 		end    string
 	}{
-		"rolled back":                     {do("undo all", 1), "start"},
-		"run again":                       {[]move{{Do: "rerun"}, {Do: "stage"}}, "goal"},
-		"terminated":                      {do("rerun", 1), "goal"},
-		"rolled back, and run again":      {[]move{{Do: "undo all"}, {Do: "rerun", What: "finished"}, {Do: "stage"}}, "goal"},
-		"killed":                          {[]move{{Do: "kill", What: "everybody"}}, "asking"},
-		"another attempt at the rollback": {[]move{{Do: "undo", Crash: 9}}, "start"},
+		"rolled back":                        {do("undo all", 1), "start"},
+		"run again":                          {[]move{{Do: "rerun"}, {Do: "stage"}}, "goal"},
+		"killed, and resumed":                {[]move{{Do: "kill", What: "everybody"}, {Do: "resume"}, {Do: "stage"}}, "goal"},
+		"killed for one whom the plan names": {[]move{{Do: "kill", What: "ann"}}, "asking"},
+		"terminated":                         {do("rerun", 1), "goal"},
+		"rolled back, and run again":         {[]move{{Do: "undo all"}, {Do: "rerun", What: "finished"}, {Do: "stage"}}, "goal"},
+		"killed":                             {[]move{{Do: "kill", What: "everybody"}}, "asking"},
+		"another attempt at the rollback":    {[]move{{Do: "undo", Crash: 9}}, "start"},
 	} {
 		for n := range s.pauses() {
-			played := tell(title, tale{Moves: []move{{Do: "stage"}, {Do: "stage", Freeze: n + 1, Meanwhile: c.others}}}, c.end)
+			played := tell(title, tale{Named: true, Moves: []move{{Do: "stage"}, {Do: "stage", Freeze: n + 1, Meanwhile: c.others}}}, c.end)
 			require.Positive(s, played["frozen stage"])
 		}
 	}
