@@ -135,3 +135,19 @@ func TestTheStreamIsLookedAtOnceBeforeAChange(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, b.server.Streams(), "before and after")
 }
+
+// What was seen once says nothing of the flag when it has been otherwise in between.
+func TestWhatWasSeenOnceIsNotTakenForTheNextTime(t *testing.T) {
+	t.Parallel()
+	b, relay := setup(t), setup(t)
+	b.config.StreamURL, b.config.ReadBack = relay.server.URL(), time.Hour
+	p := b.open(t, b.config)
+	_, err := p.Apply(t.Context(), plain, flags.Change{}, "", nil) // it is off, and seen to be
+	require.NoError(t, err)
+	b.instruct(t, plain, `{"kind": "turnFlagOn"}`) // of which the relay hears nothing
+	ctx, cancel := context.WithTimeout(flags.Urgent(t.Context()), time.Second)
+	defer cancel()
+	_, err = p.Apply(ctx, plain, flags.Change{}, "", nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.False(t, b.environment(t, plain).On)
+}

@@ -35,7 +35,7 @@ var errNotSeen = errors.New("not seen on the stream")
 type shown struct {
 	version int // 0: nothing
 	want    targeting.Targeting
-	seen    bool // it was as wanted
+	seen    int // the API's version when it was as wanted; 0 before
 }
 
 // look takes down which version the stream shows before a change is made, for awaitServed. It tells whether it has just looked: then
@@ -43,7 +43,7 @@ type shown struct {
 // change has been seen, also for later attempts. A stream that does not answer is no reason to leave a flag as it is, and who is in
 // a hurry does not look.
 func (p *Provider) look(ctx context.Context, key string, want targeting.Targeting) bool {
-	if last := p.lastShown(key, want); flags.IsUrgent(ctx) || last != nil && !last.seen {
+	if last := p.lastShown(key, want); flags.IsUrgent(ctx) || last != nil && last.seen == 0 {
 		return false
 	}
 	found := &shown{want: want}
@@ -79,6 +79,9 @@ func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int
 		return after.state.Version, p.awaitGone(ctx, key)
 	}
 	last, same := p.lastShown(key, after.targeting), false
+	if last != nil && last.seen != 0 && last.seen != after.state.Version { // it has been otherwise in between
+		last = nil
+	}
 	err = p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) bool {
 		if same = after.servedBy(served); !same {
 			return false
@@ -87,7 +90,7 @@ func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int
 		switch {
 		case last == nil:
 			return version >= after.state.Version
-		case last.seen:
+		case last.seen != 0:
 			return version >= last.version
 		}
 		return version > last.version
@@ -96,7 +99,7 @@ func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int
 		err = nil
 	}
 	if err == nil {
-		p.shown.Store(key, &shown{version, after.targeting, true})
+		p.shown.Store(key, &shown{version, after.targeting, after.state.Version})
 	}
 	if !errors.Is(err, errNotSeen) {
 		return version, err
