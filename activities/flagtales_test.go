@@ -169,8 +169,14 @@ func (s stage) stoodStill(tell teller) {
 		"another attempt at the rollback":    {[]move{{Do: "undo", Crash: 9}}, "start"},
 	} {
 		for n := range s.pauses() {
-			played := tell(title, tale{Named: true, Moves: []move{{Do: "stage"}, {Do: "stage", Freeze: n + 1, Meanwhile: c.others}}}, c.end)
-			require.Positive(s, played["frozen stage"])
+			for _, made := range []bool{true, false} { // in the stage that makes the flag, or in a later one
+				moves := []move{{Do: "stage", Freeze: n + 1, Meanwhile: c.others}}
+				if !made {
+					moves = append(do("stage", 1), moves...)
+				}
+				played := tell(title, tale{Named: true, Made: made, Moves: moves}, c.end)
+				require.Positive(s, played["frozen stage"])
+			}
 		}
 	}
 	for n := range s.pauses() - 2 { // it gets, restores, and is asked
