@@ -103,5 +103,6 @@ func TestWhoWasEndedStandsInTheAudit(t *testing.T) {
 	undone, err := run[Migrated](t, b, b.acts.MigrateDown, in, call{})
 	require.NoError(t, err)
 	require.Equal(t, []uint{2, 1}, undone.Versions)
-	require.Equal(t, 2, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'session'"))
+	// One that is slow to go is ended again.
+	require.Equal(t, 2, one[int](t, b, "select count(distinct substring(detail from 'pid [0-9]+'))::int from contraflow.audit where event = 'session'"))
 }

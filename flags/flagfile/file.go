@@ -104,6 +104,9 @@ func (p *Provider) replaceable() error {
 		return err
 	}
 	link := target + ".link"
+	if err := syscall.Unlink(link); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash has left behind
+		return fmt.Errorf("rehearse a change of the flag file beside %s (its folder must be writable): %w", p.path, err)
+	}
 	if err := os.Link(target, link); errors.Is(err, syscall.EXDEV) {
 		return p.mounted()
 	} else if err != nil {
