@@ -25,7 +25,7 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 			return nil, err
 		}
 		if in.Irreversible && len(versions) > 0 {
-			if err := a.pastReturn(ctx, c.db, in); err != nil {
+			if err := a.pastReturn(ctx, c, in); err != nil {
 				return nil, err
 			}
 		}

@@ -15,8 +15,8 @@ import (
 // pastReturn marks that the old shape is about to go: from here on the kill switch is not pressed lightly. It refuses where
 // somebody lives in the old shape by a press of it, and where rows that were written under an earlier press lack the new one,
 // unless a person has seen that and said to go on.
-func (a *Activities) pastReturn(ctx context.Context, db *Database, in MigrateInput) error {
-	all, err := pressed(ctx, db, in.Origin.Plan)
+func (a *Activities) pastReturn(ctx context.Context, c change, in MigrateInput) error {
+	all, err := pressed(ctx, c.db, in.Origin.Plan)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (a *Activities) pastReturn(ctx context.Context, db *Database, in MigrateInp
 		if err != nil {
 			return err
 		}
-		lacking, err := unproven(ctx, db, in.Proofs)
+		lacking, err := unproven(ctx, c, in)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (a *Activities) pastReturn(ctx context.Context, db *Database, in MigrateInp
 			return permanent("InUse", "%s", strings.Join(found, ". "))
 		}
 	}
-	err = db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
+	err = c.db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
 	if errors.Is(err, ledger.ErrKilled) {
 		return permanent("Killed", "%v: the old shape stays as long as the application may need it; resume puts the flags back and goes on", err)
 	}
@@ -111,14 +111,25 @@ func (ps presses) outOf(ctx context.Context, provider flags.Provider, key string
 }
 
 // unproven asks earlier verifications once more, and says which don't hold: while flags were off the application wrote the old
-// shape alone, and nothing has filled the new one since.
-func unproven(ctx context.Context, db *Database, proofs []Proof) (found []string, err error) {
-	for _, p := range proofs {
-		m, err := health.Measure(ctx, db.pool, health.SQLProbe{Query: p.Verify.Query, Max: p.Verify.Max, Min: p.Verify.Min, Timeout: proofTimeout})
-		if err != nil {
+// shape alone, and nothing has filled the new one since. One that can't be asked is for people as well: they know what has become
+// of that which it names. None is asked once the step has begun: what it compares with may be gone, and whoever began had asked.
+func unproven(ctx context.Context, c change, in MigrateInput) (found []string, err error) {
+	if len(in.Proofs) == 0 {
+		return nil, nil
+	}
+	applied, begun, err := ours(ctx, c.engine)
+	if err != nil || len(in.own(applied)) > 0 || len(in.own(begun)) > 0 {
+		return nil, err
+	}
+	for _, p := range in.Proofs {
+		m, err := health.Measure(ctx, c.db.pool, health.SQLProbe{Query: p.Verify.Query, Max: p.Verify.Max, Min: p.Verify.Min, Timeout: proofTimeout})
+		switch {
+		case errors.Is(err, health.ErrQuery):
+			found = append(found, fmt.Sprintf("step %s can't be asked whether what it has proved still holds: %s. Rows may have been written while the kill switch "+
+				"had turned flags off, and lack the new shape: look for yourself", p.Step, text(err)))
+		case err != nil:
 			return nil, err
-		}
-		if !m.Pass {
+		case !m.Pass:
 			found = append(found, fmt.Sprintf("what step %s has proved does not hold any more: its query returned %s. Rows were written while the kill switch had "+
 				"turned flags off, and lack the new shape: fill them, then retry", p.Step, m.Text))
 		}

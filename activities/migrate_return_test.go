@@ -66,6 +66,34 @@ func TestWhatWasWrittenWhileFlagsWereOffIsProvedBeforeAnythingIsDropped(t *testi
 	require.True(t, b.marked(t))
 }
 
+// A step in between may have renamed what the query names: only people can tell what that means.
+func TestAProofThatCantBeAskedBeforeADropIsAQuestion(t *testing.T) {
+	t.Parallel()
+	b, _, drop, migrate := dropping(t)
+	drop.Kills = 1
+	drop.Proofs = []Proof{{Step: "prove", Verify: plan.Verify{Query: "select count(*) from customers where renamed is null", Max: new(0.0)}}}
+	requirePermanent(t, migrate(), "InUse", "step prove can't be asked whether what it has proved still holds: the query does not work", `column "renamed" does not exist`)
+	require.False(t, b.marked(t))
+	drop.Force = true
+	require.NoError(t, migrate())
+	require.True(t, b.marked(t))
+}
+
+// Temporal tries the same input again: behind the first version there may be nothing left to compare with.
+func TestAStepThatHasBegunToDropAsksNoProofs(t *testing.T) {
+	t.Parallel()
+	b, begun := setupPurging(t)
+	drop := MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 4, Irreversible: true, Kills: 1,
+		Proofs: []Proof{{Step: "prove", Verify: plan.Verify{Query: "select count(*) from customers where address is not null and street is null", Max: new(0.0)}}}}
+	migrate := func() error { _, err := run[Migrated](t, b, b.acts.Migrate, drop, call{}); return err }
+	requirePermanent(t, migrate(), "Statement", "000004_purge")
+	require.Equal(t, 3, one[int](t, b, "select version::int from schema_migrations"), "what the query names is gone")
+	requirePermanent(t, migrate(), "SchemaVersion", "000004_purge", "needs a look")
+	b.exec(t, "delete from contraflow.ddl_intent where version = 4; create or replace procedure purge() language sql as 'delete from kept'")
+	require.NoError(t, migrate())
+	require.Equal(t, 4, one[int](t, b, "select version::int from schema_migrations"))
+}
+
 // While the drop may be refused, the trigger alone may be what fills the new shape.
 func TestASyncTriggerStandsForAsLongAsTheDropMayBeForbidden(t *testing.T) {
 	t.Parallel()
