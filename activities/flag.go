@@ -78,7 +78,7 @@ func (a *Activities) goingOn(ctx context.Context, db *Database, in FlagInput, r 
 	case now.Archived && !r.begun():
 		return r, fmt.Errorf("flag %s serves nothing: unarchive it, or roll back: %w", in.Key, flags.ErrArchived)
 	case now.Archived:
-		return r, r.archived(in.Key, now)
+		return r, r.archived(now)
 	case r.forced(ctx, in, now): // it stays shown, so that an attempt after a crash knows it again
 	case press != "":
 		return r, a.show(ctx, db, in, r, now, false, permanent("Stranger",

@@ -44,24 +44,22 @@ func (ps presses) unseen(in FlagInput) presses {
 	})
 }
 
-// left tells whether one of them has left the flag like this, out of a state of ours: what a stranger has made of it before stays
-// a stranger's, off or not.
-func (ps presses) left(s flags.State, ours []flags.State) bool {
+// leave are those of ours, and behind them, the latest last, what presses have made of them: what a stranger has made of the flag
+// before a press stays a stranger's, off or not.
+func (ps presses) leave(ours []flags.State) []flags.State {
 	ours = slices.Clone(ours)
 	for _, k := range ps {
-		var found, state flags.State
-		if k.Key != s.Key || k.State == nil || json.Unmarshal(k.State, &state) != nil || json.Unmarshal(k.Found, &found) != nil {
-			continue
+		if found, state, ok := bothSides(k); ok && slices.ContainsFunc(ours, found.Equal) {
+			ours = append(ours, state)
 		}
-		if !slices.ContainsFunc(ours, found.Equal) {
-			continue
-		}
-		if state.Equal(s) {
-			return true
-		}
-		ours = append(ours, state)
 	}
-	return false
+	return ours
+}
+
+// bothSides is the flag before a press and behind it, where that is known.
+func bothSides(k ledger.Kill) (found, state flags.State, ok bool) {
+	ok = json.Unmarshal(k.Found, &found) == nil && json.Unmarshal(k.State, &state) == nil
+	return found, state, ok
 }
 
 // earlier is the press by which the flag is off for everybody since an earlier run, or since another plan moved it; "" for none. Who
@@ -125,7 +123,7 @@ func (ps presses) start(in FlagInput, now flags.State) flags.State {
 		if k.Key != in.Key || k.FirstRun != in.Origin.FirstRun || json.Unmarshal(k.Found, &found) != nil {
 			continue
 		}
-		if ps.left(now, []flags.State{found}) {
+		if slices.ContainsFunc(ps.leave([]flags.State{found})[1:], now.Equal) {
 			return found
 		}
 		break

@@ -131,3 +131,51 @@ func TestAFlagIsPutBackToWhatItServedWhenItWasKilled(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 100, b.percent(t, writeNew))
 }
+
+func TestAStrangerIsNotBlamedForWhatAPressDid(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	in := begun.flag("write-new", writeNew, 50)
+	b.press(t, "run-1", flags.Change{Exclude: &flags.Context{Kind: "user", Key: "zoe"}})
+	in.Kills = b.press(t, "run-1", changeTo(0))
+	b.except(t, writeNew, "target", 0)
+	_, err = b.apply(t, in)
+	requirePermanent(t, err, "Stranger", "changed by someone else (the individual targets are others)",
+		`this migration left it "off"; it is "off" now, and force turns it on`)
+	_, err = b.restore(t, in)
+	requirePermanent(t, err, "Stranger", "changed by someone else (the individual targets are others)", `it is "off" now`)
+	require.NotContains(t, err.Error(), "force")
+}
+
+func TestAStrangerIsBlamedForWhatAPressFound(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.apply(t, begun.flag("write-new", writeNew, 10))
+	require.NoError(t, err)
+	in := begun.flag("write-new", writeNew, 50)
+	b.except(t, writeNew, "rule", 0)
+	in.Kills = b.press(t, "run-1", changeTo(0))
+	_, err = b.apply(t, in)
+	requirePermanent(t, err, "Stranger", "changed by someone else (the rules are others)", `it is "off" now, and force turns it on`)
+	b.except(t, writeNew, "target", 0)
+	_, err = b.apply(t, in)
+	requirePermanent(t, err, "Stranger", "changed by someone else (the rules are others, the individual targets are others)")
+}
+
+func TestAPressThatWasResumedFromHidesNoStranger(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	in := begun.flag("write-new", writeNew, 10)
+	_, err := b.apply(t, in)
+	require.NoError(t, err)
+	in.Kills = b.press(t, "run-1", changeTo(0))
+	_, err = b.apply(t, in)
+	require.NoError(t, err)
+	b.instruct(t, writeNew, `{"kind": "turnFlagOff"}`)
+	b.except(t, writeNew, "target", 0)
+	_, err = b.apply(t, in)
+	requirePermanent(t, err, "Stranger", "changed by someone else (it was turned off, the individual targets are others)",
+		`this migration left it "on: 10 % true"`)
+}

@@ -51,7 +51,7 @@ func (r flagRecord) isOurs(s flags.State) bool {
 	if r.known {
 		ours = append(ours, r.before)
 	}
-	return slices.ContainsFunc(ours, s.Equal) || r.presses.left(s, ours)
+	return slices.ContainsFunc(r.presses.leave(ours), s.Equal)
 }
 
 // forced tells whether people were shown this state and said to go on from it.
@@ -73,7 +73,7 @@ func asker(ctx context.Context) string {
 	return name
 }
 
-// left is the state that the plan has left the flag in, as far as it knows.
+// left is the state that the plan's steps have left the flag in, as far as it knows.
 func (r flagRecord) left() flags.State {
 	if len(r.ours) > 0 {
 		return r.ours[len(r.ours)-1]

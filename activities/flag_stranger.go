@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -12,9 +13,11 @@ import (
 
 // stranger refuses to touch a flag that somebody else has changed, and shows both states.
 func (a *Activities) stranger(ctx context.Context, db *Database, in FlagInput, r flagRecord, now flags.State, undoing bool) error {
-	left := r.left()
-	return a.show(ctx, db, in, r, now, undoing,
-		&flags.Stranger{Key: in.Key, Differs: differences(left, now), Ours: left.Summary, Theirs: now.Summary})
+	var question error = r.blame(now)
+	if _, moved := in.wanted(now); moved && !undoing && !lit(now) {
+		question = fmt.Errorf("%w, and force turns it on", question)
+	}
+	return a.show(ctx, db, in, r, now, undoing, question)
 }
 
 // show refuses with a question, once it has kept the state that the question is about: force is of that alone.
@@ -45,10 +48,27 @@ func (r flagRecord) missing(key string) error {
 }
 
 // archived refuses a flag that the plan has moved and that serves nothing now: no change of it reaches anybody.
-func (r flagRecord) archived(key string, now flags.State) error {
+func (r flagRecord) archived(now flags.State) error {
+	return permanent("Refused", "%v: take it out of the archive, then retry", r.blame(now))
+}
+
+// blame says what others have made of the flag since the plan left it. What the kill switch did in between was not them.
+func (r flagRecord) blame(now flags.State) *flags.Stranger {
 	left := r.left()
-	return permanent("Refused", "%v: take it out of the archive, then retry",
-		&flags.Stranger{Key: key, Differs: differences(left, now), Ours: left.Summary, Theirs: now.Summary})
+	var differs []string
+	for _, k := range r.presses {
+		found, state, ok := bothSides(k)
+		if ok && k.Key == now.Key && state.Version > left.Version { // and people have not resumed from it since
+			differs, left = append(differs, differences(left, found)...), state
+		}
+	}
+	theirs := &flags.Stranger{Key: now.Key, Ours: left.Summary, Theirs: now.Summary}
+	for _, what := range append(differs, differences(left, now)...) {
+		if !slices.Contains(theirs.Differs, what) {
+			theirs.Differs = append(theirs.Differs, what)
+		}
+	}
+	return theirs
 }
 
 // differing are the parts of a configuration, as all providers call them, in words.
