@@ -70,7 +70,7 @@ func TestWorkerKilledInEveryStep(t *testing.T) {
 		gated(p)
 		for i := range p.Steps {
 			if p.Steps[i].Flag != nil {
-				p.Steps[i].Flag.Soak = 15 * short
+				p.Steps[i].Flag.Soak = 30 * short
 			}
 		}
 	}})

@@ -11,7 +11,7 @@ import (
 
 func TestFlagServiceDownAtTheStartAndInTheMiddle(t *testing.T) {
 	t.Parallel()
-	b := setup(t, options{edit: func(p *plan.Plan) { p.Steps[1].Flag.Soak = 5 * short }})
+	b := setup(t, options{edit: func(p *plan.Plan) { p.Steps[1].Flag.Soak = 30 * short }})
 	b.flagsAt.down()
 	b.migrate()
 	b.eventually("the status tells what it waits for", func() bool {
