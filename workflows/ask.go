@@ -64,6 +64,8 @@ func (m *migration) choices(step plan.Step, failure error) (meaning string, offe
 		meaning, offers = "`retry` looks again, `force` goes on all the same: what lives in the old shape alone is lost", []answer{retryIt, forceIt}
 	case m.PointOfNoReturn:
 		return "the point of no return has passed, so nothing is undone: `retry` tries the step again, `skip` goes on without it", []answer{retryIt, skipIt}
+	case step.Verify != nil && why == notProvenType && m.mayLack():
+		meaning, offers = lacking, []answer{retryIt, forceIt}
 	default:
 		return "", nil
 	}

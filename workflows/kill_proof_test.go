@@ -24,7 +24,7 @@ func TestWhatWasProvedIsProvedAgainBeforeTheFirstReaderMoves(t *testing.T) {
 			b.after(6*time.Hour, func() {
 				s := b.status()
 				require.Equal(t, signals.Stuck, s.State)
-				require.Contains(t, s.Needs, "what step prove has proved does not hold any more: the query returned 1767.")
+				require.Contains(t, s.Needs, "what step prove has proved does not hold any more: the query returned 1767;")
 				require.Equal(t, []string{"retry", "force"}, s.Answers)
 				require.Equal(t, []string{"a", "a"}, flagsOf(b.made("ApplyFlag")), "it writes both shapes, and nothing reads the new one")
 			})
@@ -111,3 +111,90 @@ func TestAnAnswerOutlivesANewRun(t *testing.T) {
 		})
 	}
 }
+
+// What the backfill had passed, or the query is to find, may be written in the old shape before anything was proved: no fault of the plan.
+func TestWhatDoesNotHoldForTheFirstTimeBehindAPressIsAsked(t *testing.T) {
+	t.Parallel()
+	for during, answers := range map[string][]string{"BackfillLane fill": {signals.Retry, signals.Force}, "Verify prove": {signals.Retry, signals.Force, signals.Rollback}} {
+		for _, says := range answers {
+			t.Run(during+", "+says, func(t *testing.T) {
+				t.Parallel()
+				b := setup(t, planOf(t, filling))
+				b.approveAll()
+				found := failing(notProvenType, "the query returned 17")
+				b.when("Verify prove", found, play{})
+				if during == "Verify prove" {
+					b.when("Verify prove", play{after: 50 * time.Hour}, found, play{})
+				} else {
+					b.when(during, play{after: 50 * time.Hour})
+				}
+				b.when("WatchHealth", press(40*time.Hour, 7, "a"), forever)
+				b.after(60*time.Hour, b.say(signals.Resume))
+				b.after(61*time.Hour, func() {
+					require.Equal(t, signals.Stuck, b.status().State)
+					require.Equal(t, "step prove: the query returned 17; while flags were off rows were written in the old shape alone, and whoever is served the new one "+
+						"would meet what stood there before: fill them, then `retry`; `force` goes on all the same; `rollback` undoes", b.status().Needs)
+					require.Equal(t, []string{signals.Retry, signals.Force}, b.status().Answers)
+				})
+				b.after(62*time.Hour, b.say(says))
+				if says == signals.Rollback {
+					require.Contains(t, b.rollsBack().Cause, "rollback requested")
+					return
+				}
+				b.completes()
+				asked := len(b.made("Verify prove"))
+				if says == signals.Force {
+					require.Equal(t, "forced: the query returned 17", b.step("prove").Detail)
+					asked++
+				}
+				require.Equal(t, map[string]int{"BackfillLane fill": 2, "Verify prove": 3}[during], asked)
+				require.Equal(t, []string{"r"}, flagsOf(b.applied(62*time.Hour)))
+			})
+		}
+	}
+}
+
+func TestWhatDoesNotHoldWithoutAPressOfWhatWritesIsRolledBack(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*bundle){
+		"no press": func(*bundle) {},
+		"no flag has moved before it": func(b *bundle) {
+			b.plan.Steps[1], b.plan.Steps[3] = b.plan.Steps[3], b.plan.Steps[1]
+			b.when("Migrate expand", play{after: 2 * time.Hour})
+			b.when("WatchHealth", press(time.Minute, 7, "a"), forever)
+			b.after(time.Hour, b.say(signals.Resume))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, planOf(t, filling))
+			change(b)
+			b.when("Verify prove", failing(notProvenType, "the query returned 17"))
+			require.Equal(t, "step prove: the query returned 17", b.rollsBack().Cause)
+		})
+	}
+}
+
+// Rows that were written since are not those that people have seen.
+func TestForceIsNotOfRowsThatWereWrittenSince(t *testing.T) {
+	t.Parallel()
+	b := setup(t, planOf(t, filling))
+	b.approveAll()
+	found := failing(notProvenType, "the query returned 17")
+	b.when("Verify prove", found, found, play{})
+	b.when("BackfillLane fill", play{after: 5 * time.Hour})
+	b.when("WatchHealth", press(time.Hour, 7, "a"), press(10*time.Hour, 8, "a"), forever)
+	b.after(2*time.Hour, b.say(signals.Resume))
+	b.after(12*time.Hour, b.say(signals.Force))
+	b.after(13*time.Hour, b.say(signals.Resume))
+	b.after(14*time.Hour, func() { require.Equal(t, []string{signals.Retry, signals.Force}, b.status().Answers) })
+	b.after(15*time.Hour, b.say(signals.Retry))
+	b.completes()
+	require.Equal(t, []time.Duration{5 * time.Hour, 13 * time.Hour, 15 * time.Hour}, times(b.made("Verify")))
+}
+
+// filling is a plan whose rows are filled and proved behind a flag that writes.
+const filling = `{name: p, database: d, migrations: m, flags: {project: shop, environment: production, drain: 0s}, steps: [
+	{name: expand, migrate: {to: 2}}, {name: write, flag: {key: a, rollout: [100]}}, {name: fill, backfill: {table: t, set: {x: y}, where: x is null}},
+	{name: prove, verify: {query: "select 0", max: 0}}, {name: ask, approve: {by: [alice, bob]}}, {name: read, flag: {key: r, rollout: [100]}},
+	{name: drop, migrate: {to: 3, irreversible: true}}]}`

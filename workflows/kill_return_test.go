@@ -66,7 +66,7 @@ func TestReadersComeBackWhenWhatWasProvedHoldsAgain(t *testing.T) {
 	b.after(6*time.Hour, func() {
 		s := b.status()
 		require.Equal(t, signals.Stuck, s.State)
-		require.Equal(t, "paused: "+pressed+"; resumed by dave: b must be put back first; and what step prove has proved does not hold any more: the query returned 1. While flags were off rows were written "+
+		require.Equal(t, "paused: "+pressed+"; resumed by dave: b must be put back first; and what step prove has proved does not hold any more: the query returned 1; while flags were off rows were written "+
 			"in the old shape alone, and whoever is served the new one would meet what stood there before: fill them, then `retry`; `force` goes on all the same; `rollback` undoes", s.Needs)
 		require.Equal(t, []string{"retry", "force"}, s.Answers)
 		require.Equal(t, []string{"b"}, s.Killed)

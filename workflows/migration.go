@@ -208,6 +208,9 @@ func (m *migration) runStep(ctx workflow.Context) error {
 		if askErr != nil {
 			return askErr
 		}
+		if given == forceIt && m.Kills != known { // what stands there since, nobody has seen
+			given = retryIt
+		}
 		switch given {
 		case skipIt:
 			m.addEvidence(step.Name, "skipped: %s", status.Detail)

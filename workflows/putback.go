@@ -144,8 +144,7 @@ func (m *migration) proveAgain(ctx workflow.Context, step plan.Step, wanted func
 		if kind(err) == notProvenType {
 			problem = "what step %s has proved does not hold any more"
 		}
-		text := fmt.Sprintf(problem+": %s. While flags were off rows were written in the old shape alone, and whoever is served the new one would meet what stood there before: "+
-			"fill them, then `retry`; `force` goes on all the same", step.Name, reason(err))
+		text := fmt.Sprintf(problem+": %s; "+lacking, step.Name, reason(err))
 		if !m.PointOfNoReturn {
 			text += "; `rollback` undoes"
 		}
