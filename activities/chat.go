@@ -25,8 +25,9 @@ func (a *Activities) PostCard(ctx context.Context, in Card) (CardRef, error) {
 	return CardRef{Channel: ref.Channel, TS: ref.TS}, fail(ctx, err)
 }
 
-// UpdateCard shows what was decided and takes the buttons away.
+// UpdateCard shows what has changed since the card was posted; on one that is decided it takes the buttons away.
 func (a *Activities) UpdateCard(ctx context.Context, in Card) error {
+	defer beat(ctx, nothing)()
 	if a.Chat == nil {
 		return nil
 	}

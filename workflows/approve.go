@@ -142,26 +142,6 @@ func (m *migration) decideBySignal(d signals.Decision, v signals.Verdict) error 
 	return err
 }
 
-// postCard shows the approval in the chat; while the chat does not answer, people can decide all the same.
-func (m *migration) postCard(ctx workflow.Context) {
-	if ctx.Err() != nil {
-		return // decided at once: it was open in the run before
-	}
-	m.posting++
-	defer func() { m.posting-- }()
-	approval, card := m.Approval, m.card("waiting")
-	err := workflow.ExecuteActivity(quick(ctx, 0), acts.PostCard, card).Get(ctx, &card.Ref)
-	switch {
-	case err == nil && m.Approval == approval:
-		m.Card, m.Thread = card.Ref, card.Ref
-	case err == nil: // it was closed while the card was on its way
-		card.Approval, card.State = *approval, m.closed[approval.Step]
-		m.updateCard(card)
-	case ctx.Err() == nil:
-		m.notice("the approval could not be posted: %s", reason(err))
-	}
-}
-
 // closeApproval takes the buttons off the card and forgets the approval. A chat that does not answer holds nothing up.
 func (m *migration) closeApproval(state string) {
 	if m.Approval == nil {
@@ -169,70 +149,8 @@ func (m *migration) closeApproval(state string) {
 	}
 	card := m.card(state)
 	m.closed[m.Approval.Step] = state
-	m.Approval, m.Card = nil, activities.CardRef{}
+	m.Approval, m.Card, m.Shown = nil, activities.CardRef{}, nil
 	if card.Ref.TS != "" {
 		m.updateCard(card)
 	}
-}
-
-func (m *migration) updateCard(card activities.Card) {
-	m.posting++
-	workflow.Go(m.disconnected(), func(ctx workflow.Context) {
-		defer func() { m.posting-- }()
-		if err := workflow.ExecuteActivity(bounded(ctx, noticeTimeout), acts.UpdateCard, card).Get(ctx, nil); err != nil {
-			m.notice("the card of step %s could not be updated: %s", card.Approval.Step, reason(err))
-		}
-	})
-}
-
-func (m *migration) card(state string) activities.Card {
-	o := m.origin()
-	o.Step = m.Approval.Step
-	evidence := slices.Concat(m.Evidence, m.pressEvidence())
-	if o.Step == m.FirstAsked {
-		evidence = append(m.rehearsed(), evidence...)
-	}
-	return activities.Card{Origin: o, Description: m.Plan.Description, Evidence: evidence, Approval: *m.Approval, State: state, Ref: m.Card}
-}
-
-// Lines of a card for one rehearsal: as many as a person reads before deciding.
-const (
-	maxRehearsed = 5
-	maxProblems  = 5
-)
-
-// rehearsedAt is the time as everybody reads it who may approve, wherever they are.
-func rehearsedAt(r *signals.Rehearsal) string { return r.At.UTC().Format("2006-01-02 15:04 UTC") }
-
-// rehearsed is what the rehearsal has found, or that there was none: people shall know both before they decide the first time.
-func (m *migration) rehearsed() []activities.Evidence {
-	r := m.Rehearsal
-	if r == nil {
-		return []activities.Evidence{{Name: "rehearsal", Value: "not rehearsed"}}
-	}
-	back := "the way down was not proved to lead back"
-	if r.Reversible {
-		back = "the way down leads back to the same catalog"
-	}
-	lines := []activities.Evidence{{Name: "rehearsal", Value: fmt.Sprintf("%s %s; %s", rehearsedAt(r), r.Summary(), back)}}
-	for i, problem := range r.Problems {
-		if i == maxProblems {
-			lines = append(lines, activities.Evidence{Name: "problem", Value: fmt.Sprintf("and %d more", len(r.Problems)-i)})
-			break
-		}
-		lines = append(lines, activities.Evidence{Name: "problem", Value: problem})
-	}
-	shown := 0
-	for _, s := range r.Statements {
-		if s.Verdict == signals.RehearsedInstant {
-			continue
-		}
-		if shown++; shown <= maxRehearsed {
-			lines = append(lines, activities.Evidence{Name: s.Where, Value: strings.TrimSuffix(s.Verdict+": "+s.Detail, ": ")})
-		}
-	}
-	if more := shown - maxRehearsed; more > 0 {
-		lines = append(lines, activities.Evidence{Name: "…", Value: fmt.Sprintf("and %d more statements that are not instant", more)})
-	}
-	return lines
 }

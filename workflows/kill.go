@@ -48,6 +48,7 @@ func (m *migration) killed(v activities.GuardVerdict) {
 		}
 	}
 	m.Alone = m.Alone || v.Alone
+	m.doubt()
 	if m.Pressed != "" {
 		m.Pressed += "; "
 	}
@@ -82,13 +83,38 @@ func (m *migration) afterKill() string {
 
 // pressEvidence is what people shall know of the switch before they decide.
 func (m *migration) pressEvidence() (lines []activities.Evidence) {
-	if m.Off != nil && len(m.Off.Flags) > 0 {
-		lines = append(lines, activities.Evidence{Name: "kill switch", Value: list(m.Off.Flags) + " off for everybody"})
+	tell := func(value string) { lines = append(lines, activities.Evidence{Name: killSwitch, Value: value}) }
+	switch {
+	case m.Off != nil && len(m.Off.Flags) > 0:
+		tell(list(m.Off.Flags) + " off for everybody")
+	case m.Off != nil:
+		tell("the flags are back; nothing goes on before what was proved holds")
+	case m.Pressed != "":
+		tell("pressed, and nobody has resumed since")
 	}
 	if m.Alone {
-		lines = append(lines, activities.Evidence{Name: "kill switch", Value: "pressed for contexts by name, which stay in the old shape until they are let in again"})
+		tell("pressed for contexts by name, which stay in the old shape until they are let in again")
 	}
 	return lines
+}
+
+// How a proof is marked that rows may have broken which were written in the old shape since, and one that was made behind them.
+const (
+	beforePress = ", before the kill switch was pressed"
+	askedAgain  = ", asked again behind the kill switch"
+)
+
+// doubt marks what was proved with the flags on, for those who look on and those who decide.
+func (m *migration) doubt() {
+	for _, proof := range m.proofs() {
+		status := &m.Steps[m.Plan.StepIndex(proof.Step)]
+		status.Detail = strings.TrimSuffix(status.Detail, beforePress) + beforePress
+		for i, e := range m.Evidence {
+			if e.Name == proof.Step {
+				m.Evidence[i].Value = strings.TrimSuffix(e.Value, beforePress) + beforePress
+			}
+		}
+	}
 }
 
 // unlessKilled does what the kill switch may forbid. A change that it has forbidden is no failure: it is made once the guard

@@ -27,13 +27,14 @@ type migration struct {
 	halt workflow.CancelFunc
 
 	interrupted interruption
-	asked       *question         // while it is stuck
-	puttingBack bool              // killed flags, before the steps go on
-	closing     bool              // the end is being written down: nothing that is said now could act any more
-	controls    int               // rises when pause, resume or throttle must reach a running backfill
-	writing     bool              // the audit
-	posting     int               // cards and notices on their way
-	closed      map[string]string // how the approval of a step ended, for a card that is still on its way
+	asked       *question                   // while it is stuck
+	puttingBack bool                        // killed flags, before the steps go on
+	closing     bool                        // the end is being written down: nothing that is said now could act any more
+	controls    int                         // rises when pause, resume or throttle must reach a running backfill
+	writing     bool                        // the audit
+	posting     int                         // cards and notices on their way
+	closed      map[string]string           // how the approval of a step ended, for a card that is still on its way
+	refreshing  map[activities.CardRef]bool // cards that are being shown anew
 }
 
 // interruption says why the steps were halted.
@@ -51,7 +52,7 @@ var errHalted = errors.New("halted")
 // Migration runs a plan. Its input is signals.Input in any of its three forms, or the state of the run before.
 // A rolled back migration fails with type signals.RolledBackType and a signals.RollbackReport as details.
 func Migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, error) {
-	m := &migration{ctx: ctx, closed: map[string]string{}}
+	m := &migration{ctx: ctx, closed: map[string]string{}, refreshing: map[activities.CardRef]bool{}}
 	if err := m.restore(raw); err != nil {
 		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadInput", nil)
 	}
@@ -133,6 +134,7 @@ func (m *migration) forward() error {
 	}
 	workflow.Go(ctx, m.guard)
 	workflow.Go(ctx, m.putBackOnResume)
+	workflow.Go(ctx, m.keepCard)
 	err := m.stepByStep(ctx)
 	cancel()
 	_ = workflow.Await(m.disconnected(), func() bool { return !m.puttingBack }) // nothing cancels this context

@@ -137,13 +137,15 @@ func (m *migration) proveAgain(ctx workflow.Context, step plan.Step, wanted func
 			return err
 		}
 		if err == nil {
-			m.addEvidence(step.Name, "%s, asked again behind the kill switch", proven(step, proof))
+			m.restate(step.Name, signals.StepDone, returned(proof)+askedAgain, proven(step, proof)+askedAgain)
 			return nil
 		}
-		problem := "step %s can't be asked whether what it has proved still holds"
+		problem, now := "step %s can't be asked whether what it has proved still holds", "can't be asked again: "
 		if kind(err) == notProvenType {
-			problem = "what step %s has proved does not hold any more"
+			problem, now = "what step %s has proved does not hold any more", "does not hold any more: "
 		}
+		now += reason(err)
+		m.restate(step.Name, signals.StepFailed, now, now)
 		text := fmt.Sprintf(problem+": %s; "+lacking, step.Name, reason(err))
 		if !m.PointOfNoReturn {
 			text += "; `rollback` undoes"
@@ -153,7 +155,7 @@ func (m *migration) proveAgain(ctx workflow.Context, step plan.Step, wanted func
 			return askErr
 		}
 		if given == forceIt {
-			m.addEvidence(step.Name, "forced: %s", reason(err))
+			m.restate(step.Name, signals.StepDone, "forced: "+now, "forced: "+now)
 			m.Off.Forced = append(m.Off.Forced, step.Name)
 		}
 	}

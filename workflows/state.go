@@ -3,6 +3,7 @@ package workflows
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -54,6 +55,7 @@ type state struct {
 	Guard         *signals.GuardStatus    `json:"guard,omitempty"`
 	Approval      *signals.ApprovalStatus `json:"approval,omitempty"`
 	Card          activities.CardRef      `json:"card,omitzero"`        // of the open approval
+	Shown         []activities.Evidence   `json:"shown,omitempty"`      // what that card says; nil while there is none
 	FirstAsked    string                  `json:"firstAsked,omitempty"` // step whose card tells of the rehearsal
 	Rehearsal     *signals.Rehearsal      `json:"rehearsal,omitempty"`
 	Thread        activities.CardRef      `json:"thread,omitzero"` // latest card: notices go below it
@@ -185,4 +187,13 @@ func (m *migration) rows() int64 {
 
 func (m *migration) addEvidence(name, format string, args ...any) {
 	m.Evidence = append(m.Evidence, activities.Evidence{Name: name, Value: fmt.Sprintf(format, args...)})
+}
+
+// restate replaces what a step has proved, in its status and for those who approve: two lines of one proof can't both be true.
+func (m *migration) restate(step string, state signals.StepState, detail, evidence string) {
+	status := &m.Steps[m.Plan.StepIndex(step)]
+	status.State, status.Detail = state, detail
+	m.Evidence = slices.DeleteFunc(m.Evidence, func(e activities.Evidence) bool { return e.Name == step })
+	m.addEvidence(step, "%s", evidence)
+	m.show()
 }

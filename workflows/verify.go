@@ -22,9 +22,12 @@ func (m *migration) verify(ctx workflow.Context, step plan.Step) error {
 	if err := workflow.ExecuteActivity(long(ctx, 0), acts.Verify, in).Get(ctx, &proof); err != nil {
 		return err
 	}
-	m.current().Detail = fmt.Sprintf("the query returned %g", proof.Number)
-	m.addEvidence(step.Name, "%s", proven(step, proof))
+	m.restate(step.Name, m.current().State, returned(proof), proven(step, proof))
 	return nil
+}
+
+func returned(proof activities.Verified) string {
+	return fmt.Sprintf("the query returned %g", proof.Number)
 }
 
 // mayLack tells whether rows lack the new shape though all in front of this step is done as the plan wants it: flags that moved
