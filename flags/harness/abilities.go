@@ -32,7 +32,10 @@ func (p *Provider) Rehearse(ctx context.Context, key string, c flags.Change) err
 // canLook looks for the first of the targets that a change names. Whether it is there is nothing to refuse: Apply adds who is not.
 func (p *Provider) canLook(ctx context.Context, key string, c flags.Change) error {
 	targets := c.Targets[flags.DefaultContextKind]
-	_, err := p.unknown(ctx, key, targets[:min(1, len(targets))])
+	if len(targets) == 0 {
+		return nil
+	}
+	_, err := p.knows(ctx, key, targets[0])
 	return err
 }
 

@@ -94,6 +94,7 @@ func TestConflictIsDecidedAnew(t *testing.T) {
 func TestARefusalOfWhatIsNotSoAnyMoreIsDecidedAnew(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.server.CreateTargets("ann")
 	asked := 0
 	state, err := b.provider.Apply(t.Context(), plain, flags.Change{Targets: map[string][]string{"user": {"ann"}}}, "",
 		func(context.Context, flags.State) error {
@@ -352,10 +353,10 @@ func TestRefusedTargetsStayOutOfTheError(t *testing.T) {
 	t.Parallel()
 	const person = "erika-mustermann"
 	b := setup(t)
-	b.instruct(t, plain, `{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["`+person+`"]}}`)
+	b.instruct(t, plain, `{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["bert", "`+person+`"]}}`)
 	before, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
-	b.instruct(t, plain, `{"kind": "removeTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["`+person+`"]}}`)
+	b.instruct(t, plain, `{"kind": "removeTargetsToVariationTargetMap", "parameters": {"variation": "true", "targets": ["bert", "`+person+`"]}}`)
 	ours, err := b.provider.Get(t.Context(), plain)
 	require.NoError(t, err)
 	b.wire.refuse(http.StatusBadRequest, `{"code": "400", "message": "target `+person+` is named twice"}`)

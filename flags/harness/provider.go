@@ -81,6 +81,7 @@ type Provider struct {
 	api     *url.URL
 	sdk     *url.URL
 	readers *http.Client // of the SDK's endpoints: streams last, so it has no timeout but each request's context
+	met     acquaintances
 }
 
 var _ flags.Provider = (*Provider)(nil)
@@ -108,7 +109,7 @@ func New(c Config) (*Provider, error) {
 	}
 	c.HTTPClient = staying(c.HTTPClient)
 	c.ReadBack = cmp.Or(c.ReadBack, defaultReadBack)
-	return &Provider{config: c, api: api, sdk: sdk, readers: staying(&http.Client{})}, nil
+	return &Provider{config: c, api: api, sdk: sdk, readers: staying(&http.Client{}), met: newAcquaintances()}, nil
 }
 
 func baseURL(what, text, example string) (*url.URL, error) {
@@ -271,7 +272,9 @@ func (s snapshot) want(c flags.Change) (configuration, error) {
 	return s.values.want(s.state.Key, s.configuration, c)
 }
 
-// change patches current into want and reads the outcome: a patch's answer doesn't show the flag.
+// change makes a patch of current into want. What Harness does with a target that it doesn't know is not known, and a flag of which a
+// part is changed would be nobody's, should this process die: so targets are introduced before any part of a change. One that is nothing
+// but one more target, as the kill switch of one context, has no parts: it is tried at once, and introduced only where that is needed.
 func (p *Provider) change(
 	ctx context.Context, operation uuid.UUID, current snapshot, want configuration, note string, still flags.Still,
 ) (snapshot, error) {
@@ -279,44 +282,83 @@ func (p *Provider) change(
 	if err := current.free(); err != nil {
 		return snapshot{}, err
 	}
-	instructions, discreet, err := current.instructions(operation, want)
-	if err != nil {
-		return snapshot{}, err
+	wanted := func() error { // asked right before anything is made outside
+		if err := still.Ask(ctx, current.state); err != nil {
+			return err
+		}
+		if err := flags.Late(ctx); err != nil {
+			return fmt.Errorf("too late to change flag %q: %w", key, err)
+		}
+		return nil
 	}
 	newcomers := without(want.named(), current.configuration.named())
-	untold := p.introduce(ctx, key, newcomers)
-	if untold != nil && !want.withTargets(current.configuration).equal(current.configuration) {
-		return snapshot{}, untold
-	} // a change of targets alone, as the kill switch makes, is tried all the same: nothing of it is left half done
-	if err := still.Ask(ctx, current.state); err != nil {
-		return snapshot{}, err
+	partless := len(newcomers) == 1 && current.configuration.lacks(want, newcomers)
+	if len(newcomers) > 0 && !partless {
+		if err := p.introduce(ctx, key, newcomers, wanted); err != nil {
+			return snapshot{}, err
+		}
+		now, err := p.read(ctx, key) // that may have taken minutes
+		if err != nil {
+			return snapshot{}, err
+		}
+		if !now.state.Equal(current.state) {
+			return snapshot{}, meanwhile(key)
+		}
 	}
-	if err := flags.Late(ctx); err != nil {
-		return snapshot{}, fmt.Errorf("too late to change flag %q: %w", key, err)
+	after, missing, err := p.patched(ctx, operation, current, want, note, wanted)
+	if len(missing) == 0 || !partless {
+		return after, err
 	}
+	if untold := p.introduce(ctx, key, missing, wanted); untold != nil {
+		return snapshot{}, leftOut(key, untold)
+	}
+	after, _, err = p.patched(ctx, operation, after, want, note, wanted)
+	return after, err
+}
+
+// patched makes one patch of current into want and reads the outcome: a patch's answer doesn't show the flag. With an error come the
+// targets that may be its reason, and the flag without them.
+func (p *Provider) patched(
+	ctx context.Context, operation uuid.UUID, current snapshot, want configuration, note string, wanted func() error,
+) (after snapshot, missing []string, err error) {
+	key := current.state.Key
+	instructions, discreet, err := current.instructions(operation, want)
+	if err != nil {
+		return snapshot{}, nil, err
+	}
+	if err := wanted(); err != nil {
+		return snapshot{}, nil, err
+	}
+	newcomers := without(want.named(), current.configuration.named())
+	defer p.met.forget(newcomers) // whatever comes of it: it is known better now
 	pipeline, refusal := p.patch(ctx, key, patch{Comment: note, Instructions: instructions}, discreet)
 	if refusal != nil && !errors.Is(refusal, flags.ErrInvalid) && !errors.Is(refusal, flags.ErrNotFound) {
-		return snapshot{}, refusal
+		return snapshot{}, nil, refusal
 	}
-	after, err := p.read(ctx, key)
-	missing := without(newcomers, after.configuration.named())
+	after, err = p.read(ctx, key)
+	missing = without(newcomers, after.configuration.named())
 	switch {
 	case err != nil:
-		return snapshot{}, cmp.Or(refusal, err)
+		return snapshot{}, nil, cmp.Or(refusal, err)
 	case after.configuration.equal(want): // also where it was refused: an attempt before got through late, and twice is refused
-		return after, nil
+		return after, nil, nil
 	case refusal != nil && !after.configuration.equal(current.configuration): // decided on what is not so any more
-		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
-	case refusal != nil && len(newcomers) > 0 && (untold != nil || errors.Is(refusal, flags.ErrNotFound)): // the flag is there
-		return snapshot{}, leftOut(key, len(newcomers), untold)
+		return snapshot{}, nil, meanwhile(key)
+	case errors.Is(refusal, flags.ErrNotFound) && len(newcomers) > 0: // the flag is there
+		return after, newcomers, leftOut(key, nil)
 	case refusal != nil:
-		return snapshot{}, refusal
+		return after, newcomers, refusal
 	case pipeline != "":
-		return snapshot{}, fmt.Errorf("flag %q: Harness left the change to pipeline execution %q: end that, take the pipeline off the flag "+
-			"and retry: %w", key, pipeline, flags.ErrApprovalRequired)
+		return snapshot{}, nil, fmt.Errorf("flag %q: Harness left the change to pipeline execution %q: end that, take the pipeline off the "+
+			"flag and retry: %w", key, pipeline, flags.ErrApprovalRequired)
 	case len(missing) > 0 && after.configuration.lacks(want, missing):
-		return snapshot{}, leftOut(key, len(missing), untold)
+		return after, missing, leftOut(key, nil)
 	default:
-		return snapshot{}, fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
+		return snapshot{}, nil, meanwhile(key)
 	}
+}
+
+// meanwhile is decided on anew.
+func meanwhile(key string) error {
+	return fmt.Errorf("flag %q was changed by someone else at the same moment: %w", key, flags.ErrConflict)
 }

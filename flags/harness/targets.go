@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
 
@@ -29,19 +28,14 @@ func (c configuration) named() []string {
 	return out
 }
 
-// withTargets of another.
-func (c configuration) withTargets(of configuration) configuration {
-	c.Targets = of.Targets
-	return c
-}
-
 // lacks tells whether c is want but for these targets.
 func (c configuration) lacks(want configuration, targets []string) bool {
 	mappings := slices.Clone(want.Targets)
 	for i := range mappings {
 		mappings[i].Targets = without(mappings[i].Targets, targets)
 	}
-	return c.withTargets(want).equal(want) && reflect.DeepEqual(c.Targets, normalMappings(mappings))
+	want.Targets = normalMappings(mappings)
+	return c.equal(want)
 }
 
 // nameable refuses targets that Harness can't have, and the flag therefore can't name.
@@ -60,20 +54,18 @@ func nameable(key string, current configuration, c flags.Change) error {
 
 const allTargets = "/cf/admin/targets"
 
-// unknown are those of the targets that Harness has none of. No error quotes one.
-func (p *Provider) unknown(ctx context.Context, key string, targets []string) ([]string, error) {
-	var out []string
-	for _, one := range targets {
-		err := p.do(ctx, request{
-			method: http.MethodGet, path: allTargets + "/" + url.PathEscape(one), key: key, rights: []string{toViewGroups}, discreet: true,
-		}, nil)
-		if errors.Is(err, flags.ErrNotFound) {
-			out = append(out, one)
-		} else if err != nil {
-			return nil, fmt.Errorf("look for targets: %w", err)
-		}
+// knows tells whether Harness has a target. No error quotes it.
+func (p *Provider) knows(ctx context.Context, key, target string) (bool, error) {
+	err := p.do(ctx, request{
+		method: http.MethodGet, path: allTargets + "/" + url.PathEscape(target), key: key, rights: []string{toViewGroups}, discreet: true,
+	}, nil)
+	if errors.Is(err, flags.ErrNotFound) {
+		return false, nil
 	}
-	return out, nil
+	if err != nil {
+		return false, fmt.Errorf("look for targets: %w", err)
+	}
+	return true, nil
 }
 
 // newTarget is the body of a target's creation, as Harness's console has it (harness-core-ui, pages/target-management/targets).
@@ -88,33 +80,60 @@ type newTarget struct {
 	Environment string            `json:"environment"`
 }
 
-// introduce adds those of the targets that Harness doesn't know.
-func (p *Provider) introduce(ctx context.Context, key string, targets []string) error {
-	unknown, err := p.unknown(ctx, key, targets)
-	if err != nil {
+// introduce adds those of the targets that Harness doesn't know, and asks wanted before each. It goes on where an attempt before was
+// stopped, by a limit or the end of its time: else a plan that names more than one attempt can ask for would never begin.
+func (p *Provider) introduce(ctx context.Context, key string, targets []string, wanted func() error) error {
+	if targets = p.met.strangers(targets); len(targets) > atOnce {
+		flags.Tell(ctx, fmt.Sprintf("%d targets are looked for in %s, which limits requests", len(targets), service))
+		defer flags.Tell(ctx, "")
+	}
+	for _, one := range targets {
+		if err := p.pace(ctx, key); err != nil {
+			return err
+		}
+		known, err := p.knows(ctx, key, one)
+		if err == nil && !known {
+			err = p.add(ctx, key, one, wanted)
+		}
+		if err != nil {
+			return err
+		}
+		p.met.remember(one)
+	}
+	return nil
+}
+
+func (p *Provider) add(ctx context.Context, key, target string, wanted func() error) error {
+	if err := p.pace(ctx, key); err != nil {
 		return err
 	}
-	for _, one := range unknown {
-		body := newTarget{
-			Identifier: one, Name: one, Attributes: map[string]string{},
-			Account: p.config.Account, Org: p.config.Organization, Project: p.config.Project, Environment: p.config.Environment,
-		}
-		err := p.do(ctx, request{method: http.MethodPost, path: allTargets, key: key, body: body, rights: []string{toEditGroups}, discreet: true}, nil)
-		if err != nil && !errors.Is(err, flags.ErrConflict) { // which an SDK was quicker to add
-			return leftOut(key, len(unknown), err)
-		}
+	if err := wanted(); err != nil {
+		return err
+	}
+	body := newTarget{
+		Identifier: target, Name: target, Attributes: map[string]string{},
+		Account: p.config.Account, Org: p.config.Organization, Project: p.config.Project, Environment: p.config.Environment,
+	}
+	err := p.do(ctx, request{method: http.MethodPost, path: allTargets, key: key, body: body, rights: []string{toEditGroups}, discreet: true}, nil)
+	if err != nil && !errors.Is(err, flags.ErrConflict) { // which an SDK was quicker to add
+		return leftOut(key, err)
+	}
+	return nil
+}
+
+// pace keeps to a part of what an API key may ask for.
+func (p *Provider) pace(ctx context.Context, key string) error {
+	if err := p.met.pace.Wait(ctx); err != nil {
+		return fmt.Errorf("flag %q names more targets than this attempt has time to look for; the next one goes on: %w", key, context.DeadlineExceeded)
 	}
 	return nil
 }
 
 // leftOut says that a flag can't name targets, and the way out.
-func leftOut(key string, n int, why error) error {
-	if errors.Is(why, flags.ErrNotFound) { // of which the flag is none
-		why = nil
-	}
-	if why == nil {
+func leftOut(key string, why error) error {
+	if why == nil || errors.Is(why, flags.ErrNotFound) { // of which the flag is none
 		why = flags.ErrInvalid
 	}
-	return fmt.Errorf("flag %q doesn't name %d of the targets that it shall: Harness doesn't know them, or not any more; add them on its page of "+
-		"targets, or let the application ask for them once, or serve everybody the same: %w", key, n, why)
+	return fmt.Errorf("flag %q doesn't name all targets that it shall: Harness doesn't know them, or not any more; add them on its page of "+
+		"targets, or let the application ask for them once, or serve everybody the same: %w", key, why)
 }

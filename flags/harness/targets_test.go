@@ -70,7 +70,7 @@ func TestATargetThatCannotBeAddedStopsTheChangeBeforeAnyPartOfIt(t *testing.T) {
 			require.NotContains(t, err.Error(), person)
 			require.ErrorIs(t, err, flags.ErrUnauthorized)
 			require.ErrorContains(t, err, "ff_targetgroup_edit")
-			require.ErrorContains(t, err, "doesn't name 1 of the targets")
+			require.ErrorContains(t, err, "doesn't name all targets")
 			require.Equal(t, 1, b.environment(t, plain).Version)
 		})
 	}
@@ -84,8 +84,11 @@ func TestAKillOfOneContextIsTriedWithoutTheRightToAddTargets(t *testing.T) {
 			t.Parallel()
 			b := knowing(t, unknown)
 			b.server.Deny("ff_targetgroup_edit", "ff_targetgroup_view")
-			change(t, b, plain, flags.Change{Exclude: &flags.Context{Kind: "user", Key: "known"}})
-			_, err := b.provider.Apply(t.Context(), plain, noPerson, "", nil)
+			change(t, b, plain, flags.Change{Percent: 50})
+			urgent := flags.Urgent(t.Context())
+			_, err := b.provider.Apply(urgent, plain, noKnown, "", nil)
+			require.NoError(t, err)
+			_, err = b.provider.Apply(urgent, plain, noPerson, "", nil)
 			if unknown == harnessserver.TakeUnknown {
 				require.NoError(t, err)
 				return
@@ -137,6 +140,7 @@ func TestATargetThatAnSDKIsQuickerToAddIsNamed(t *testing.T) {
 func TestAStrangerWhoComesAsATargetIsLeftOutIsDecidedOnAnew(t *testing.T) {
 	t.Parallel()
 	b, asked := knowing(t, harnessserver.LeaveOutUnknown), 0
+	b.server.CreateTargets(person)
 	state, err := b.provider.Apply(t.Context(), plain, withPerson, "", func(context.Context, flags.State) error {
 		if asked++; asked == 1 {
 			b.server.ForgetTargets(person)
@@ -190,7 +194,8 @@ func TestNoErrorOfALookForTargetsNamesOne(t *testing.T) {
 	require.ErrorContains(t, err, "connection reset")
 	require.NotContains(t, err.Error(), "mustermann")
 	require.False(t, flags.Permanent(err))
-	b.server.CreateTargets(person)
-	_, err = provider.Apply(t.Context(), plain, noPerson, "", nil)
-	require.NoError(t, err, "the kill switch needs no answer to that")
+	_, err = provider.Apply(flags.Urgent(t.Context()), plain, noPerson, "", nil)
+	requireDiscreet(t, err)
+	require.ErrorContains(t, err, "connection reset")
+	require.NotContains(t, err.Error(), "mustermann")
 }

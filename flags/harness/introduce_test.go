@@ -1,0 +1,148 @@
+package harness_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/flags"
+	"github.com/contraflow/contraflow/internal/devstack/harnessserver"
+)
+
+var noKnown = flags.Change{Exclude: &flags.Context{Kind: "user", Key: "known"}}
+
+// limited answers each 12th request with 429.
+type limited struct {
+	next  http.RoundTripper
+	asked int
+}
+
+func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.asked++; l.asked%12 == 0 {
+		return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"0"}}, Body: http.NoBody, Request: r}, nil
+	}
+	return l.next.RoundTrip(r)
+}
+
+// Harness limits requests by the minute: an attempt that always began with the first target would never come to the last one.
+func TestMoreTargetsThanALimitLetsThroughAreAddedByAndBy(t *testing.T) {
+	t.Parallel()
+	for name, unknown := range unknowns {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := knowing(t, unknown)
+			var people []string
+			for i := range 60 {
+				people = append(people, fmt.Sprintf("person-%d", i))
+			}
+			b.server.CreateTargets(people[10:]...)
+			b.config.HTTPClient = &http.Client{Transport: &limited{next: b.wire}}
+			provider, named := b.open(t, b.config), flags.Change{Percent: 10, Targets: map[string][]string{"user": people}}
+			state, err := provider.Apply(t.Context(), plain, named, "", nil)
+			for attempt := 1; err != nil && attempt < 10; attempt++ { // as the step's own retries do
+				_, ok := errors.AsType[*flags.RateLimited](err)
+				require.True(t, ok, "%v", err)
+				require.Equal(t, 1, b.environment(t, plain).Version, "no part of it is made")
+				state, err = provider.Apply(t.Context(), plain, named, "", nil)
+			}
+			require.NoError(t, err)
+			require.Equal(t, "on: 10 % true, 60 targets", state.Summary)
+			require.Len(t, b.wire.changes(), 11, "ten targets are added once, and one patch made")
+			looks := 0
+			for _, r := range b.wire.seen {
+				if strings.Contains(r.target, "/targets/") {
+					looks++
+				}
+			}
+			require.Equal(t, 60, looks, "each is looked for once")
+		})
+	}
+}
+
+// hanging never answers requests about targets.
+type hanging struct{ next http.RoundTripper }
+
+func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(r.URL.Path, "/targets") {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return h.next.RoundTrip(r)
+}
+
+func TestAKillOfOneContextWaitsForNoTarget(t *testing.T) {
+	t.Parallel()
+	b := knowing(t, harnessserver.RefuseUnknown)
+	b.config.HTTPClient = &http.Client{Transport: hanging{b.wire}}
+	state, err := b.open(t, b.config).Apply(flags.Urgent(t.Context()), plain, noKnown, "kill", nil)
+	require.NoError(t, err)
+	require.Equal(t, "known", b.environment(t, plain).VariationMap[0].Targets[0].Identifier)
+	require.Equal(t, b.environment(t, plain).Version, state.Version)
+	require.Len(t, b.wire.seen, 3, "read, changed, and read")
+}
+
+// Where Harness has refused it, or left it out, the flag is as it was: the patch is made again.
+func TestAKillOfOneContextAddsATargetOnlyWhereItHasTo(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][]string{"refuse": {"PATCH", "POST", "PATCH"}, "leave out": {"PATCH", "POST", "PATCH"}, "take": {"PATCH"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := knowing(t, unknowns[name])
+			change(t, b, plain, flags.Change{Percent: 50})
+			before, err := b.provider.Get(t.Context(), plain)
+			require.NoError(t, err)
+			b.wire.seen = nil
+			_, err = b.provider.Apply(flags.Urgent(t.Context()), plain, noPerson, "kill", func(_ context.Context, found flags.State) error {
+				require.True(t, found.Equal(before))
+				return nil
+			})
+			require.NoError(t, err)
+			var methods []string
+			for _, r := range b.wire.changes() {
+				methods = append(methods, r.method)
+			}
+			require.Equal(t, want, methods)
+			require.Equal(t, person, b.environment(t, plain).VariationMap[0].Targets[0].Identifier)
+		})
+	}
+}
+
+func TestNoTargetIsAddedThatIsNotWantedAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, ctx := range map[string]context.Context{"superseded": t.Context(), "late": frozen{t.Context()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := knowing(t, harnessserver.RefuseUnknown)
+			_, err := b.provider.Apply(ctx, plain, withPerson, "", func(context.Context, flags.State) error {
+				if name == "superseded" {
+					return flags.ErrSuperseded
+				}
+				return nil
+			})
+			require.Error(t, err)
+			require.Empty(t, b.wire.changes())
+			require.Equal(t, []string{"known"}, b.server.Targets())
+		})
+	}
+}
+
+// What takes minutes gives strangers time.
+func TestAStrangerWhoComesAsTargetsAreAddedIsDecidedOnAnew(t *testing.T) {
+	t.Parallel()
+	b, asked := knowing(t, harnessserver.TakeUnknown), 0
+	state, err := b.provider.Apply(t.Context(), plain, withPerson, "", func(context.Context, flags.State) error {
+		if asked++; asked == 1 {
+			b.instruct(t, plain, `{"kind": "addTargetsToVariationTargetMap", "parameters": {"variation": "false", "targets": ["theirs"]}}`)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, "on: 10 % true, 3 targets", state.Summary)
+	require.Len(t, b.wire.changes(), 2, "added, and patched once")
+	require.Equal(t, 2, asked)
+}
