@@ -83,7 +83,7 @@ func (l *Ledger) ForgetFlag(ctx context.Context, plan string, me Holder, key str
 
 // held changes what nobody may change who does not hold the plan.
 func (l *Ledger) held(ctx context.Context, plan string, me Holder, undoing bool, change func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, l.pool, bounded, func(tx pgx.Tx) error {
 		if err := Hold(ctx, tx.Conn(), plan, me, undoing); err != nil {
 			return err
 		}

@@ -67,6 +67,10 @@ func (l *Ledger) Claim(ctx context.Context, plan, planHash string, me Holder, go
 	return &HeldError{Plan: plan, Holder: holder, Elsewhere: !holder.Home.Same(me.Home)}
 }
 
+// bounded are transactions that hold a plan's row over several round trips. A worker that stands still in one (stopped, swapped out, its
+// machine suspended) would hold up who goes on in its place: Postgres ends it after five seconds, where we take milliseconds.
+var bounded = pgx.TxOptions{BeginQuery: "begin; set local idle_in_transaction_session_timeout = '5s'"}
+
 // ErrSuperseded says that a run does not hold its plan any more, or is rolling back: its late attempt changed nothing.
 var ErrSuperseded = errors.New("this attempt comes too late and changed nothing: another run holds the plan, or its rollback has begun")
 
@@ -92,7 +96,7 @@ func (l *Ledger) Undoing(ctx context.Context, plan string, me Holder) error {
 // Close ends the claim. With forget it drops what only a running migration needs: checkpoints, records of flags, whom the kill switch
 // was pressed for, and the ownership of schema versions, which from now on are everybody's. It does nothing if the claim is another's by now.
 func (l *Ledger) Close(ctx context.Context, plan string, me Holder, outcome string, forget bool) error {
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, bounded, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `update contraflow.migration set ended_at = now(), outcome = $3,
 				past_return_at = case when $3 <> 'rolled_back' then past_return_at end
 			where plan = $1 and first_run = $2 and ended_at is null`, plan, me.FirstRun, outcome)
