@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,6 +16,23 @@ import (
 )
 
 var noKnown = flags.Change{Exclude: &flags.Context{Kind: "user", Key: "known"}}
+
+// looks for single targets that got an answer.
+func (b bundle) looks() (n int) {
+	for _, r := range b.wire.seen {
+		if strings.Contains(r.target, "/targets/") {
+			n++
+		}
+	}
+	return n
+}
+
+func crowd(n int) (out []string) {
+	for i := range n {
+		out = append(out, fmt.Sprintf("person-%d", i))
+	}
+	return out
+}
 
 // limited answers each 12th request with 429.
 type limited struct {
@@ -36,10 +54,7 @@ func TestMoreTargetsThanALimitLetsThroughAreAddedByAndBy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := knowing(t, unknown)
-			var people []string
-			for i := range 60 {
-				people = append(people, fmt.Sprintf("person-%d", i))
-			}
+			people := crowd(60)
 			b.server.CreateTargets(people[10:]...)
 			b.config.HTTPClient = &http.Client{Transport: &limited{next: b.wire}}
 			provider, named := b.open(t, b.config), flags.Change{Percent: 10, Targets: map[string][]string{"user": people}}
@@ -53,15 +68,34 @@ func TestMoreTargetsThanALimitLetsThroughAreAddedByAndBy(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "on: 10 % true, 60 targets", state.Summary)
 			require.Len(t, b.wire.changes(), 11, "ten targets are added once, and one patch made")
-			looks := 0
-			for _, r := range b.wire.seen {
-				if strings.Contains(r.target, "/targets/") {
-					looks++
-				}
-			}
-			require.Equal(t, 60, looks, "each is looked for once")
+			require.Equal(t, 60, b.looks(), "each is looked for once")
 		})
 	}
+}
+
+// The kill switch shares the limit: a plan with very many targets must leave it some of the minute's requests.
+func TestMoreThanAHundredTargetsAreLookedForSlowlyAndByTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	b, people, began := setup(t), crowd(106), time.Now()
+	b.server.CreateTargets(people...)
+	named := flags.Change{Percent: 10, Targets: map[string][]string{"user": people}}
+	var told []string
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	_, err := b.provider.Apply(flags.Telling(ctx, func(waiting string) {
+		told = append(told, waiting)
+		time.AfterFunc(time.Second, end) // amid them
+	}), plain, named, "", nil)
+	requireDiscreet(t, err)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotContains(t, err.Error(), "person-")
+	require.Empty(t, b.wire.changes())
+	require.Equal(t, []string{"106 targets are looked for in Harness, which limits requests", ""}, told)
+	state, err := b.provider.Apply(t.Context(), plain, named, "", nil)
+	require.NoError(t, err)
+	require.Equal(t, "on: 10 % true, 106 targets", state.Summary)
+	require.GreaterOrEqual(t, time.Since(began), 1500*time.Millisecond, "the last six have 0.3 s each")
+	require.LessOrEqual(t, b.looks(), 107, "but for the one that the end has cut off, each is looked for once")
 }
 
 // hanging never answers requests about targets.

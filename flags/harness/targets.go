@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,8 @@ func (p *Provider) add(ctx context.Context, key, target string, wanted func() er
 // pace keeps to a part of what an API key may ask for.
 func (p *Provider) pace(ctx context.Context, key string) error {
 	if err := p.met.pace.Wait(ctx); err != nil {
-		return fmt.Errorf("flag %q names more targets than this attempt has time to look for; the next one goes on: %w", key, context.DeadlineExceeded)
+		return fmt.Errorf("flag %q names more targets than this attempt has time to look for; the next one goes on: %w", key,
+			cmp.Or(ctx.Err(), context.DeadlineExceeded))
 	}
 	return nil
 }
