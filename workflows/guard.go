@@ -139,7 +139,7 @@ func (m *migration) judge(v activities.GuardVerdict) {
 // watched on.
 func (m *migration) hold(why string, checks ...string) {
 	m.Aside = append(m.Aside, checks...)
-	m.unresume()
+	m.unresume(signals.Request{By: "guard", Reason: why})
 	if m.Pausing == nil {
 		m.pause(signals.Request{By: "guard", Reason: why})
 	} else { // a person's pause stays the person's

@@ -49,11 +49,14 @@ func (m *migration) killed(v activities.GuardVerdict) {
 	}
 	m.Alone = m.Alone || v.Alone
 	m.doubt()
+	if m.Off != nil && m.Off.Resuming != nil {
+		m.Pressed = "" // whoever resumed has seen it, and what is off still is told beside
+	}
 	if m.Pressed != "" {
 		m.Pressed += "; "
 	}
 	m.Pressed += v.Reading
-	m.unresume()
+	m.unresume(signals.Request{By: killSwitch, Reason: v.Reading})
 	if m.Pausing == nil {
 		m.pause(signals.Request{By: killSwitch, Reason: v.Reading})
 	} else { // a person's pause stays the person's
@@ -63,17 +66,24 @@ func (m *migration) killed(v activities.GuardVerdict) {
 }
 
 // unresume takes back a resume whose flags are still being put back: whoever said so did not know what has happened since.
-func (m *migration) unresume() {
-	if m.Off != nil {
-		m.Off.Resuming, m.Off.Forced = nil, nil
+func (m *migration) unresume(why signals.Request) {
+	if m.Off == nil {
+		return
 	}
+	if m.Off.Resuming != nil {
+		m.record("resume taken back", "", why.By, why.Reason)
+	}
+	m.Off.Resuming, m.Off.Forced = nil, nil
 }
 
 // afterKill says what lets a migration go on behind a press of the kill switch.
 func (m *migration) afterKill() string {
 	text := "`resume` goes on"
-	if m.Off != nil && len(m.Off.Flags) > 0 {
+	switch {
+	case m.Off != nil && len(m.Off.Flags) > 0:
 		text = fmt.Sprintf("`resume` first puts %s back to where the migration had come, then goes on", list(m.Off.Flags))
+	case m.Off != nil:
+		text = "the flags are back by now: `resume` asks again whether what was proved holds, then goes on"
 	}
 	if !m.PointOfNoReturn {
 		text += ", `rollback` undoes"

@@ -88,7 +88,7 @@ func TestKilledFlagsAreBackBeforeAnythingGoesOn(t *testing.T) {
 	}
 	require.Equal(t, 6*time.Hour+20*time.Minute+30*time.Minute, b.made("ApplyFlag second 50")[0].at, "the rest of the soak, with the flags on")
 	require.Empty(t, b.status().Killed)
-	require.Equal(t, []string{"paused", "resumed", "approve"}, b.audited())
+	require.Equal(t, []string{"paused", "resume", "resumed", "approve"}, b.audited())
 	require.Equal(t, []string{"resume refused: the killed flags are being put back already, and then it goes on"}, b.notices())
 	require.Equal(t, pressed+needs[len("paused: "+pressed):], b.made("PostNotice stuck")[0].in.(activities.NoticeInput).Text)
 }
@@ -303,7 +303,7 @@ func TestPausedAgainWhileRequestsAreDone(t *testing.T) {
 		b.say(signals.Pause)()
 	})
 	b.after(2*time.Hour+10*time.Minute, func() {
-		require.Equal(t, "paused by dave; "+pressed+"; `resume` goes on, `rollback` undoes", b.status().Needs)
+		require.Equal(t, "paused by dave; "+pressed+"; the flags are back by now: `resume` asks again whether what was proved holds, then goes on, `rollback` undoes", b.status().Needs)
 	})
 	b.after(2*time.Hour+15*time.Minute, b.say(signals.Resume))
 	b.after(3*time.Hour+10*time.Minute, func() { require.Equal(t, signals.Paused, b.status().State) })
@@ -325,7 +325,7 @@ func TestPausedAgainWhileItIsPutBack(t *testing.T) {
 	b.after(6*time.Hour, b.say(signals.Resume))
 	b.approveAll()
 	b.completes()
-	require.Equal(t, []string{"paused", "paused", "resumed", "approve"}, b.audited())
+	require.Equal(t, []string{"paused", "resume", "resume taken back", "paused", "resume", "resumed", "approve"}, b.audited())
 	require.False(t, slices.ContainsFunc(b.applied(2*time.Hour+time.Minute), func(c call) bool { return c.at < 6*time.Hour }))
 }
 

@@ -112,7 +112,7 @@ func (m *migration) pauseBySignal(r signals.Request) error {
 	case m.RollingBack:
 		return fmt.Errorf("the migration is rolling back, and that is not paused")
 	case m.Off != nil && m.Off.Resuming != nil:
-		m.unresume() // it stays paused, with what is put back by now
+		m.unresume(r) // it stays paused, with what is put back by now
 		m.Pausing.By, m.Pausing.Reason = r.By, r.Reason
 		m.record("paused", "", r.By, r.Reason)
 		return nil
@@ -130,15 +130,16 @@ func (m *migration) pause(r signals.Request) {
 	m.show()
 }
 
-// resume lets everything go on, behind a kill once the flags are put back.
+// resume lets everything go on, behind a kill once the flags are put back: that it was said is written down before.
 func (m *migration) resume(r signals.Request) error {
 	switch {
-	case m.Off == nil:
+	case m.Off == nil || m.RollingBack:
 		m.goOn(r)
 	case m.Off.Resuming != nil:
 		return fmt.Errorf("the killed flags are being put back already, and then it goes on")
 	default:
 		m.Off.Resuming = &r
+		m.record("resume", "", r.By, r.Reason)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (m *migration) putBackOnResume(ctx workflow.Context) {
 			return
 		case m.Off.Resuming != said: // paused or killed again meanwhile
 		case err != nil:
-			m.unresume()
+			m.unresume(signals.Request{Reason: reason(err)})
 			m.notice("resume failed, it stays paused: %s", reason(err))
 			m.news("stuck", fmt.Sprintf("resume failed, it stays paused: %s; %s", reason(err), m.afterKill()))
 		default:

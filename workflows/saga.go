@@ -24,7 +24,8 @@ func (m *migration) push() {
 // rollBack compensates newest step first, on a context that no cancellation reaches, and ends with the RolledBack error.
 func (m *migration) rollBack() error {
 	ctx := m.disconnected()
-	m.Pausing, m.Aside, m.Off = nil, nil, nil
+	m.unresume(signals.Request{Reason: m.Cause})
+	m.Pausing, m.Aside = nil, nil
 	watching, stop := workflow.WithCancel(ctx)
 	defer stop()
 	workflow.Go(watching, m.guard)

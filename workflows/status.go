@@ -45,33 +45,56 @@ func (m *migration) status() signals.Status {
 	if m.Plan != nil {
 		s.Database = m.Plan.Database
 	}
-	if m.Off != nil {
-		s.Killed = m.Off.Flags
-	}
+	s.Killed = m.killedFlags()
 	if q := m.question(); q != nil && q.given == noAnswer {
 		s.Question, s.Answers = q.number, words(q.offers)
 	}
 	return s
 }
 
+// killedFlags are off for everybody by the kill switch, and neither put back nor undone.
+func (m *migration) killedFlags() (off []string) {
+	for _, key := range m.off() {
+		undone := m.RollingBack && !slices.ContainsFunc(m.Compensations, func(index int) bool {
+			flag := m.Plan.Steps[index].Flag
+			return flag != nil && slices.Contains(flag.All(), key)
+		})
+		if !undone {
+			off = append(off, key)
+		}
+	}
+	return off
+}
+
+// off are the flags that the switch has turned off and no resume has put back.
+func (m *migration) off() []string {
+	if m.Off == nil {
+		return nil
+	}
+	return m.Off.Flags
+}
+
 // withPresses are the steps as they stand while flags of theirs serve less than the steps had brought them to.
 func (m *migration) withPresses(steps []signals.StepStatus) []signals.StepStatus {
-	if m.Off == nil && !m.Alone || m.RollingBack || m.Plan == nil {
+	killed := m.killedFlags()
+	if len(killed) == 0 && !m.Alone || m.Plan == nil {
 		return steps
 	}
 	steps = slices.Clone(steps)
 	for i := range steps {
 		status, flag := &steps[i], m.Plan.Steps[i].Flag
-		if flag == nil || status.State == signals.StepPending {
+		if flag == nil || status.State == signals.StepPending || m.RollingBack && !slices.Contains(m.Compensations, i) {
 			continue
 		}
 		reached := status.Percent > 0 || status.Stage != ""
 		if m.Alone && reached {
 			status.Without = true
-			status.Detail += ", without those for whom the kill switch was pressed"
+			if status.State != signals.StepFailed { // what an error says is of something else
+				status.Detail += ", without those for whom the kill switch was pressed"
+			}
 		}
 		for _, key := range flag.All() {
-			if m.Off != nil && slices.Contains(m.Off.Flags, key) {
+			if slices.Contains(killed, key) {
 				status.Killed = append(status.Killed, key)
 			}
 		}
