@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/contraflow/contraflow/ddl"
+	"github.com/contraflow/contraflow/internal/ledger"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -24,12 +25,7 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 		if err != nil {
 			return nil, err
 		}
-		if in.Irreversible && len(versions) > 0 {
-			if err := a.pastReturn(ctx, c, in); err != nil {
-				return nil, err
-			}
-		}
-		if err := a.unsync(ctx, c, in, len(versions) > 0); err != nil { // they stand for as long as the step may be forbidden
+		if err := a.pass(ctx, c, in, in.Irreversible && len(versions) > 0); err != nil {
 			return nil, err
 		}
 		for i, v := range versions {
@@ -40,6 +36,25 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (Migrated, er
 		return versions, nil
 	})
 	return done, failed(ctx, err)
+}
+
+// pass prepares what nothing undoes: the triggers go, and where something is dropped next, it is marked that the old shape is about to
+// go. From there on the kill switch is not pressed lightly. While the first trigger waits for its table nothing is marked.
+func (a *Activities) pass(ctx context.Context, c change, in MigrateInput, dropping bool) error {
+	if !dropping {
+		return a.unsync(ctx, c, in, false)
+	}
+	err := a.mayPass(ctx, c, in)
+	if err == nil {
+		err = a.unsync(ctx, c, in, true)
+	}
+	if err == nil { // where no trigger stood
+		err = c.db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
+	}
+	if errors.Is(err, ledger.ErrKilled) {
+		return permanent("Killed", "%v: the old shape stays as long as the application may need it; resume puts the flags back and goes on", err)
+	}
+	return err
 }
 
 // MigrateDown takes back what this plan has done to the versions in (in.Floor, in.To], newest first: statements that it has

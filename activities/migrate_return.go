@@ -12,10 +12,9 @@ import (
 	"github.com/contraflow/contraflow/internal/ledger"
 )
 
-// pastReturn marks that the old shape is about to go: from here on the kill switch is not pressed lightly. It refuses where
-// somebody lives in the old shape by a press of it, and where rows that were written under an earlier press lack the new one,
-// unless a person has seen that and said to go on.
-func (a *Activities) pastReturn(ctx context.Context, c change, in MigrateInput) error {
+// mayPass refuses where somebody lives in the old shape by a press of the kill switch, and where rows that were written under an
+// earlier press lack the new one, unless a person has seen that and said to go on.
+func (a *Activities) mayPass(ctx context.Context, c change, in MigrateInput) error {
 	all, err := pressed(ctx, c.db, in.Origin.Plan)
 	if err != nil {
 		return err
@@ -34,11 +33,7 @@ func (a *Activities) pastReturn(ctx context.Context, c change, in MigrateInput) 
 			return permanent("InUse", "%s", strings.Join(found, ". "))
 		}
 	}
-	err = c.db.ledger.PastReturn(ctx, in.Origin.Plan, in.Origin.holder(), in.Kills)
-	if errors.Is(err, ledger.ErrKilled) {
-		return permanent("Killed", "%v: the old shape stays as long as the application may need it; resume puts the flags back and goes on", err)
-	}
-	return err
+	return nil
 }
 
 // inOldShape says whom the kill switch keeps in the old shape: everybody, where a flag was not put back, or contexts that were

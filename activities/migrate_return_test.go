@@ -2,6 +2,7 @@ package activities
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -125,6 +126,44 @@ func TestASyncTriggerStandsForAsLongAsTheDropMayBeForbidden(t *testing.T) {
 	require.False(t, stands())
 	b.exec(t, "update customers set street_number = '1', street = 'Street'")
 	require.NoError(t, migrate())
+	require.Equal(t, 3, one[int](t, b, "select version::int from schema_migrations"))
+}
+
+// A trigger may wait for its table as long as a report takes, and so long nothing is lost.
+func TestTheSwitchWorksWhileATriggerWaitsForItsTable(t *testing.T) {
+	t.Parallel()
+	b, begun := begunShop(t)
+	_, err := b.migrate(t, begun, "expand", 2)
+	require.NoError(t, err)
+	fill := BackfillInput{Origin: begun.origin("fill"), Backfill: *begun.Plan.Steps[begun.Plan.StepIndex("fill")].Backfill}
+	fill.Backfill.Sync = plan.SyncTrigger
+	_, err = run[any](t, b, b.acts.InstallSync, fill, call{})
+	require.NoError(t, err)
+	triggers := func() int {
+		return one[int](t, b, "select count(*)::int from pg_trigger where tgrelid = 'customers'::regclass and not tgisinternal and tgname like '%sync%'")
+	}
+	stood := triggers()
+	require.Positive(t, stood)
+	b.exec(t, "begin; select count(*) from customers")
+	drop := MigrateInput{Origin: begun.origin("drop-old"), Schema: begun.Schema, Floor: 2, To: 3, Irreversible: true, Synced: []BackfillInput{fill}}
+	migrate := func() error { _, err := run[Migrated](t, b, b.acts.Migrate, drop, call{}); return err }
+	done := make(chan error, 1)
+	go func() { done <- migrate() }()
+	look := b.db.Connect(t)
+	require.Eventually(t, func() bool {
+		var waits bool
+		err := look.QueryRow(t.Context(), "select exists (select from pg_locks where not granted and relation = 'customers'::regclass)").Scan(&waits)
+		return err == nil && waits
+	}, 2*patience, time.Millisecond)
+	ids := b.pressed(t, "run-1", "", readNew)
+	requirePermanent(t, <-done, "Killed", "the kill switch was pressed")
+	require.False(t, b.marked(t))
+	require.Equal(t, stood, triggers())
+	b.exec(t, "rollback")
+
+	drop.Kills = ids[0]
+	require.NoError(t, migrate())
+	require.True(t, b.marked(t))
 	require.Equal(t, 3, one[int](t, b, "select version::int from schema_migrations"))
 }
 

@@ -42,11 +42,11 @@ func (a *Activities) RemoveSync(ctx context.Context, in BackfillInput) error {
 			return fail(ctx, err)
 		}
 	}
+	options.Claim = in.held(true) // also forwards it only takes away
 	return fail(ctx, a.removeSync(ctx, db, in, options))
 }
 
 func (a *Activities) removeSync(ctx context.Context, db *Database, in BackfillInput, options backfill.SyncOptions) error {
-	options.Claim = in.held(true) // also forwards it only takes away
 	if err := a.engine(db.pool).RemoveSync(ctx, in.Origin.Plan, in.Origin.Step, options); err != nil {
 		return err
 	}
@@ -58,6 +58,9 @@ func (a *Activities) removeSync(ctx context.Context, db *Database, in BackfillIn
 func (a *Activities) unsync(ctx context.Context, c change, in MigrateInput, dropping bool) error {
 	for _, synced := range in.Synced {
 		options := backfill.SyncOptions{OnWait: func(reason string) { c.told.status.set(signals.Blocked{Step: in.Origin.Step, Text: reason}) }}
+		if options.Claim = synced.held(true); dropping {
+			options.Claim = in.passing
+		}
 		if err := a.removeSync(ctx, c.db, synced, options); err != nil {
 			return err
 		}
@@ -97,6 +100,11 @@ func (in BackfillInput) held(undoing bool) func(context.Context, *pgx.Conn) erro
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		return ledger.Hold(ctx, conn, in.Origin.Plan, in.Origin.holder(), undoing)
 	}
+}
+
+// passing marks the point of no return together with what it is asked for: of that and a press of the kill switch one wins.
+func (in MigrateInput) passing(ctx context.Context, conn *pgx.Conn) error {
+	return ledger.PastReturn(ctx, conn, in.Origin.Plan, in.Origin.holder(), in.Kills)
 }
 
 // waitingForTable heartbeats who is in the way.

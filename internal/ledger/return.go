@@ -63,8 +63,19 @@ func (l *Ledger) Press(ctx context.Context, kills []Kill, force bool) (ids []int
 // PastReturn marks that a step which nothing undoes is about to begin: from then on the kill switch wants force. kills is the id
 // of the latest press that people have resumed from; where the switch was pressed since, if only for one context, it marks nothing
 // and fails with ErrKilled, since the application lives in the old shape. The first mark stays. Fails with ErrSuperseded where the plan is
-// not the run's any more, or its rollback has begun.
+// not the run's any more, or its rollback has begun. In a transaction of conn's the mark is made when that commits, and a press waits.
+func PastReturn(ctx context.Context, conn *pgx.Conn, plan string, me Holder, kills int64) error {
+	return pastReturn(ctx, conn, plan, me, kills)
+}
+
+// PastReturn does so at once.
 func (l *Ledger) PastReturn(ctx context.Context, plan string, me Holder, kills int64) error {
+	return pastReturn(ctx, l.pool, plan, me, kills)
+}
+
+func pastReturn(ctx context.Context, db interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}, plan string, me Holder, kills int64) error {
 	const mine = `plan = $1 and first_run = $2 and ended_at is null and not undoing`
 	var held, marked bool
 	batch := &pgx.Batch{} // as in Press
@@ -78,7 +89,7 @@ func (l *Ledger) PastReturn(ctx context.Context, plan string, me Holder, kills i
 		marked = tag.RowsAffected() > 0
 		return nil
 	})
-	err := l.pool.SendBatch(ctx, batch).Close()
+	err := db.SendBatch(ctx, batch).Close()
 	switch {
 	case err != nil:
 	case !held:
