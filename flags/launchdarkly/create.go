@@ -61,7 +61,7 @@ func (p *Provider) Create(ctx context.Context, key string, f flags.NewFlag) erro
 	if err != nil {
 		return err
 	}
-	return p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) bool { return served != nil })
+	return p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) verdict { return when(served != nil) })
 }
 
 // create looks first: an answer may have been lost.

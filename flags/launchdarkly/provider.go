@@ -59,7 +59,7 @@ type Provider struct {
 	stream *url.URL // as shown in errors
 	// conditions is what the service has shown of how it takes them, a belief.
 	conditions atomic.Int32
-	shown      sync.Map // by key, a *shown
+	shown      sync.Map // by key, a shown
 }
 
 var (

@@ -23,19 +23,28 @@ func (p *Provider) change(
 	ctx context.Context, key string, o *order, decide func(current snapshot) (want targeting.Targeting, done bool, err error),
 ) (snapshot, error) {
 	return retry(ctx, func() (snapshot, error) {
-		for {
-			current, err := p.read(ctx, key)
-			if err != nil {
+		current, err := p.read(ctx, key)
+		if err != nil {
+			return snapshot{}, err
+		}
+		want, done, err := decide(current)
+		if err != nil || done {
+			return current, err
+		}
+		if version, ok := p.look(ctx, current); ok {
+			if current, err = p.read(ctx, key); err != nil {
 				return snapshot{}, err
 			}
-			want, done, err := decide(current)
-			if err != nil || done {
+			if want, done, err = decide(current); err != nil || done {
 				return current, err
 			}
-			if !p.look(ctx, key, want) {
-				return p.retarget(ctx, current, want, o)
-			}
+			p.shown.Store(key, shown{version: version, before: current.state.Version})
 		}
+		after, err := p.retarget(ctx, current, want, o)
+		if err == nil {
+			p.made(current, after)
+		}
+		return after, err
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -23,7 +24,11 @@ import (
 )
 
 // lookAhead is how long a change waits for the stream to show what was before it: a few connections' time.
-const lookAhead = 3 * time.Second
+const lookAhead = 5 * time.Second
+
+// settle is how long a version that may be another way of counting, or an old one, must stay to be taken for the former: above
+// LaunchDarkly's usual propagation, and short for a kill switch whose next flag is due behind it.
+const settle = time.Second
 
 // reconnectDelay is the SDK's first wait after a lost stream; its default of 1 s would use up much of the read-back.
 const reconnectDelay = 200 * time.Millisecond
@@ -31,76 +36,73 @@ const reconnectDelay = 200 * time.Millisecond
 // errNotSeen is the end of the wait for a change.
 var errNotSeen = errors.New("not seen on the stream")
 
-// shown is what the stream showed of a flag: before a change when it was not yet as wanted, or behind it.
+// shown is what the stream showed of a flag before a change.
 type shown struct {
-	version int // 0: nothing
-	want    targeting.Targeting
-	seen    int // the API's version when it was as wanted; 0 before
+	version int // the SDK's
+	before  int // the API's, read behind that, when the flag was not yet as wanted
+	made    int // the API's behind the change that was made then; 0 for none
 }
 
-// look takes down which version the stream shows before a change is made, for awaitServed. It tells whether it has just looked: then
-// the flag is to be read again, since only what happens behind the look has a greater version. What it has found holds until the
-// change has been seen, also for later attempts. A stream that does not answer is no reason to leave a flag as it is, and who is in
-// a hurry does not look.
-func (p *Provider) look(ctx context.Context, key string, want targeting.Targeting) bool {
-	if last := p.lastShown(key, want); flags.IsUrgent(ctx) || last != nil && last.seen == 0 {
-		return false
+// look takes down which version the stream shows before a change is made, for awaitServed. Ok means that the flag is to be read
+// again, since only what happens behind the look has a greater version. A look holds as long as the flag stays as it was read
+// then: people may take days to approve a change. A stream that does not answer is no reason to leave a flag as it is, and who is
+// in a hurry does not look.
+func (p *Provider) look(ctx context.Context, current snapshot) (version int, ok bool) {
+	key := current.state.Key
+	if flags.IsUrgent(ctx) || p.lastShown(key).before == current.state.Version {
+		return 0, false
 	}
-	found := &shown{want: want}
-	err := p.await(ctx, key, min(lookAhead, p.config.ReadBack), func(served *ldmodel.FeatureFlag) bool {
+	version = math.MinInt
+	err := p.await(ctx, key, min(lookAhead, p.config.ReadBack), func(served *ldmodel.FeatureFlag) verdict {
 		if served != nil {
-			found.version = served.Version
+			version = served.Version
 		}
-		return true
+		return yes
 	})
-	if err != nil {
-		return false
-	}
-	p.shown.Store(key, found)
-	return true
+	return version, err == nil
 }
 
-// lastShown is nil where this process has not seen the flag before this change, nor behind it.
-func (p *Provider) lastShown(key string, want targeting.Targeting) *shown {
-	if last, ok := p.shown.Load(key); ok && last.(*shown).want.Equal(want) {
-		return last.(*shown)
+// made keeps by what the change is told from what was before it, also for later attempts.
+func (p *Provider) made(before, after snapshot) {
+	key := before.state.Key
+	if last := p.lastShown(key); last.before == before.state.Version && after.state.Version > last.before {
+		last.made = after.state.Version
+		p.shown.Store(key, last)
 	}
-	return nil
+}
+
+func (p *Provider) lastShown(key string) shown {
+	last, _ := p.shown.Load(key)
+	out, _ := last.(shown)
+	return out
 }
 
 // awaitServed waits until a newly connected SDK holds the targeting that the REST API answered, and returns the version that it
 // holds. The SDK evaluates from nothing else, so then an application is served it. But a Relay Proxy that has lost its own stream
-// goes on showing the same targeting as it once was, such as before a change that is restored. So the version must be greater than
-// the one that the stream showed before the change: that SDKs count as the REST API does is documented nowhere. Where nobody has
-// looked before, the API's version is seen at once, and a lower one that stays is taken for another way of counting.
+// goes on showing the same targeting as it once was, such as before a change that is restored. So the version behind a change of
+// ours must be greater than the one that the stream showed before it: that SDKs count as the REST API does is documented nowhere.
+// What anybody else has made, or nobody has looked at before, may have been shown for long: there the API's version is seen at
+// once, and a lower one that stays is taken for another way of counting.
 func (p *Provider) awaitServed(ctx context.Context, after snapshot) (version int, err error) {
 	key := after.state.Key
 	if after.state.Archived {
 		return after.state.Version, p.awaitGone(ctx, key)
 	}
-	last, same := p.lastShown(key, after.targeting), false
-	if last != nil && last.seen != 0 && last.seen != after.state.Version { // it has been otherwise in between
-		last = nil
-	}
-	err = p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) bool {
-		if same = after.servedBy(served); !same {
-			return false
+	last := p.lastShown(key)
+	ours := last.made != 0 && last.made == after.state.Version
+	err = p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) verdict {
+		if !after.servedBy(served) {
+			return no
 		}
 		version = served.Version
 		switch {
-		case last == nil:
-			return version >= after.state.Version
-		case last.seen != 0:
-			return version >= last.version
+		case ours:
+			return when(version > last.version)
+		case version < after.state.Version:
+			return ifItStays
 		}
-		return version > last.version
+		return yes
 	})
-	if errors.Is(err, errNotSeen) && last == nil && same {
-		err = nil
-	}
-	if err == nil {
-		p.shown.Store(key, &shown{version, after.targeting, after.state.Version})
-	}
 	if !errors.Is(err, errNotSeen) {
 		return version, err
 	}
@@ -125,11 +127,27 @@ func (s snapshot) servedBy(flag *ldmodel.FeatureFlag) bool {
 }
 
 func (p *Provider) awaitGone(ctx context.Context, key string) error {
-	return p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) bool { return served == nil })
+	return p.await(ctx, key, p.config.ReadBack, func(served *ldmodel.FeatureFlag) verdict { return when(served == nil) })
+}
+
+// verdict on what an SDK holds.
+type verdict int
+
+const (
+	no verdict = iota
+	ifItStays
+	yes
+)
+
+func when(seen bool) verdict {
+	if seen {
+		return yes
+	}
+	return no
 }
 
 // await opens a stream of its own: what a new connection is told cannot be older than the connection.
-func (p *Provider) await(ctx context.Context, key string, within time.Duration, seen func(*ldmodel.FeatureFlag) bool) error {
+func (p *Provider) await(ctx context.Context, key string, within time.Duration, judge func(*ldmodel.FeatureFlag) verdict) error {
 	patience := time.NewTimer(within)
 	defer patience.Stop()
 	store := &watchedStore{changed: make(chan struct{}, 1)}
@@ -161,14 +179,22 @@ func (p *Provider) await(ctx context.Context, key string, within time.Duration, 
 	source := client.GetDataSourceStatusProvider()
 	statuses := source.AddStatusListener()
 	defer source.RemoveStatusListener(statuses)
+	var settled <-chan time.Time
 	for {
 		if store.initialized() {
 			flag, err := store.flag(key)
 			if err != nil {
 				return fmt.Errorf("read flag %q back from %s: %w", key, p.stream.Redacted(), err)
 			}
-			if seen(flag) {
+			switch judge(flag) {
+			case yes:
 				return nil
+			case no:
+				settled = nil
+			case ifItStays:
+				if settled == nil {
+					settled = time.After(min(settle, within/2))
+				}
 			}
 		}
 		if status := source.GetStatus(); status.State == interfaces.DataSourceStateOff {
@@ -177,6 +203,8 @@ func (p *Provider) await(ctx context.Context, key string, within time.Duration, 
 		select {
 		case <-store.changed:
 		case <-statuses:
+		case <-settled:
+			return nil
 		case <-patience.C:
 			return p.unseen(key, source.GetStatus(), errNotSeen)
 		case <-ctx.Done():
