@@ -120,6 +120,7 @@ func TestWhatDoesNotHoldForTheFirstTimeBehindAPressIsAsked(t *testing.T) {
 			t.Run(during+", "+says, func(t *testing.T) {
 				t.Parallel()
 				b := setup(t, planOf(t, filling))
+				b.chat = true
 				b.approveAll()
 				found := failing(notProvenType, "the query returned 17")
 				b.when("Verify prove", found, play{})
@@ -145,6 +146,7 @@ func TestWhatDoesNotHoldForTheFirstTimeBehindAPressIsAsked(t *testing.T) {
 				asked := len(b.made("Verify prove"))
 				if says == signals.Force {
 					require.Equal(t, "forced: the query returned 17", b.step("prove").Detail)
+					require.Equal(t, []string{"forced: the query returned 17"}, b.evidence("ask", "prove"), "for who approves, and nothing else of it")
 					asked++
 				}
 				require.Equal(t, map[string]int{"BackfillLane fill": 2, "Verify prove": 3}[during], asked)
@@ -191,6 +193,16 @@ func TestForceIsNotOfRowsThatWereWrittenSince(t *testing.T) {
 	b.after(15*time.Hour, b.say(signals.Retry))
 	b.completes()
 	require.Equal(t, []time.Duration{5 * time.Hour, 13 * time.Hour, 15 * time.Hour}, times(b.made("Verify")))
+}
+
+// evidence is what the card of an approval says first of a step.
+func (b *bundle) evidence(approval, step string) (values []string) {
+	for _, e := range b.made("PostCard " + approval)[0].in.(activities.Card).Evidence {
+		if e.Name == step {
+			values = append(values, e.Value)
+		}
+	}
+	return values
 }
 
 // filling is a plan whose rows are filled and proved behind a flag that writes.

@@ -14,7 +14,8 @@ import (
 // verify proves by a query.
 func (m *migration) verify(ctx workflow.Context, step plan.Step) error {
 	if m.Forced {
-		m.current().Detail = "forced: " + m.current().Detail
+		forced := "forced: " + m.current().Detail
+		m.restate(step.Name, m.current().State, forced, forced)
 		return nil
 	}
 	var proof activities.Verified
