@@ -33,7 +33,7 @@ func newKill(a *app) *cobra.Command {
 		Short:   "Turn a migration's flags off at once, without Temporal",
 		Long: `Turn all flags that a migration has moved off at once: for everybody, or for one context alone. The application serves the
 old shape again. It talks to the target database and to the flag service itself, by the worker's configuration, and needs
-no Temporal; a migration that runs finds out within seconds, and pauses. It also works when the migration is over and its
+no Temporal; a migration that runs finds out within seconds, and pauses, unless its plan has no flags any more. It also works when the migration is over and its
 flags are not retired.
 
 The flag that was moved last goes off first: readers leave the new columns before anybody stops writing them. One that
@@ -240,6 +240,9 @@ func afterKill(r kill.Report) string {
 		return text + " The migration is over; nothing puts them back."
 	case r.Undoing:
 		return text + " The migration is rolling back and goes on with that: it puts each flag back to what it was before, on or off. Flags that are back already were left alone; turn them off in the flag service if that is too much."
+	case r.Earlier:
+		return fmt.Sprintf("%s An earlier run has moved them. The migration pauses if its plan has flags still; else it goes on until a step that nothing undoes, which is refused. "+
+			"To hold it at once: contraflow pause %s", text, r.Migration)
 	case r.ContextKind != "":
 		return fmt.Sprintf("%s The migration pauses. It goes on for the others: contraflow resume %s", text, r.Migration)
 	}

@@ -129,6 +129,26 @@ func TestKillOfAMigrationThatIsOver(t *testing.T) {
 	require.Equal(t, []any{"split", false, true, kill.Off}, []any{report.Plan, report.Running, report.Recorded, report.Flags[0].Outcome})
 }
 
+// The plan may have no flags any more, and then nothing watches the switch.
+func TestKillTellsThatAnEarlierRunHasMovedTheFlags(t *testing.T) {
+	t.Parallel()
+	k := newKillable(t)
+	k.use(t)
+	next := k.me
+	next.FirstRun = "the next run"
+	require.NoError(t, k.ledger.Claim(t.Context(), "split", "h", next, k.me))
+	a := k.press(t, "worker.yaml")
+	require.Zero(t, a.code, a.stderr)
+	require.Contains(t, a.stdout, "The migration pauses if its plan has flags still")
+	require.Contains(t, a.stdout, "contraflow pause split")
+	require.Equal(t, "off", k.flag(t))
+	k.me = next
+	k.use(t)
+	a = k.press(t, "worker.yaml")
+	require.Zero(t, a.code, a.stderr)
+	require.Contains(t, a.stdout, " The migration pauses. Put them back")
+}
+
 func TestKillTellsWhichFlagsAreNotThere(t *testing.T) {
 	t.Parallel()
 	k := newKillable(t)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,6 +76,8 @@ type Report struct {
 	Running bool `json:"running"`
 	// Undoing says that it rolls back, and so does not pause.
 	Undoing bool `json:"undoing,omitempty"`
+	// Earlier says that runs before that one have moved all the flags: if its plan has none, it does not pause.
+	Earlier bool `json:"earlier,omitempty"`
 	// Recorded says that the press is in the database: without it no migration pauses by itself.
 	Recorded bool `json:"recorded"`
 	// Flags in the order in which they were turned off.
@@ -143,6 +146,7 @@ func Press(ctx context.Context, o Order) (Report, error) {
 	if err != nil {
 		return report, err
 	}
+	report.Earlier = found.Running && !slices.ContainsFunc(found.flags, func(u ledger.Used) bool { return !u.Earlier })
 	p := &press{order: o, found: found, report: &report}
 	if err := p.record(ctx); err != nil {
 		return report, err

@@ -34,6 +34,8 @@ type Used struct {
 	Key     string
 	Scope   Scope
 	Retired bool
+	// Earlier says that the run which holds the plan has not moved it: one before it has.
+	Earlier bool
 	// Steps have begun to change it, and nobody has undone that.
 	Steps []string
 }
@@ -65,6 +67,7 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 			order by place, at desc limit 1)
 		select found.plan, coalesce(m.plan_hash, ''), coalesce(m.first_run, u.first_run, ''),
 			m.plan is not null and m.ended_at is null, m.ended_at is null and coalesce(m.undoing, false), m.past_return_at is not null, u.flag_key, u.scope, u.retired_at is not null,
+			u.first_run is distinct from m.first_run,
 			(select array_agg(step order by step) from contraflow.flag_record r where r.plan = found.plan and r.flag_key = u.flag_key)
 		from found left join contraflow.migration m using (plan) left join contraflow.flag_use u on u.plan = found.plan and (
 			not coalesce(m.undoing, false) and u.used_at > (select coalesce(max(at), '-infinity') from contraflow.audit a where a.plan = found.plan and event = 'rolled_back')
@@ -75,12 +78,12 @@ func (l *Ledger) FindSwitch(ctx context.Context, migration string) (Switch, erro
 	if err == nil {
 		var key *string
 		var scope *Scope
-		var retired bool
+		var retired, earlier bool
 		var steps []string
-		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &s.Undoing, &s.PastReturn, &key, &scope, &retired, &steps}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&s.Plan, &s.PlanHash, &s.FirstRun, &s.Running, &s.Undoing, &s.PastReturn, &key, &scope, &retired, &earlier, &steps}, func() error {
 			known = true
 			if key != nil {
-				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired, Steps: slices.Clone(steps)})
+				s.Used = append(s.Used, Used{Key: *key, Scope: *scope, Retired: retired, Earlier: earlier, Steps: slices.Clone(steps)})
 			}
 			return nil
 		})

@@ -44,6 +44,9 @@ func TestASwitchIsFoundByTheMigrationsID(t *testing.T) {
 	require.Equal(t, want, find("shop"), "also when it is over")
 	require.NoError(t, l.Claim(t.Context(), "p", "h", second, nobody))
 	want.FirstRun, want.Running = "run-2", true
+	for i := range want.Used {
+		want.Used[i].Earlier = true
+	}
 	require.Equal(t, want, find("shop"), "who runs the plan now is told, though it has moved nothing yet")
 
 	require.NoError(t, l.Claim(t.Context(), "later", "h2", first, nobody))
