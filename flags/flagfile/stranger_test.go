@@ -50,7 +50,7 @@ func TestTheSDKReadsNoFileThatIsRefused(t *testing.T) {
 			spoilFile(t, b.path, spoil)
 			require.Eventually(t, func() bool {
 				return app.GetDataSourceStatusProvider().GetStatus().State == interfaces.DataSourceStateInterrupted
-			}, 10*time.Second, time.Millisecond)
+			}, 30*time.Second, time.Millisecond)
 			_, err := b.provider.Apply(t.Context(), "furnished", flags.Change{Percent: 100}, "", nil)
 			require.ErrorIs(t, err, flags.ErrInvalid)
 			require.ErrorContains(t, err, b.path)

@@ -51,6 +51,6 @@ func TestAnApplicationAttestsTheVersionThatAStepWaitsFor(t *testing.T) {
 			default:
 				return false
 			}
-		}, 10*time.Second, 5*time.Millisecond)
+		}, 30*time.Second, 5*time.Millisecond)
 	}
 }

@@ -269,10 +269,10 @@ func TestStreamTellsWhileTheReadBackWaits(t *testing.T) {
 		_, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 		done <- err
 	}()
-	require.Eventually(t, func() bool { return listeners() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return listeners() == 1 }, 30*time.Second, time.Millisecond)
 	apply(t, elsewhere.provider, 50)
 	require.NoError(t, <-done)
-	require.Eventually(t, func() bool { return listeners() == 0 }, 10*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return listeners() == 0 }, 30*time.Second, time.Millisecond,
 		"nothing listens on when the change was seen")
 }
 

@@ -105,7 +105,7 @@ func TestNothingComesBetweenTheQuestionAndTheChange(t *testing.T) {
 		}()
 		require.Eventually(t, func() bool {
 			return one[int](t, b, `select count(*)::int from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == 1
-		}, 10*time.Second, time.Millisecond)
+		}, 30*time.Second, time.Millisecond)
 		return nil
 	}
 	_, err = b.provider.Apply(t.Context(), plain, flags.Change{Percent: 100}, "", still)

@@ -242,5 +242,5 @@ func TestManyWorkersAtOnceLoseNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 21, end.Version, "each of 20 changed what it found")
 	require.Equal(t, 20, one[int](t, b, "select count(*)::int from contraflow.audit where event = 'flag changed'"))
-	require.Eventually(t, func() bool { return reader.Evaluate(plain, "", "x", false).Version == 21 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return reader.Evaluate(plain, "", "x", false).Version == 21 }, 30*time.Second, time.Millisecond)
 }

@@ -23,7 +23,7 @@ const (
 	token    = "api-token"
 	sdkKey   = "sdk-key"
 	flagPath = "/api/v2/flags/shop/new-page"
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 	poll     = 2 * time.Millisecond
 )
 
