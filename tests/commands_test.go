@@ -54,6 +54,16 @@ func (b *bundle) contraflow(code int, args ...string) string {
 	return said
 }
 
+// statusSays polls what `contraflow status` says, until it holds all these parts. A call that fails is made again: a machine that does
+// much else may keep Temporal from answering in time.
+func (b *bundle) statusSays(what string, parts ...string) {
+	b.t.Helper()
+	b.eventually(what, func() bool {
+		c := b.command(binaries.cli, "status", b.plan.Name)
+		return c.code() == 0 && contains(c.stdout.String(), parts...)
+	})
+}
+
 // temporalCLI calls Temporal's own command line, which must succeed. It returns what it printed.
 func (b *bundle) temporalCLI(args ...string) string {
 	b.t.Helper()

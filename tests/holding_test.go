@@ -41,7 +41,7 @@ func TestReadingsHoldALaneAndLetItGo(t *testing.T) {
 // holds waits until the status names all this as what the lanes wait for, and not a row has been changed.
 func (b *bundle) holds(reasons ...string) {
 	b.t.Helper()
-	b.eventually("the lanes hold", func() bool { return contains(b.contraflow(0, "status", b.plan.Name), append(reasons, "holding")...) })
+	b.statusSays("the lanes hold", append(reasons, "holding")...)
 	if n := b.count(`select coalesce(sum(rows), 0)::bigint from contraflow.backfill_lane`); n != 0 {
 		b.t.Errorf("%d rows were changed while the lanes held", n)
 	}

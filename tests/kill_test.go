@@ -139,7 +139,10 @@ func (b *bundle) waits(name, activity string) string {
 	b.begins(name)
 	b.eventually(activity+" is tried again", func() bool {
 		var s watch.Snapshot
-		require.NoError(b.t, json.Unmarshal([]byte(b.contraflow(0, "status", b.plan.Name, "--json")), &s))
+		c := b.command(binaries.cli, "status", b.plan.Name, "--json")
+		if c.code() != 0 || json.Unmarshal(c.stdout.Bytes(), &s) != nil {
+			return false
+		}
 		return slices.ContainsFunc(s.Pending, func(p watch.Pending) bool { return p.Activity == activity && time.Until(p.NextAttempt) > 2*time.Second })
 	})
 	said := b.contraflow(0, "status", b.plan.Name)

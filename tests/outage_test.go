@@ -14,9 +14,7 @@ func TestFlagServiceDownAtTheStartAndInTheMiddle(t *testing.T) {
 	b := setup(t, options{edit: func(p *plan.Plan) { p.Steps[1].Flag.Soak = 30 * short }})
 	b.flagsAt.down()
 	b.migrate()
-	b.eventually("the status tells what it waits for", func() bool {
-		return contains(b.contraflow(0, "status", b.plan.Name), "waits", "flag", "connection refused")
-	})
+	b.statusSays("the status tells what it waits for", "waits", "flag", "connection refused")
 	require.NotContains(t, b.contraflow(0, "status", b.plan.Name), b.secrets.flagToken)
 	b.requireUntouched()
 	b.flagsAt.up()

@@ -127,7 +127,8 @@ func TestAWholeRunTellsNoSecretAndNoValue(t *testing.T) {
 	l.look()
 	b.walked(0.3)
 	b.eventually("a heartbeat tells progress", func() bool {
-		return contains(b.contraflow(0, "status", b.plan.Name, "--json"), `"scanned"`)
+		c := b.command(binaries.cli, "status", b.plan.Name, "--json")
+		return c.code() == 0 && contains(c.stdout.String(), `"scanned"`)
 	})
 	l.look()
 	b.killWorker() // with a chunk under way, and another worker takes over
@@ -193,7 +194,7 @@ func TestAWrongPasswordIsNotTold(t *testing.T) {
 	b.dsn = wrong
 	b.startWorker()
 	b.migrate()
-	b.eventually("it is waited for", func() bool { return contains(b.contraflow(0, "status", b.plan.Name), "waits", "database") })
+	b.statusSays("it is waited for", "waits", "database")
 	l.never["the wrong password"] = "wrong-P4SSWORD"
 	l.look()
 	b.stopWorker()
