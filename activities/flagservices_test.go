@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -138,7 +139,7 @@ func inPostgres(t *testing.T, db pgtest.Database) flagService {
 		var row map[string]any
 		err := pool.QueryRow(context.Background(), `select jsonb_build_object('on', is_on, 'archived', archived, 'percent', percent,
 			'kind', context_kind, 'targets', targets, 'salt', salt) from contraflow.flag where key = $1`, key).Scan(&row)
-		if err != pgx.ErrNoRows { //nolint:errorlint // which Scan returns as it is
+		if !errors.Is(err, pgx.ErrNoRows) {
 			require.NoError(t, err)
 		}
 		return row
