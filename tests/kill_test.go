@@ -132,12 +132,16 @@ func (b *bundle) killedInEveryStage(name string) {
 	}
 }
 
-// waits until an activity of a step has failed and the next attempt is some seconds away, and returns the status
-// as people see it. A worker that is killed then leaves no attempt behind, which Temporal would wait a minute for.
-func (b *bundle) waits(name, activity string) string {
+// waits until the status that people see says that an activity of a step is tried again, and these parts, and the next
+// attempt is some seconds away. A worker that is killed then leaves no attempt behind, which Temporal would wait a minute for.
+func (b *bundle) waits(name, activity string, parts ...string) {
 	b.t.Helper()
 	b.begins(name)
 	b.eventually(activity+" is tried again", func() bool {
+		said := b.command(binaries.cli, "status", b.plan.Name)
+		if said.code() != 0 || !contains(said.stdout.String(), append(parts, "waits")...) {
+			return false
+		}
 		var s watch.Snapshot
 		c := b.command(binaries.cli, "status", b.plan.Name, "--json")
 		if c.code() != 0 || json.Unmarshal(c.stdout.Bytes(), &s) != nil {
@@ -145,9 +149,6 @@ func (b *bundle) waits(name, activity string) string {
 		}
 		return slices.ContainsFunc(s.Pending, func(p watch.Pending) bool { return p.Activity == activity && time.Until(p.NextAttempt) > 2*time.Second })
 	})
-	said := b.contraflow(0, "status", b.plan.Name)
-	require.Contains(b.t, said, "waits")
-	return said
 }
 
 // watchFlags notes what each change made of a flag.

@@ -21,7 +21,7 @@ func TestFlagServiceDownAtTheStartAndInTheMiddle(t *testing.T) {
 
 	b.reaches("the first stage soaks", func(s signals.Status) bool { return step(s, "write-new").Percent == 10 })
 	b.flagsAt.down()
-	require.True(t, contains(b.waits("write-new", "ApplyFlag"), "connection refused"))
+	b.waits("write-new", "ApplyFlag", "connection refused")
 	require.Equal(t, 10, b.percent("customers-write-new"))
 	b.flagsAt.up()
 	b.approve("cutover")
