@@ -8,7 +8,7 @@ SHELL       := bash
 FUZZTIME ?= 1m
 
 # Longest run of one package's tests; the slowest starts servers and breaks them on purpose.
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 20m
 
 tool := .cache/bin
 tools_in := tools/go.mod tools/go.sum

@@ -17,8 +17,8 @@ import (
 	"github.com/contraflow/contraflow/internal/watch"
 )
 
-// Long enough for a server on another continent, short enough for a person who mistyped an address.
-const dialTimeout = 5 * time.Second
+// dialTimeout is for a server that stalls or is far away: who mistyped an address is told at once, by its refusal.
+const dialTimeout = 10 * time.Second
 
 // connection is where Temporal is; dial completes it with what was not given.
 type connection struct{ address, namespace, profile string }
@@ -78,6 +78,7 @@ func (a *app) dial(ctx context.Context) (client.Client, error) {
 	at.address, at.namespace = options.HostPort, options.Namespace
 	// What goes wrong is told once, in words, by the command itself.
 	options.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	options.ConnectionOptions.GetSystemInfoTimeout = dialTimeout
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	c, err := client.DialContext(ctx, options)

@@ -20,7 +20,7 @@ import (
 )
 
 // A worker that just answered a query answers an update too; one that died in between is not waited for any longer.
-const decideTimeout = 5 * time.Second
+const decideTimeout = 10 * time.Second
 
 // viaCLI is how decisions of this program are recorded.
 const viaCLI = "cli"

@@ -27,8 +27,8 @@ const (
 	workerConfig = "contraflow-worker.yaml"
 	// listTimeout bounds the look into the target database: rejects are few.
 	listTimeout = 30 * time.Second
-	// planTimeout is for a worker that has to replay a history first.
-	planTimeout = 5 * time.Second
+	// planTimeout is for the status and then the plan, of a worker that has to replay a history first.
+	planTimeout = 15 * time.Second
 	// lateAnswer is when a person begins to wonder. A reject takes milliseconds.
 	lateAnswer = 10 * time.Second
 )

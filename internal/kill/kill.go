@@ -20,15 +20,17 @@ import (
 const (
 	// findTimeout is for a database to be connected to and to find the migration. It is long enough for one on another
 	// continent, and short for people who watch orders fail: behind it the plan's file must do.
-	findTimeout = 3 * time.Second
+	findTimeout = 5 * time.Second
 	// othersTimeout is how long the other databases may take to say that they know the migration, too, behind the first in which
 	// it runs. They are asked at once and most answer within milliseconds of each other; one that is down is not waited for.
 	othersTimeout = time.Second
-	// recordTimeout is for one row or two in a database that has just answered.
-	recordTimeout = 2 * time.Second
+	// recordTimeout is for one row or two in a database that has just answered, for the flags wait behind it.
+	recordTimeout = 3 * time.Second
 	// lockTimeout is for the plan's row while somebody else writes how far the migration is, which takes milliseconds. It is shorter than
 	// recordTimeout, so that a database which answers says so itself, and is not taken for a silent one.
 	lockTimeout = time.Second
+	// auditTimeout is for what is written behind the flags, which nothing waits for any more but the command's own end.
+	auditTimeout = 10 * time.Second
 	// flagTimeout is for one flag, from the first look to the proof that applications see it off. A service that needs longer
 	// is not waited for: the other flags are due.
 	flagTimeout = 10 * time.Second
@@ -223,7 +225,7 @@ func (p *press) audit(ctx context.Context, took time.Duration) error {
 	if p.order.Reason != "" {
 		detail += "; " + p.order.Reason
 	}
-	bounded, cancel := context.WithTimeout(ctx, recordTimeout)
+	bounded, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
 	err := p.found.ledger.Audit(bounded, ledger.Event{Key: fmt.Sprintf("kill/%d/%v", time.Now().UnixNano(), p.ids), Migration: p.order.Migration,
 		FirstRun: p.found.FirstRun, Plan: p.found.Plan, PlanHash: p.found.PlanHash, Event: "kill switch", Actor: p.order.By, Detail: detail})

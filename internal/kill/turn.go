@@ -176,7 +176,7 @@ func (p *press) made(ctx context.Context, i int, t turned) {
 		return
 	}
 	p.recording.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+		ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 		defer cancel()
 		found, err := written(t.found)
 		var state []byte

@@ -28,6 +28,9 @@ import (
 const (
 	// throttle of heartbeats: progress is a second old at most, and a cancellation is seen within a second.
 	throttle = time.Second
+	// deadlockTimeout is how long a workflow task may compute, in time on the wall: on a machine that does much else a process stands
+	// still for seconds without a fault of the workflow's. Shorter than the ten seconds in which Temporal wants the task's answer.
+	deadlockTimeout = 8 * time.Second
 	// readHeaderTimeout keeps slow clients from holding connections.
 	readHeaderTimeout = 5 * time.Second
 	// shutdownTimeout is for the HTTP server, behind the worker's own.
@@ -106,6 +109,7 @@ func serve(ctx context.Context, o Options, cfg *config.Config, env envconfig.Env
 	fatal := make(chan error, 1)
 	w := worker.New(c, cfg.TaskQueue, worker.Options{
 		WorkerStopTimeout: cfg.StopTimeout, MaxHeartbeatThrottleInterval: throttle, DefaultHeartbeatThrottleInterval: throttle,
+		DeadlockDetectionTimeout: deadlockTimeout,
 		OnFatalError: func(err error) {
 			select {
 			case fatal <- err:
