@@ -31,7 +31,7 @@ func vacuumed(t *testing.T, second string, againstWraparound bool) bundle {
 		err := view.QueryRow(t.Context(), `select exists (select from pg_stat_activity join pg_locks using (pid) where backend_type = 'autovacuum worker'
 			and relation = 'a'::regclass and mode = 'ShareUpdateExclusiveLock' and granted and query like '%(to prevent wraparound)' = $1)`, againstWraparound).Scan(&works)
 		return err == nil && works
-	}, patience, look)
+	}, 2*patience, look, "it comes once in a while")
 	return b
 }
 
@@ -48,7 +48,7 @@ func TestAutovacuumGivesWay(t *testing.T) {
 			var told waits
 			require.NoError(t, b.killing(&told).Up(t.Context(), 2, ""))
 			require.True(t, told.any(func(w Waiting) bool {
-				return len(w.Blockers) == 1 && w.Blockers[0].Application == autovacuum && w.Hint == vacuumHint && w.Attempt == 1
+				return len(w.Blockers) == 1 && w.Blockers[0].Application == autovacuum && w.Hint == vacuumHint
 			})())
 			require.False(t, told.any(func(w Waiting) bool { return len(w.Ended) > 0 })())
 		})

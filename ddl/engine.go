@@ -73,6 +73,8 @@ type Engine struct {
 	pool    *pgxpool.Pool
 	files   *Files
 	options Options
+	// old is the age of a transaction that is waited for before a statement begins: oldTransaction.
+	old time.Duration
 
 	mu  sync.Mutex
 	own map[uint32]int // pids of our sessions
@@ -87,7 +89,7 @@ func New(pool *pgxpool.Pool, files *Files, o Options) *Engine {
 		o.LockTimeout = DefaultLockTimeout
 	}
 	o.LockTimeout = max(o.LockTimeout, time.Millisecond) // Postgres counts in milliseconds, and its 0 means forever
-	return &Engine{pool: pool, files: files, options: o, own: map[uint32]int{}, announced: map[standstill]bool{}}
+	return &Engine{pool: pool, files: files, options: o, old: oldTransaction, own: map[uint32]int{}, announced: map[standstill]bool{}}
 }
 
 // State reads schema_migrations; no such table is no version.

@@ -58,6 +58,9 @@ func TestWhoWorksInTheWayIsNeverEnded(t *testing.T) {
 		_, err := reader.Exec(t.Context(), "select pg_advisory_xact_lock(7)")
 		answered <- err
 	}()
+	require.Eventually(t, func() bool {
+		return one[bool](t, b, "select exists (select from pg_locks where pid = $1 and not granted)", int32(reader.PgConn().PID()))
+	}, patience, look, "it is at work before anybody looks at it")
 	var told waits
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
@@ -101,7 +104,7 @@ func TestWhatWasSeenIsLookedAtAgain(t *testing.T) {
 	_, err = reader.Exec(t.Context(), "select 1")
 	require.NoError(t, err)
 	read()
-	_, err = e.end(t.Context(), seen)
+	_, err = New(b.pool, b.files, Options{Plan: "p", KillIdleAfter: time.Hour}).end(t.Context(), seen)
 	require.ErrorIs(t, err, pgx.ErrNoRows, "not for so long")
 	require.Eventually(t, old, patience, look)
 	_, err = e.end(t.Context(), seen)

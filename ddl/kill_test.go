@@ -3,6 +3,7 @@ package ddl
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -51,15 +52,31 @@ func (b bundle) child(t *testing.T, folder string, kill time.Duration) (worked t
 // ofChild is pg.Open's default name; the test's own pool has another.
 const ofChild = "datname = current_database() and application_name = 'contraflow'"
 
-// moments are seeded points of time, spread evenly over a run and a little beyond.
-func moments(n int, run time.Duration) []time.Duration {
+// unharmed is how long the child works on all the files: the shortest of some runs, for a machine may stand still in any of them.
+func unharmed(t *testing.T, files map[string]string, folder string) (run time.Duration) {
+	t.Helper()
+	run = time.Hour
+	for range 3 {
+		b := setup(t, files)
+		run = min(run, b.child(t, folder, time.Hour))
+		b.requireState(t, at(2))
+	}
+	return run
+}
+
+// moments are seeded points of time, n of them spread evenly over a run and a little beyond: all of them once, and then again, other
+// ones, until enough was hit or it is hopeless.
+func moments(n int, run time.Duration, enough func() bool) iter.Seq[time.Duration] {
+	const hopeless = 4
 	seeded := rand.New(rand.NewPCG(1, 2))
 	slice := run * 11 / 10 / time.Duration(n)
-	all := make([]time.Duration, n)
-	for i := range all {
-		all[i] = slice*time.Duration(i) + time.Duration(seeded.Int64N(int64(slice)))
+	return func(yield func(time.Duration) bool) {
+		for i := range hopeless * n {
+			if i >= n && enough() || !yield(slice*time.Duration(i%n)+time.Duration(seeded.Int64N(int64(slice)))) {
+				return
+			}
+		}
 	}
-	return all
 }
 
 func write(t *testing.T, files map[string]string) (folder string) {
@@ -78,12 +95,11 @@ func TestKilledAnywhereItIsTheOldVersionOrTheNew(t *testing.T) {
 		"2_b.up.sql": "create table b (); select pg_sleep(0.1); insert into a values (2); select pg_sleep(0.1); create table b2 ();",
 	}
 	folder := write(t, files)
-	unharmed := setup(t, files)
-	run := unharmed.child(t, folder, time.Hour)
-	unharmed.requireState(t, at(2))
+	run := unharmed(t, files, folder)
 
 	found := map[State]int{}
-	for _, moment := range moments(20, run) {
+	all := func() bool { return found[State{}] > 0 && found[at(1)] > 0 }
+	for moment := range moments(20, run, all) {
 		b := setup(t, files)
 		b.child(t, folder, moment)
 		found[b.requireWhole(t)]++
@@ -125,14 +141,13 @@ func TestAKilledBuildIsFinishedByTheNextAttempt(t *testing.T) {
 		"2_i.up.sql": noTransactionHeader + "\ncreate index concurrently a_n on a (slow(n))",
 	}
 	folder := write(t, files)
-	unharmed := setup(t, files)
-	run := unharmed.child(t, folder, time.Hour)
+	run := unharmed(t, files, folder)
 
-	invalid := 0
-	for i, moment := range moments(10, run) {
+	invalid, backend := 0, false
+	for moment := range moments(10, run, func() bool { return invalid > 0 }) {
 		b := setup(t, files)
 		b.child(t, folder, moment)
-		if i%2 == 0 { // without its backend the build stops half way; with it, it goes on for a while
+		if backend = !backend; backend { // without its backend the build stops half way; with it, it goes on for a while
 			b.exec(t, "select pg_terminate_backend(pid) from pg_stat_activity where "+ofChild)
 			require.Eventually(t, func() bool {
 				return !one[bool](t, b, "select exists (select from pg_stat_activity where "+ofChild+")")

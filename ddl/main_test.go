@@ -63,10 +63,12 @@ func withEngine(ctx context.Context, dsn, folder string, work func(e *Engine, ve
 
 const (
 	// patience is how long a condition may take on a machine busy with other tests.
-	patience = 30 * time.Second
+	patience = time.Minute
 	look     = 10 * time.Millisecond
 	// brief is a lock_timeout that keeps tests short and still lets a wait be seen.
 	brief = 100 * time.Millisecond
+	// longEnough is one whose wait is seen even if the machine stands still for a while.
+	longEnough = 8 * time.Second
 )
 
 type bundle struct {
@@ -103,6 +105,14 @@ func folder(files map[string]string) fstest.MapFS {
 
 func (b bundle) engine(plan string) *Engine {
 	return New(b.pool, b.files, Options{Plan: plan, LockTimeout: brief})
+}
+
+// unafraid is an engine to which no transaction is old, however long the test takes: its statements begin, and wait with their
+// work begun.
+func (b bundle) unafraid(o Options) *Engine {
+	e := New(b.pool, b.files, o)
+	e.old = time.Hour
+	return e
 }
 
 func (b bundle) requireState(t *testing.T, want State) {

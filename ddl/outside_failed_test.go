@@ -15,11 +15,14 @@ func TestAFailedUniqueBuildRefusesNoWritesAfterwards(t *testing.T) {
 			t.Parallel()
 			b := setup(t, map[string]string{
 				"1_a.up.sql": `create table a (n int); insert into a select generate_series(1, 100); create function slow(n int) returns int
-					immutable language plpgsql as $$ begin perform pg_sleep(0.01); return n; end $$;`,
+					immutable language plpgsql as $$ begin
+						while not pg_try_advisory_lock_shared(7) loop perform pg_sleep(0.01); end loop;
+						perform pg_advisory_unlock_shared(7); return n; end $$;`,
 				"2_b.up.sql": noTransactionHeader + "\ncreate unique index concurrently a_n on a (slow(n))"})
 			require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
+			b.exec(t, "select pg_advisory_lock(7)") // the build scans no further until the test lets go
 			result := make(chan error, 1)
-			go func() { result <- b.engine("p").Up(t.Context(), 2, "") }()
+			go func() { result <- b.unafraid(Options{Plan: "p", LockTimeout: brief}).Up(t.Context(), 2, "") }()
 			require.Eventually(t, func() bool {
 				return one[bool](t, b, "select exists (select from pg_stat_progress_create_index where phase like 'building%' and datname = current_database())")
 			}, patience, look)
@@ -29,10 +32,13 @@ func TestAFailedUniqueBuildRefusesNoWritesAfterwards(t *testing.T) {
 				other = b.db.Connect(t)
 				_, err := other.Exec(t.Context(), behind)
 				require.NoError(t, err)
+			}
+			b.exec(t, "select pg_advisory_unlock(7)")
+			if behind != "" {
 				require.Eventually(t, func() bool {
 					return one[bool](t, b, "select exists (select from pg_stat_activity where datname = current_database() and query ilike 'drop index%' and wait_event_type = 'Lock')")
 				}, patience, look)
-				_, err = other.Exec(t.Context(), "commit")
+				_, err := other.Exec(t.Context(), "commit")
 				require.NoError(t, err)
 			}
 			err := <-result

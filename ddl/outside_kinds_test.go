@@ -143,7 +143,7 @@ func TestAStatementThatIsCutOffWhileItWaitsIsFinished(t *testing.T) {
 			_, err := other.Exec(t.Context(), "begin; "+c.inTheWay)
 			require.NoError(t, err)
 			var told waits
-			e := New(b.pool, b.files, Options{Plan: "p", LockTimeout: patience, OnWait: told.add})
+			e := b.unafraid(Options{Plan: "p", LockTimeout: time.Hour, OnWait: told.add})
 			result := make(chan error, 1)
 			go func() { result <- e.Up(t.Context(), 2, "") }()
 			pid := int(other.PgConn().PID())

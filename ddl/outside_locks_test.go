@@ -50,7 +50,7 @@ func TestADetachHoldsTheApplicationUpForOneLockTimeout(t *testing.T) {
 			var told waits
 			result := make(chan error, 1)
 			go func() {
-				result <- New(b.pool, b.files, Options{Plan: "p", LockTimeout: brief, OnWait: told.add}).Up(t.Context(), 2, "")
+				result <- b.unafraid(Options{Plan: "p", LockTimeout: brief, OnWait: told.add}).Up(t.Context(), 2, "")
 			}()
 			b.felt(t, c.application)() // it ends although the other is still there
 			require.Equal(t, byte('T'), other.PgConn().TxStatus())
@@ -72,7 +72,9 @@ func TestAProcedureThatLosesAgainstALockIsNotRepeated(t *testing.T) {
 	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
 	_, end := b.reading(t)
 	result := make(chan error, 1)
-	go func() { result <- b.engine("p").Up(t.Context(), 2, "") }()
+	go func() { // it waits once, and must be seen
+		result <- New(b.pool, b.files, Options{Plan: "p", LockTimeout: longEnough}).Up(t.Context(), 2, "")
+	}()
 	b.felt(t, "select from a")()
 	err := <-result
 	require.ErrorIs(t, err, ErrInspect)

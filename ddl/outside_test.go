@@ -165,7 +165,7 @@ func TestACancelledBuildIsTakenUpAgain(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	e := New(b.pool, b.files, Options{Plan: "p", LockTimeout: brief, OnWait: func(Waiting) { cancel() }})
+	e := b.unafraid(Options{Plan: "p", LockTimeout: brief, OnWait: func(Waiting) { cancel() }})
 	require.ErrorIs(t, e.Up(ctx, 2, ""), context.Canceled)
 	b.requireState(t, at(1))
 	require.Equal(t, 1, one[int](t, b, "select count(*)::int from contraflow.ddl_intent"))

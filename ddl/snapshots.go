@@ -72,7 +72,7 @@ func (o *observer) await(ctx context.Context, s *session, what older) error {
 		every  = lookEvery
 	)
 	for {
-		w, err := o.engine.blockers(ctx, olderOf, int32(s.pid()), what.tables, what.readers, what.snapshots, oldTransaction.Seconds())
+		w, err := o.engine.blockers(ctx, olderOf, int32(s.pid()), what.tables, what.readers, what.snapshots, o.engine.old.Seconds())
 		if err != nil {
 			if failed++; ctx.Err() != nil || failed == failedLooks {
 				return fmt.Errorf("see which old transactions the statement would wait for: %w", err)
@@ -81,17 +81,17 @@ func (o *observer) await(ctx context.Context, s *session, what older) error {
 			failed = 0
 			w.Blockers = slices.DeleteFunc(w.Blockers, func(b Blocker) bool {
 				if b.Age > 0 {
-					return b.Age < oldTransaction
+					return b.Age < o.engine.old
 				}
 				since, known := seen[b.identity]
 				if !known {
 					since = time.Now()
 					if first { // it may be of any age
-						since = began.Add(-oldTransaction)
+						since = began.Add(-o.engine.old)
 					}
 					seen[b.identity] = since
 				}
-				return time.Since(since) < oldTransaction
+				return time.Since(since) < o.engine.old
 			})
 			first = false
 			if len(w.Blockers) == 0 {

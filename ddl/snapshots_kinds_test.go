@@ -129,7 +129,7 @@ func TestBuildsAndVacuumsAreHarmless(t *testing.T) {
 		return one[bool](t, b, "select exists (select from pg_stat_activity join pg_stat_progress_vacuum using (pid) where application_name = 'vacuum' and backend_xmin is not null and pg_stat_activity.datname = current_database())")
 	}, patience, look, "it has a snapshot")
 	require.Empty(t, b.looksFor(t, 0, building))
-	b.exec(t, "select pg_terminate_backend($1)", int32(vacuums.PgConn().PID()))
+	b.exec(t, "select pg_terminate_backend($1, $2)", int32(vacuums.PgConn().PID()), patience.Milliseconds())
 
 	super := b.db
 	super.DSN = b.db.SuperDSN

@@ -115,7 +115,7 @@ func TestProgressOfABuildIsTold(t *testing.T) {
 	var told waits
 	result := make(chan error, 1)
 	go func() {
-		result <- New(b.pool, b.files, Options{Plan: "p", LockTimeout: brief, OnWait: told.add}).Up(t.Context(), 2, "")
+		result <- b.unafraid(Options{Plan: "p", LockTimeout: brief, OnWait: told.add}).Up(t.Context(), 2, "")
 	}()
 	require.Eventually(t, told.any(func(w Waiting) bool {
 		return w.Progress == "waiting for writers before build" && len(w.Blockers) == 1 && w.Blockers[0].PID == int(writer.PgConn().PID())

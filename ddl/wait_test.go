@@ -146,7 +146,7 @@ func TestAConcurrentBuildSurvivesAStockMigratorInTheQueue(t *testing.T) {
 		locked <- err
 	}()
 	require.Eventually(t, func() bool {
-		return one[bool](t, b, "select exists (select from pg_locks where locktype = 'advisory' and not granted)")
+		return one[bool](t, b, "select exists (select from pg_locks join pg_stat_activity using (pid) where datname = current_database() and locktype = 'advisory' and not granted)")
 	}, patience, look)
 	_, err := writer.Exec(t.Context(), "commit")
 	require.NoError(t, err)

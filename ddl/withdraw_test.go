@@ -63,7 +63,7 @@ func TestACancelledBuildIsWithdrawn(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	e := New(b.pool, b.files, Options{Plan: "p", LockTimeout: brief, OnWait: func(Waiting) { cancel() }})
+	e := b.unafraid(Options{Plan: "p", LockTimeout: brief, OnWait: func(Waiting) { cancel() }})
 	require.ErrorIs(t, e.Up(ctx, 2, ""), context.Canceled)
 	_, err := writer.Exec(t.Context(), "commit")
 	require.NoError(t, err)

@@ -90,7 +90,7 @@ func TestSQLProbeErrsOnAnythingElse(t *testing.T) {
 
 func TestSQLProbeWithoutDatabaseIsInconclusiveAndKeepsTheDSN(t *testing.T) {
 	t.Parallel()
-	pool, err := pg.Open(t.Context(), "postgres://someone:hunter2@"+refusing(t)+"/shop?sslmode=disable", pg.Settings{})
+	pool, err := pg.Open(t.Context(), "postgres://someone:hunter2@"+refusing+"/shop?sslmode=disable", pg.Settings{})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	w, err := New([]Check{{Name: "c", SQL: &SQLProbe{Query: "select 0", Max: bound(0)}, Interval: tick}}, Targets{Pool: pool})
@@ -137,13 +137,7 @@ func TestSQLProbeRefusesBadBounds(t *testing.T) {
 }
 
 // refusing is an address nothing listens on.
-func refusing(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
+const refusing = "127.0.0.1:1"
 
 func TestHTTPProbe(t *testing.T) {
 	t.Parallel()
@@ -188,7 +182,7 @@ func TestHTTPProbe(t *testing.T) {
 		{server.URL + "/endless", 0, ample, "status 200", true},
 		{server.URL + "/break", 0, ample, "no answer: the connection broke", false},
 		{server.URL + "/hang", 0, brief, "no answer within 300ms", false},
-		{"http://" + refusing(t) + "/healthz?token=hunter2", 0, ample, "no answer: connection refused", false},
+		{"http://" + refusing + "/healthz?token=hunter2", 0, ample, "no answer: connection refused", false},
 	} {
 		p, err := newHTTPProber(HTTPProbe{URL: c.url, Status: c.status, Timeout: c.timeout}, server.Client())
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -26,6 +27,7 @@ func (e inTheWay) Error() string { return string(e) }
 type guard struct {
 	config *pgx.ConnConfig // to watch from
 	end    string          // the function that ends the reading: pg_cancel_backend or pg_terminate_backend
+	after  time.Duration   // of waiting; patience if 0
 }
 
 // Locks are visible to every role, which pg_stat_activity's waits are not.
@@ -54,7 +56,7 @@ func (g guard) watch(ctx context.Context, pid uint32) error {
 			return fmt.Errorf("watch the reading of the target: %w", err)
 		case why == "":
 			since = time.Now()
-		case time.Since(since) >= patience:
+		case time.Since(since) >= cmp.Or(g.after, patience):
 			if _, err := conn.Exec(ctx, "select "+g.end+"($1)", int32(pid)); err != nil && ctx.Err() == nil {
 				return fmt.Errorf("end the reading of the target, which is in somebody's way: %w", err)
 			}

@@ -49,7 +49,7 @@ func TestTheDumpGivesWayWhenItWaitsForALockThatNobodyLetsGo(t *testing.T) {
 	require.NoError(t, err)
 	dumped := make(chan error, 1)
 	go func() {
-		_, err := clients(bin).dump(t.Context(), config, portions{owners: true, publications: true}, &guard{config, "pg_terminate_backend"})
+		_, err := clients(bin).dump(t.Context(), config, portions{owners: true, publications: true}, &guard{config: config, end: "pg_terminate_backend", after: 20 * time.Second})
 		dumped <- err
 	}()
 	blocked(t, db, 1)
@@ -75,7 +75,7 @@ func TestAReadingOfTheTargetEndsWhenSomebodyWaitsForIt(t *testing.T) {
 			require.NoError(t, err)
 			reader := db.Connect(t)
 			var change chan error
-			err = guard{config, end}.over(t.Context(), reader.PgConn().PID(), func(context.Context) error {
+			err = guard{config: config, end: end}.over(t.Context(), reader.PgConn().PID(), func(context.Context) error {
 				return pgx.BeginFunc(t.Context(), reader, func(tx pgx.Tx) error {
 					_, err := tx.Exec(t.Context(), "lock table customers in access share mode")
 					require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestAReadingThatIsInNobodysWayIsLeftAlone(t *testing.T) {
 	config, err := parseDSN(db.DSN, "target")
 	require.NoError(t, err)
 	reader := db.Connect(t)
-	require.NoError(t, guard{config, "pg_cancel_backend"}.over(t.Context(), reader.PgConn().PID(), func(context.Context) error {
+	require.NoError(t, guard{config: config, end: "pg_cancel_backend"}.over(t.Context(), reader.PgConn().PID(), func(context.Context) error {
 		_, err := reader.Exec(t.Context(), "select pg_sleep(1.5)") // longer than its patience
 		return err
 	}))

@@ -108,7 +108,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 func (r *run) rehearse(ctx context.Context) (err error) {
 	r.say("Copying the schema of the target, without rows")
-	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.whole(), &guard{r.base.config, "pg_terminate_backend"}); err != nil {
+	if r.dump, err = r.scratch.clients.dump(ctx, r.base.config, r.scratch.whole(), &guard{config: r.base.config, end: "pg_terminate_backend"}); err != nil {
 		if denied := unreadable.FindString(err.Error()); denied != "" {
 			return fmt.Errorf("dump the target's schema: %s: the role must be allowed to read every table, as members of pg_read_all_data are", denied)
 		}

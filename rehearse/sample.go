@@ -141,7 +141,7 @@ select %[1]s from contraflow_sample union all (select %[1]s from %[2]s where %[3
 
 // onTarget reads the target in a transaction that can't change it, and that ends before anybody has to wait for it.
 func (s *sampling) onTarget(ctx context.Context, do func(pgx.Tx) error) (why string, err error) {
-	g := guard{s.target.Config(), "pg_cancel_backend"}
+	g := guard{config: s.target.Config(), end: "pg_cancel_backend"}
 	err = g.over(ctx, s.target.PgConn().PID(), func(context.Context) error { return s.reading(ctx, do) })
 	if gaveWay, ok := errors.AsType[inTheWay](err); ok {
 		return gaveWay.Error(), nil

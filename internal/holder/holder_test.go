@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	look     = 20 * time.Millisecond
 )
 

@@ -140,7 +140,7 @@ func TestAPressThatCommitsLaterHasTheHigherID(t *testing.T) {
 	require.NoError(t, err)
 	waiting := func(least int) func() bool {
 		return func() bool {
-			return one[int](t, pool, "select count(*)::int from pg_locks where locktype = 'advisory' and not granted") >= least
+			return one[int](t, pool, "select count(*)::int from pg_locks join pg_stat_activity using (pid) where datname = current_database() and locktype = 'advisory' and not granted") >= least
 		}
 	}
 	var both sync.WaitGroup
@@ -187,7 +187,7 @@ func TestAMarkThatWaitsHoldsNoPressUp(t *testing.T) {
 		}
 		marking.Go(func() { passed = l.PastReturn(context.WithoutCancel(t.Context()), "p", first, 0) })
 		require.Eventually(t, func() bool {
-			return one[int](t, pool, "select count(*)::int from pg_locks where not granted") > 0
+			return one[int](t, pool, "select count(*)::int from pg_locks join pg_stat_activity using (pid) where datname = current_database() and not granted") > 0
 		}, time.Minute, time.Millisecond)
 		_, err := l.Press(t.Context(), kill("run-1", "", "a"), false)
 		return err
