@@ -67,7 +67,7 @@ func setup(t testing.TB, version int) *bundle {
 	b.writeNew(0)
 	b.readNew(0)
 	b.flags, err = ldclient.MakeCustomClient("sdk-key", ldclient.Config{DataSource: b.data,
-		Events: ldcomponents.NoEvents(), Logging: ldcomponents.NoLogging()}, 5*time.Second)
+		Events: ldcomponents.NoEvents(), Logging: ldcomponents.NoLogging()}, time.Minute)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.flags.Close() })
 	b.shop, b.url = b.instance()

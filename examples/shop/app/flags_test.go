@@ -54,10 +54,10 @@ func TestFlagsFromAnotherURLAreReportedBack(t *testing.T) {
 	client, err := OpenFlags(FlagSource{SDKKey: "sdk-key", URL: server.URL, FlushInterval: 10 * time.Millisecond}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	require.True(t, client.Initialized())
+	require.Eventually(t, client.Initialized, patience, look)
 	require.False(t, writeNew(client, 1))
 	close(changed)
-	require.Eventually(t, func() bool { return writeNew(client, 1) }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return writeNew(client, 1) }, patience, look)
 	require.Eventually(t, func() bool {
 		select {
 		case text := <-events:
@@ -65,7 +65,7 @@ func TestFlagsFromAnotherURLAreReportedBack(t *testing.T) {
 		default:
 			return false
 		}
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, look)
 }
 
 func TestFlagsFromAFileAreWatched(t *testing.T) {
@@ -83,7 +83,7 @@ func TestFlagsFromAFileAreWatched(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	require.False(t, writeNew(client, 1))
 	write(2, true)
-	require.Eventually(t, func() bool { return writeNew(client, 1) }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return writeNew(client, 1) }, patience, look)
 	require.False(t, readNew(client, 1), "a flag that is not there is off")
 }
 

@@ -87,7 +87,7 @@ func start(t *testing.T, o Options) (g *Generator, done func() Stats) {
 
 func until(t *testing.T, g *Generator, condition func(Stats) bool) {
 	t.Helper()
-	require.Eventually(t, func() bool { return condition(g.Stats()) }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return condition(g.Stats()) }, 2*time.Minute, time.Millisecond)
 }
 
 func requests(n int64) func(Stats) bool { return func(s Stats) bool { return s.Requests >= n } }
@@ -169,8 +169,8 @@ func TestFailuresAreCountedAndNameNoCustomer(t *testing.T) {
 func TestTheRateIsKept(t *testing.T) {
 	t.Parallel()
 	_, url := newShop(t)
-	g, done := start(t, Options{BaseURL: url, Rate: 200})
 	began := time.Now()
+	g, done := start(t, Options{BaseURL: url, Rate: 200})
 	until(t, g, requests(100))
 	require.Greater(t, time.Since(began), 450*time.Millisecond)
 	done()
