@@ -67,7 +67,7 @@ func application(t *testing.T, path string) *ld.LDClient {
 		DataSource: ldfiledata.DataSource().FilePaths(path).Reloader(ldfilewatch.WatchFiles),
 		Events:     ldcomponents.NoEvents(),
 		Logging:    ldcomponents.NoLogging(),
-	}, 10*time.Second)
+	}, time.Minute)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	return client

@@ -17,7 +17,7 @@ const (
 	// tolerance is five standard deviations of 50 % of 10,000.
 	tolerance = 0.025
 	// patience for a change to reach an application that the provider has seen served already.
-	patience = 10 * time.Second
+	patience = time.Minute
 	poll     = 5 * time.Millisecond
 )
 

@@ -258,7 +258,7 @@ func TestChangeThatApplicationsDoNotSeeIsNoSuccess(t *testing.T) {
 func TestStreamTellsWhileTheReadBackWaits(t *testing.T) {
 	t.Parallel()
 	b, elsewhere := setup(t), setup(t)
-	b.config.SDKURL = elsewhere.server.SDKURL()
+	b.config.SDKURL, b.config.ReadBack = elsewhere.server.SDKURL(), time.Minute
 	provider := b.open(t, b.config)
 	listeners := func() int {
 		now, _ := elsewhere.server.Streams()

@@ -73,6 +73,22 @@ func TestMoreTargetsThanALimitLetsThroughAreAddedByAndBy(t *testing.T) {
 	}
 }
 
+// upTo passes requests on until that many have looked for a target, and ends the attempt amid the last of them.
+type upTo struct {
+	next http.RoundTripper
+	left int
+	end  func()
+}
+
+func (u *upTo) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(r.URL.Path, "/targets/") {
+		if u.left--; u.left == 0 {
+			u.end()
+		}
+	}
+	return u.next.RoundTrip(r)
+}
+
 // The kill switch shares the limit: a plan with very many targets must leave it some of the minute's requests.
 func TestMoreThanAHundredTargetsAreLookedForSlowlyAndByTheNextAttempt(t *testing.T) {
 	t.Parallel()
@@ -82,16 +98,15 @@ func TestMoreThanAHundredTargetsAreLookedForSlowlyAndByTheNextAttempt(t *testing
 	var told []string
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	_, err := b.provider.Apply(flags.Telling(ctx, func(waiting string) {
-		told = append(told, waiting)
-		time.AfterFunc(time.Second, end) // amid them
-	}), plain, named, "", nil)
+	b.config.HTTPClient = &http.Client{Transport: &upTo{b.wire, 103, end}}
+	provider := b.open(t, b.config)
+	_, err := provider.Apply(flags.Telling(ctx, func(waiting string) { told = append(told, waiting) }), plain, named, "", nil)
 	requireDiscreet(t, err)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotContains(t, err.Error(), "person-")
 	require.Empty(t, b.wire.changes())
 	require.Equal(t, []string{"106 targets are looked for in Harness, which limits requests", ""}, told)
-	state, err := b.provider.Apply(t.Context(), plain, named, "", nil)
+	state, err := provider.Apply(t.Context(), plain, named, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, "on: 10 % true, 106 targets", state.Summary)
 	require.GreaterOrEqual(t, time.Since(began), 1500*time.Millisecond, "the last six have 0.3 s each")

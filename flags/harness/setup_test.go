@@ -140,7 +140,7 @@ func (b bundle) application(t *testing.T) flagstest.Reader {
 	t.Cleanup(func() { require.NoError(t, sdk.Close()) })
 	select {
 	case <-streaming.begun: // what changes from here on is told
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(t, "the application has no stream")
 	}
 	app.sdk, app.held = sdk, held

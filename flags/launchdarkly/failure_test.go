@@ -64,12 +64,11 @@ func TestRateLimitBeyondTheDeadlineIsReportedAtOnce(t *testing.T) {
 	b.config.APIURL = server.URL
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	began := time.Now()
 	_, err := b.open(t, b.config).Get(ctx, plain)
 	limited, ok := errors.AsType[*flags.RateLimited](err)
 	require.True(t, ok)
 	require.True(t, until.Equal(limited.Until))
-	require.Less(t, time.Since(began), 10*time.Second)
+	require.NoError(t, ctx.Err(), "nobody waited for it")
 }
 
 func TestServerDownAtStart(t *testing.T) {
@@ -161,8 +160,7 @@ func TestChangeThatApplicationsDoNotSeeIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	b, elsewhere := setup(t), setup(t)
 	b.config.StreamURL, b.config.ReadBack = elsewhere.server.URL(), 200*time.Millisecond
-	provider := b.open(t, b.config)
-	_, err := provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	_, err := b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	requireDiscreet(t, err)
 	require.ErrorContains(t, err, elsewhere.server.URL())
 	require.ErrorContains(t, err, "does not show it")
@@ -171,7 +169,8 @@ func TestChangeThatApplicationsDoNotSeeIsNoSuccess(t *testing.T) {
 	// As soon as applications are served the same, another attempt succeeds without another change.
 	_, err = elsewhere.provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
-	_, err = provider.Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
+	b.config.ReadBack = time.Minute
+	_, err = b.open(t, b.config).Apply(t.Context(), plain, flags.Change{Percent: 50}, "", nil)
 	require.NoError(t, err)
 	require.Len(t, b.wire.patches(), 1)
 }

@@ -141,7 +141,7 @@ func (b bundle) application(t *testing.T) *ld.LDClient {
 		ServiceEndpoints: ldcomponents.RelayProxyEndpoints(b.server.URL()),
 		Events:           ldcomponents.NoEvents(),
 		Logging:          ldcomponents.NoLogging(),
-	}, 10*time.Second)
+	}, time.Minute)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	return client

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	tick     = time.Millisecond
 	never    = time.Hour
 	quick    = 100 * time.Millisecond

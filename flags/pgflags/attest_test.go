@@ -29,7 +29,7 @@ func attesting(t *testing.T, source func(pgflags.Source) attest.Watcher) bundle 
 	a, err := attest.Start(t.Context(), attest.Options{
 		Instance: "shop-1", Flags: []string{key, "unknown"}, Source: source(pgflags.Pool(app)), Every: never,
 		Exec: func(ctx context.Context, sql string, args ...any) error {
-			_, err := app.Exec(ctx, sql, args...)
+			_, err := app.Exec(context.WithoutCancel(ctx), sql, args...)
 			return err
 		},
 		OnError: func(err error) { t.Error(err) },

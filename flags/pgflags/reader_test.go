@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	tick     = time.Millisecond
 	// never is a poll that no test lives to see.
 	never = time.Hour

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 const (
 	plain = "plain"
 	// patience for what takes milliseconds.
-	patience = 20 * time.Second
+	patience = time.Minute
 	tick     = time.Millisecond
 )
 

@@ -60,7 +60,7 @@ func TestAnApplicationOnHarnessAttestsWhatTheStepComparesWith(t *testing.T) {
 	a, err := attest.Start(t.Context(), attest.Options{
 		Instance: "shop-1", Flags: []string{key, "unknown"}, Source: held, Every: never,
 		Exec: func(ctx context.Context, sql string, args ...any) error {
-			_, err := pool.Exec(ctx, sql, args...)
+			_, err := pool.Exec(context.WithoutCancel(ctx), sql, args...)
 			return err
 		},
 		OnError: func(err error) { t.Error(err) },

@@ -70,7 +70,7 @@ func (b bundle) attest(t *testing.T) *attest.Attester {
 	a, err := attest.Start(t.Context(), attest.Options{
 		Instance: instance, Flags: []string{key, "unknown"}, Source: ldattest.Source(b.client), Every: never,
 		Exec: func(ctx context.Context, sql string, args ...any) error {
-			_, err := b.pool.Exec(ctx, sql, args...)
+			_, err := b.pool.Exec(context.WithoutCancel(ctx), sql, args...)
 			return err
 		},
 		OnError: func(err error) { t.Error(err) },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -54,19 +55,21 @@ func TestNobodyWaitsForALimitBeyondTheDeadline(t *testing.T) {
 
 func TestALimitThatEndsIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	until, calls := time.Now().Add(200*time.Millisecond), 0
-	var told []string
-	ctx := flags.Telling(t.Context(), func(waiting string) { told = append(told, waiting) })
-	_, err := retry.Do(ctx, "the flag service", func() (int, error) {
-		if calls++; calls == 1 {
-			return 0, &flags.RateLimited{Until: until}
-		}
-		require.False(t, time.Now().Before(until))
-		return 0, nil
+	synctest.Test(t, func(t *testing.T) {
+		until, calls := time.Now().Add(200*time.Millisecond), 0
+		var told []string
+		ctx := flags.Telling(t.Context(), func(waiting string) { told = append(told, waiting) })
+		_, err := retry.Do(ctx, "the flag service", func() (int, error) {
+			if calls++; calls == 1 {
+				return 0, &flags.RateLimited{Until: until}
+			}
+			require.False(t, time.Now().Before(until))
+			return 0, nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, 2, calls)
+		require.Equal(t, []string{"the flag service limits requests until " + until.UTC().Format(time.RFC3339), ""}, told)
 	})
-	require.NoError(t, err)
-	require.Equal(t, 2, calls)
-	require.Equal(t, []string{"the flag service limits requests until " + until.UTC().Format(time.RFC3339), ""}, told)
 }
 
 func TestTheEndOfTheContextIsTheEnd(t *testing.T) {
