@@ -108,7 +108,7 @@ func (b *bundle) environment(start time.Time) {
 	suite.SetLogger(quiet{})
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetStartTime(start)
-	env.SetTestTimeout(20 * time.Second)           // idle on a loaded machine
+	env.SetTestTimeout(time.Minute)                // idle on a loaded machine
 	env.SetWorkflowRunTimeout(60 * 24 * time.Hour) // skipped at once by a migration that waits for nothing
 	env.SetWorkerOptions(worker.Options{
 		Interceptors:             []interceptor.WorkerInterceptor{&recorder{b: b}},

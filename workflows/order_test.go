@@ -40,7 +40,7 @@ func TestOfSeveralAnswersTheMildestCounts(t *testing.T) {
 	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: queue, TaskQueue: queue}, signals.Workflow,
 		signals.Input{Name: p.Name, StartedBy: "carol"})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return statusOn(t, c, run).State == signals.Stuck }, time.Minute, 50*time.Millisecond)
+	awaitStatus(t, c, run, func(s signals.Status) bool { return s.State == signals.Stuck })
 	stop()
 	for _, says := range []string{signals.Skip, signals.Force, signals.Retry} {
 		require.NoError(t, c.SignalWorkflow(t.Context(), run.GetID(), "", says, signals.Request{By: "dave"}))
@@ -49,11 +49,10 @@ func TestOfSeveralAnswersTheMildestCounts(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return len(slices.DeleteFunc(w.noted(), func(key string) bool { return key != "MayRetire away" })) == 2
 	}, time.Minute, 50*time.Millisecond, "it is looked at again")
-	var notices []string
-	for _, n := range statusOn(t, c, run).Notices {
-		notices = append(notices, n.Text)
-	}
-	require.Equal(t, []string{"force refused: it is answered already: retry", "skip refused: it is answered already: retry"}, notices[:2])
+	awaitStatus(t, c, run, func(s signals.Status) bool {
+		return len(s.Notices) >= 2 && s.Notices[0].Text == "force refused: it is answered already: retry" &&
+			s.Notices[1].Text == "skip refused: it is answered already: retry"
+	})
 	require.NotContains(t, w.noted(), "RetireFlag away a")
 	require.NoError(t, replayed(historyOf(t, c, run)))
 }
