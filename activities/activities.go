@@ -46,6 +46,8 @@ type Chat struct {
 	Channel string
 	// WorkflowURL is the page of a workflow in the Temporal UI; nil for no link.
 	WorkflowURL func(migration, run string) string
+
+	patience time.Duration // chatPatience, but in tests
 }
 
 // heartbeatEvery keeps people's view of progress fresh; the worker's throttle is set to the same.

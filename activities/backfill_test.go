@@ -181,13 +181,11 @@ func TestACancelledLaneEndsWithinAboutAChunk(t *testing.T) {
 	b.prepare(t, in)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := b.underWay(t, in, call{ctx: ctx})
-	asked := time.Now()
 	cancel(temporal.NewCanceledError())
 	err := requireSoon(t, done)
 	require.True(t, temporal.IsCanceledError(err), "%v", err)
-	require.Less(t, time.Since(asked), 2*time.Second)
 	filled := b.filled(t)
-	require.Less(t, filled, 2000)
+	require.Less(t, filled, 1000, "half of what the cap spreads over twenty seconds")
 	require.Equal(t, filled, one[int](t, b, "select rows::int from contraflow.backfill_lane"), "the cursor knows of every row")
 }
 
@@ -206,17 +204,15 @@ func TestALaneOfAWorkerThatStopsIsGoneOnWithAtOnce(t *testing.T) {
 			defer cancel(nil)
 			stop := make(chan struct{})
 			done := b.underWay(t, in, call{ctx: ctx, stop: stop})
-			asked := time.Now()
 			end(stop, cancel)
 			require.Equal(t, time.Millisecond, requireRetryable(t, requireSoon(t, done)))
-			require.Less(t, time.Since(asked), 2*time.Second)
-
 			filled := b.filled(t)
+			require.Less(t, filled, 1000, "half of what the cap spreads over twenty seconds")
+
 			b.control(t, in, false, -1)
 			lane, err := b.lane(t, in, call{})
 			require.NoError(t, err)
 			require.Equal(t, int64(2000), lane.Rows)
-			require.Less(t, filled, 2000)
 			require.Equal(t, 2000, b.filled(t))
 		})
 	}

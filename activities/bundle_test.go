@@ -47,7 +47,7 @@ const (
 	readNew  = "customers-read-new"
 
 	// patience is how long a condition may take on a machine busy with other tests.
-	patience = 30 * time.Second
+	patience = time.Minute
 	look     = 10 * time.Millisecond
 )
 

@@ -28,7 +28,7 @@ func chatting(t *testing.T) (*bundle, *chatserver.Server) {
 	t.Cleanup(func() { _ = chat.Close() })
 	b := &bundle{acts: &Activities{Chat: &Chat{
 		Poster: slackcard.NewPoster(slack.New(slackToken, slack.OptionAPIURL(chat.APIURL()))), Channel: channel,
-		WorkflowURL: func(migration, run string) string { return "http://ui/" + migration + "/" + run },
+		WorkflowURL: func(migration, run string) string { return "http://ui/" + migration + "/" + run }, patience: patience,
 	}}}
 	return b, chat
 }

@@ -161,10 +161,11 @@ func TestNothingIsPutBackWhileSomebodyPressesTheSwitch(t *testing.T) {
 	_, err = b.acts.Databases["shop"].ledger.Press(t.Context(), []ledger.Kill{{Plan: shopPlan, Migration: "m", FirstRun: "run-1", Key: writeNew,
 		ContextKind: "user", ContextKey: "zoe", Actor: "alice"}}, false) // who has not come to the flag yet
 	require.NoError(t, err)
+	b.exec(t, "update contraflow.flag_kill set at = at + interval '1 hour'") // it has not settled, however long this takes
 	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
 	requireRetryable(t, err, "somebody is pressing the kill switch")
 	require.Equal(t, 10, b.percent(t, writeNew))
-	b.exec(t, "update contraflow.flag_kill set at = at - interval '1 minute'")
+	b.exec(t, "update contraflow.flag_kill set at = at - interval '2 hours'")
 	_, err = b.restore(t, begun.flag("write-new", writeNew, 0))
 	require.NoError(t, err)
 	require.Equal(t, before, b.configuration(t, writeNew))

@@ -44,6 +44,7 @@ func TestWhatAPressHasAskedForIsTakenBackWhenTheMigrationGoesOn(t *testing.T) {
 	kills, err := b.acts.Databases["shop"].ledger.Press(t.Context(), []ledger.Kill{{
 		Plan: shopPlan, Migration: "m", FirstRun: "run-1", Key: writeNew, Actor: "alice"}}, false)
 	require.NoError(t, err)
+	b.exec(t, "update contraflow.flag_kill set at = at + interval '1 hour'") // it has not settled, however long this takes
 	provider, err := b.acts.Flags(scope)
 	require.NoError(t, err)
 	_, err = provider.Apply(t.Context(), writeNew, flags.Change{}, ledger.KillNote("m")+": pressed by alice", nil)
@@ -54,7 +55,7 @@ func TestWhatAPressHasAskedForIsTakenBackWhenTheMigrationGoesOn(t *testing.T) {
 	requireRetryable(t, err, "somebody is pressing the kill switch")
 	require.Len(t, b.flagd.Approvals(writeNew), 1)
 
-	b.exec(t, "update contraflow.flag_kill set at = at - interval '1 minute'")
+	b.exec(t, "update contraflow.flag_kill set at = at - interval '2 hours'")
 	_, err = b.apply(t, in)
 	require.NoError(t, err)
 	require.Empty(t, b.flagd.Approvals(writeNew))

@@ -21,7 +21,7 @@ func (b *bundle) served(t *testing.T, key string) bool {
 	client, err := ld.MakeCustomClient(sdkKey, ld.Config{
 		ServiceEndpoints: ldcomponents.RelayProxyEndpoints(b.flagd.URL()),
 		Events:           ldcomponents.NoEvents(), Logging: ldcomponents.NoLogging(),
-	}, 10*time.Second)
+	}, time.Minute)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, client.Close()) }()
 	value, err := client.BoolVariation(key, ldcontext.New(customer), !b.wanted(t, key))

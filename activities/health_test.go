@@ -146,7 +146,7 @@ func TestReadingsTellHowTheLatestProbesWent(t *testing.T) {
 
 // guarded runs one WatchHealth with the options that the guard of a migration has.
 func guarded(ctx workflow.Context, in WatchInput) (GuardVerdict, error) {
-	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Hour, HeartbeatTimeout: 5 * time.Second, WaitForCancellation: true})
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Hour, HeartbeatTimeout: patience, WaitForCancellation: true})
 	var verdict GuardVerdict
 	var a *Activities
 	err := workflow.ExecuteActivity(ctx, a.WatchHealth, in).Get(ctx, &verdict)
@@ -162,7 +162,7 @@ func TestTheGuardGoesOnWithItsCountsInAnotherWorker(t *testing.T) {
 		w.WriteHeader(http.StatusInternalServerError)
 	}))
 	t.Cleanup(page.Close)
-	const limit = 6
+	const limit = 24 // twelve seconds, so that the first worker is stopped before them
 	b.acts.HTTP = page.Client()
 	in := WatchInput{Origin: Origin{Database: "shop"}, Checks: []plan.Check{{Name: "page", HTTP: &plan.HTTPProbe{URL: page.URL},
 		Interval: plan.Duration(500 * time.Millisecond), FailureLimit: ptr(limit)}}}
@@ -200,7 +200,7 @@ func TestTemporalCancelsALaneAndCallsItCancelled(t *testing.T) {
 	var once sync.Once
 	var result error
 	walked := func(ctx workflow.Context, in BackfillInput) error {
-		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Hour, HeartbeatTimeout: 5 * time.Second, WaitForCancellation: true})
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Hour, HeartbeatTimeout: patience, WaitForCancellation: true})
 		var a *Activities
 		err := workflow.ExecuteActivity(ctx, a.BackfillLane, in).Get(ctx, nil)
 		once.Do(func() { result = err })

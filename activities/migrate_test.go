@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
@@ -173,11 +172,9 @@ func TestMigrateTellsForWhomItWaitsAndCanBeCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	hear, heard := waiting("AccessExclusiveLock on customers")
-	var cancelled time.Time
 	go func() {
 		select {
 		case <-heard:
-			cancelled = time.Now()
 			cancel(temporal.NewCanceledError()) // as the SDK does when the server asks for it
 		case <-ctx.Done():
 		}
@@ -189,7 +186,6 @@ func TestMigrateTellsForWhomItWaitsAndCanBeCancelled(t *testing.T) {
 	require.ErrorAs(t, err, &ended)
 	require.NoError(t, ended.Details(&waited))
 	require.Contains(t, waited, "AccessExclusiveLock on customers, blocked by pid", "the step's timeout says so")
-	require.Less(t, time.Since(cancelled), 5*time.Second)
-	b.exec(t, "rollback")
+	b.exec(t, "rollback") // until here nothing but the cancellation could end it
 	require.Equal(t, 1, one[int](t, b, "select version::int from schema_migrations where not dirty"))
 }

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ func (w *waits) post(ctx context.Context, text string) {
 	if text == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, chatPatience)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(w.chat.patience, chatPatience))
 	defer cancel()
 	_, _ = w.chat.Poster.Post(ctx, w.chat.Channel, slackcard.Notice{Kind: slackcard.NoticeProgress,
 		Text: fmt.Sprintf("%s: %s", w.origin.Step, text), Migration: w.origin.Migration, TemporalURL: w.chat.url(w.origin)})
