@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	soon = 20 * time.Second
+	soon = time.Minute // costs nothing where all is well
 	tick = 5 * time.Millisecond
 )
 
@@ -49,10 +51,14 @@ func setup(t *testing.T, sql ...string) bundle {
 	return b
 }
 
+// open sets no lock timeout: a test that means to run into one makes its own, and no other may, however slow the machine.
 func open(t *testing.T, dsn string) *pgxpool.Pool {
 	t.Helper()
-	return openWith(t, dsn, pg.Settings{ApplicationName: "contraflow backfill",
-		LockTimeout: 200 * time.Millisecond, StatementTimeout: 20 * time.Second, MaxConns: 8})
+	return openWith(t, dsn, settings())
+}
+
+func settings() pg.Settings {
+	return pg.Settings{ApplicationName: "contraflow backfill", StatementTimeout: 20 * time.Second, MaxConns: 8}
 }
 
 func openWith(t *testing.T, dsn string, s pg.Settings) *pgxpool.Pool {
@@ -126,11 +132,50 @@ func (b bundle) started(t *testing.T, ctx context.Context, spec backfill.Spec, o
 	select {
 	case <-first:
 	case err := <-ended:
-		require.FailNow(t, "the lane ended before its first report", "%v", err)
+		select {
+		case <-first:
+			ended <- err // it was quick
+		default:
+			require.FailNow(t, "the lane ended before its first report", "%v", err)
+		}
 	case <-time.After(soon):
 		require.FailNow(t, "the lane reported nothing")
 	}
 	return ended
+}
+
+// impatient makes the engine one whose statements wait for locks no longer than 200 ms.
+func (b *bundle) impatient(t *testing.T, o ...backfill.Option) {
+	t.Helper()
+	s := settings()
+	s.LockTimeout = 200 * time.Millisecond
+	b.Engine = backfill.New(openWith(t, b.DSN, s), o...)
+}
+
+// waiting tells how many of the engine's sessions wait for a lock.
+func (b bundle) waiting(t *testing.T) int {
+	t.Helper()
+	return scalar[int](t, b, `select count(*)::int from pg_stat_activity where wait_event_type = 'Lock'
+		and application_name = 'contraflow backfill' and datname = current_database()`)
+}
+
+// reports collects what a lane reports.
+type reports struct {
+	mu  sync.Mutex
+	all []backfill.Progress
+}
+
+func (r *reports) add(p backfill.Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, p)
+}
+
+// held tells whether the lane has ever held for a reason after so many rows.
+func (r *reports) held(reason string, rows int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.all, func(p backfill.Progress) bool { return p.Holding == reason && p.Rows == rows })
 }
 
 func receive[T any](t *testing.T, c <-chan T) T {

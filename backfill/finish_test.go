@@ -42,10 +42,17 @@ func TestRowsWrittenMeanwhileAreIncluded(t *testing.T) {
 			written += 3
 		}
 	})
-	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
+	behind := 0 // one row at least, however slow the writer is
+	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{Report: func(p backfill.Progress) {
+		if p.Rows > 0 && behind == 0 {
+			b.exec(t, "insert into numbers (id) values (-1000000)")
+			behind = 1
+		}
+	}})
 	require.NoError(t, err)
 	close(stop)
 	wg.Wait()
+	written += behind
 	left, err := b.Remaining(t.Context(), spec)
 	require.NoError(t, err)
 	require.Positive(t, left)

@@ -21,7 +21,7 @@ func reads(latency time.Duration) *backfill.Protect {
 
 func TestOneLaneReadsForAll(t *testing.T) {
 	t.Parallel()
-	sql, spec := slow(8000)
+	sql, spec := slow(endless)
 	spec.Lanes = 4
 	b := setup(t, sql)
 	var calls, inside, overlaps atomic.Int64
@@ -54,7 +54,7 @@ func TestOneLaneReadsForAll(t *testing.T) {
 func TestReadingsOutOfDateHold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ first, then string }{
-		"the reader is gone": {"update contraflow.backfill_control set read_at = clock_timestamp() + interval '2 s'", ""},
+		"the reader is gone": {"update contraflow.backfill_control set read_at = clock_timestamp() + interval '10 s'", ""},
 		"locked":             {"", "select from contraflow.backfill_control for update"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,9 +126,9 @@ func TestALaneThatNobodyWalksKeepsNoShare(t *testing.T) {
 func TestAVacuumThatPreventsWraparoundGoesFirst(t *testing.T) {
 	t.Parallel()
 	const partitions = `create table numbers (id bigint primary key, n integer not null default 0, label text) partition by range (id);
-		create table "numbers one" partition of numbers for values from (0) to (6000); create table two partition of numbers default;
-		insert into numbers (id) select 3 * i from generate_series(1, 4000) i; analyze numbers`
-	plain, spec := slow(4000)
+		create table "numbers one" partition of numbers for values from (0) to (45000); create table two partition of numbers default;
+		insert into numbers (id) select 3 * i from generate_series(1, 30000) i; analyze numbers`
+	plain, spec := slow(endless)
 	for relation, sql := range map[string]string{"numbers": plain, "two": partitions} {
 		t.Run(relation, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -174,12 +175,16 @@ func TestProtectSettlesOnEveryPromisedPlant(t *testing.T) {
 
 func TestRestsMakeUpTheShare(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, restsMakeUpTheShare) // in which no time passes between two looks at the clock
+}
+
+func restsMakeUpTheShare(t *testing.T) {
 	a := &attempt{spec: Spec{ChunkTime: DefaultChunkTime, Protect: &Protect{Name: "p99", Max: bound}}}
 	require.Equal(t, bound/4, a.chunkTime())
 	rests := func(speed float64, rank int) time.Duration {
 		a.control.speed, a.control.rank = speed, rank
 		a.began, a.progress.ChunkTime = time.Now(), 10*time.Millisecond
-		return (a.resting() + time.Since(a.began)).Round(time.Millisecond)
+		return a.resting()
 	}
 	require.Equal(t, 10*time.Millisecond, rests(1.25, 0), "a whole lane: nothing but the chunk itself")
 	require.Equal(t, 40*time.Millisecond, rests(1.25, 1), "a quarter of the time")

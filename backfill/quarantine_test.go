@@ -82,8 +82,7 @@ func TestAStatementThatIsWrongForAllRowsIsNoPoison(t *testing.T) {
 func TestARowThatNeverEndsInTimeIsSetAside(t *testing.T) {
 	t.Parallel()
 	b := setup(t, numbers(40))
-	b.pool = openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", StatementTimeout: 300 * time.Millisecond})
-	b.Engine = backfill.New(b.pool)
+	b.Engine = backfill.New(openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", StatementTimeout: time.Second}))
 	spec := counting("numbers")
 	spec.Set[0].Expr = "n + 1 + case when id = 60 then (select count(pg_sleep(3)) - 1 from generate_series(1, 1)) else 0 end"
 	spec.MaxRejects = 1

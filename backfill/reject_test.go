@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/backfill"
-	"github.com/contraflow/contraflow/internal/pg"
 )
 
 // parsing is a spec over rows of which some hold no number.
@@ -172,7 +171,6 @@ func TestATransformTriesItsRejectsAgain(t *testing.T) {
 func TestOfSeveralThatTryARejectAgainOneChangesTheRow(t *testing.T) {
 	t.Parallel()
 	b := setup(t, numbers(1))
-	b.Engine = backfill.New(openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", LockTimeout: soon, MaxConns: 8}))
 	spec := counting("numbers")
 	b.aside(t, spec, "3")
 	tx, err := b.Connect(t).Begin(t.Context())
@@ -191,10 +189,7 @@ func TestOfSeveralThatTryARejectAgainOneChangesTheRow(t *testing.T) {
 			ended <- done
 		}()
 	}
-	require.Eventually(t, func() bool {
-		return scalar[int](t, b, `select count(*)::int from pg_stat_activity where wait_event_type = 'Lock'
-			and application_name = 'contraflow backfill' and datname = current_database()`) == several
-	}, soon, time.Millisecond)
+	require.Eventually(t, func() bool { return b.waiting(t) == several }, soon, time.Millisecond)
 	require.NoError(t, tx.Rollback(t.Context()))
 	var all backfill.Retried
 	for range several {

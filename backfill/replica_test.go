@@ -88,7 +88,7 @@ func TestAStandbyThatLagsHolds(t *testing.T) {
 	require.NoError(t, cluster.CreateRole(t.Context(), pgtest.Role))
 	require.NoError(t, cluster.CreateDatabase(t.Context(), "shop", pgtest.Role))
 	db := pgtest.Database{DSN: cluster.DSN(pgtest.Role, "shop"), SuperDSN: cluster.DSN(postgres.Superuser, "shop"), Name: "shop"}
-	sql, spec := slow(4000)
+	sql, spec := slow(endless)
 	spec.Throttles = []backfill.Throttle{{Signal: backfill.ReplicaLag, Max: 0.4}}
 	b := on(t, db, sql)
 	last, stop, ended := b.watched(t, spec)

@@ -20,7 +20,8 @@ func TestLanesHoldNoSnapshotLong(t *testing.T) {
 	b := setup(t, numbers(rows))
 	b.Engine = backfill.New(openWith(t, b.DSN, pg.Settings{ApplicationName: "contraflow backfill", MaxConns: 8}))
 	spec := counting("numbers")
-	spec.Lanes, spec.ChunkTime = lanes, 10*time.Millisecond
+	// The cap keeps one lane from filling a quarter while the machine keeps the other from its own chunk's end.
+	spec.Lanes, spec.ChunkTime, spec.RowsPerSecond = lanes, 10*time.Millisecond, 20_000
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
 

@@ -71,7 +71,8 @@ func (b bundle) reading(t *testing.T, name string) backfill.Reading {
 
 func TestAQueryHoldsTheLanesUntilItIsCalm(t *testing.T) {
 	t.Parallel()
-	sql, spec := slow(4000)
+	const rows = 10_000
+	sql, spec := slow(rows)
 	spec.Throttles = []backfill.Throttle{queueThrottle()}
 	b := setup(t, queueTable, sql)
 	last, _, ended := b.watched(t, spec)
@@ -89,7 +90,7 @@ func TestAQueryHoldsTheLanesUntilItIsCalm(t *testing.T) {
 	b.exec(t, "update queue set length = 1")
 	require.Eventually(t, func() bool { return last.Load().Holding == "" }, soon, tick)
 	require.NoError(t, receive(t, ended))
-	require.EqualValues(t, 4000, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
 }
 
 func TestAThrottleThatCannotBeReadHolds(t *testing.T) {
@@ -111,7 +112,7 @@ func TestAThrottleThatCannotBeReadHolds(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sql, spec := slow(4000)
+			sql, spec := slow(endless)
 			spec.Throttles = []backfill.Throttle{{Name: "queue", Signal: backfill.Query, Query: c.query, Max: 10}}
 			b := setup(t, queueTable+"create sequence counter; create table words (word text); insert into words values ('1');", sql)
 			last, stop, ended := b.watched(t, spec)
@@ -141,7 +142,7 @@ func TestAMissingGrantHoldsAndIsNamed(t *testing.T) {
 	_, err = super.Exec(t.Context(), `grant all on database `+db.Name+` to "`+role+`"; grant all on schema public to "`+role+`"`)
 	require.NoError(t, err)
 	db.DSN = cluster.DSN(role, db.Name)
-	sql, spec := slow(4000)
+	sql, spec := slow(endless)
 	b := on(t, db, sql)
 	spec.Throttles = []backfill.Throttle{{Signal: backfill.ActiveSessions, Max: 1000}, {Signal: backfill.ArchiveBacklog, Max: 1000},
 		{Signal: backfill.ReplicaLag, Max: 1000}, {Signal: backfill.LockWaiters, Max: 1000}}
@@ -167,11 +168,11 @@ func TestLockWaitersHold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ holder, waiter string }{
 		"for the table": {"lock table numbers in share update exclusive mode", "lock table numbers in share update exclusive mode"},
-		"for a row":     {"select from numbers where id = 12000 for update", "update numbers set label = 'theirs' where id = 12000"},
+		"for a row":     {"select from numbers where id = 90000 for update", "update numbers set label = 'theirs' where id = 90000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sql, spec := slow(4000)
+			sql, spec := slow(endless)
 			spec.Throttles = []backfill.Throttle{{Signal: backfill.LockWaiters}}
 			b := setup(t, sql)
 			last, stop, ended := b.watched(t, spec)
@@ -203,7 +204,7 @@ func TestActiveSessionsHold(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	db.DSN = db.SuperDSN
-	sql, spec := slow(4000)
+	sql, spec := slow(endless)
 	spec.Throttles = []backfill.Throttle{{Signal: backfill.ActiveSessions, Max: -1}}
 	b := on(t, db, sql)
 	busy, end := context.WithCancel(t.Context())
@@ -243,7 +244,7 @@ func TestALaneOutsideItsWindowHolds(t *testing.T) {
 
 func TestProtectFailsClosedAndSlowsDown(t *testing.T) {
 	t.Parallel()
-	sql, spec := slow(6000)
+	sql, spec := slow(endless)
 	spec.ChunkTime = 0
 	b := setup(t, sql)
 	var latency atomic.Int64

@@ -49,11 +49,11 @@ func TestASlowTransformGetsThrough(t *testing.T) {
 		return once(ctx, rows)
 	}
 	b, spec := transforming(t, f, numbers(3))
-	b.exec(t, "alter role current_user in database "+b.Name+" set idle_in_transaction_session_timeout = '50ms'")
+	b.exec(t, "alter role current_user in database "+b.Name+" set idle_in_transaction_session_timeout = '3s'")
 	b.pool.Reset()
 	slow = func() {
 		require.Eventually(t, func() bool {
-			return scalar[bool](t, b, `select coalesce(bool_and(clock_timestamp() - state_change > interval '300 ms'), true) from pg_stat_activity
+			return scalar[bool](t, b, `select coalesce(bool_and(clock_timestamp() - state_change > interval '4 s'), true) from pg_stat_activity
 				where application_name = 'contraflow backfill' and datname = current_database() and state = 'idle in transaction'`)
 		}, soon, tick, "the transaction is idle for long, or is gone")
 	}

@@ -296,6 +296,7 @@ func TestConnectionsCutWhileTransformingChangeEveryRowOnce(t *testing.T) {
 func TestATransformGivesWayToTheApplication(t *testing.T) {
 	t.Parallel()
 	b, spec := transforming(t, counted(), numbers(2000))
+	b.impatient(t, backfill.WithTransforms(map[string]backfill.Transform{"f": counted()}))
 	spec.ChunkRows = 640
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
@@ -303,12 +304,9 @@ func TestATransformGivesWayToTheApplication(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), "update numbers set label = 'theirs' where id = 600") // the 200th row
 	require.NoError(t, err)
-	var last atomic.Pointer[backfill.Progress]
-	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Report: func(p backfill.Progress) { last.Store(&p) }})
-	require.Eventually(t, func() bool {
-		p := last.Load()
-		return p.Holding == "retry after lock timeout" && p.Rows == 160
-	}, soon, tick, "640 and 320 rows do not get through, 160 do")
+	var heard reports
+	ended := b.started(t, t.Context(), spec, backfill.LaneOptions{Report: heard.add})
+	require.Eventually(t, func() bool { return heard.held("retry after lock timeout", 160) }, soon, tick, "640 and 320 rows do not get through, 160 do")
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, receive(t, ended))
 	require.EqualValues(t, 2000, scalar[int64](t, b, "select count(*) from numbers where n = 1 and label = 'row ' || id"))
@@ -330,10 +328,7 @@ func TestATransformReadsWhatWasCommittedMeanwhile(t *testing.T) {
 		_, err := b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
 		ended <- err
 	}()
-	require.Eventually(t, func() bool {
-		return scalar[int](t, b, `select count(*)::int from pg_stat_activity where wait_event_type = 'Lock'
-			and application_name = 'contraflow backfill' and datname = current_database()`) == 1
-	}, soon, time.Millisecond)
+	require.Eventually(t, func() bool { return b.waiting(t) == 1 }, soon, time.Millisecond)
 	require.NoError(t, tx.Commit(t.Context()))
 	require.NoError(t, receive(t, ended))
 	require.Equal(t, "501 1000 1", scalar[string](t, b, "select string_agg(n::text, ' ' order by id) from numbers where id <= 9"))
