@@ -39,10 +39,10 @@ type answer struct {
 // migration and one is silent, the plan's file says which flags it is about.
 func find(ctx context.Context, o Order) (*found, error) {
 	answers := make(chan answer, len(o.Databases))
-	asking, stop := context.WithTimeout(ctx, findTimeout)
+	asking, stop := o.within(ctx, findTimeout)
 	defer stop()
 	for _, db := range o.Databases {
-		go func() { answers <- ask(asking, db, o.Migration) }()
+		go func() { answers <- ask(asking, db, o) }()
 	}
 	var known []answer
 	var unknown []string
@@ -63,7 +63,7 @@ func find(ctx context.Context, o Order) (*found, error) {
 		case a.err == nil:
 			known = append(known, a)
 			if a.Running && enough == nil {
-				enough = time.After(othersTimeout)
+				enough = time.After(othersTimeout + o.Patience)
 			}
 			continue
 		case errors.Is(a.err, ledger.ErrUnknown):
@@ -139,13 +139,13 @@ func closeAll(known []answer) {
 	}
 }
 
-func ask(ctx context.Context, db Database, migration string) answer {
+func ask(ctx context.Context, db Database, o Order) answer {
 	a := answer{Database: db, err: db.Err}
 	if a.err == nil {
-		a.pool, a.err = pg.Open(ctx, db.DSN, pg.Settings{ApplicationName: "contraflow kill", LockTimeout: lockTimeout, StatementTimeout: findTimeout})
+		a.pool, a.err = pg.Open(ctx, db.DSN, pg.Settings{ApplicationName: "contraflow kill", LockTimeout: lockTimeout, StatementTimeout: findTimeout + o.Patience})
 	}
 	if a.err == nil {
-		a.Switch, a.err = ledger.New(a.pool).FindSwitch(ctx, migration)
+		a.Switch, a.err = ledger.New(a.pool).FindSwitch(ctx, o.Migration)
 	}
 	return a
 }

@@ -60,8 +60,15 @@ type Order struct {
 	// Force presses also behind the point of no return.
 	Force      bool
 	By, Reason string
+	// Patience is beside how long databases and flag service may take: for a machine that does much else. None for people.
+	Patience time.Duration
 	// Tell hears what goes on: texts for people, without a context's key. It is called by one goroutine at a time.
 	Tell func(format string, args ...any)
+}
+
+// within bounds one part of the work.
+func (o Order) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d+o.Patience)
 }
 
 // Report is what became of it. It never holds a context's key.
@@ -189,7 +196,7 @@ func (p *press) record(ctx context.Context) error {
 		}
 		kills = append(kills, k)
 	}
-	bounded, cancel := context.WithTimeout(ctx, recordTimeout)
+	bounded, cancel := p.order.within(ctx, recordTimeout)
 	defer cancel()
 	var err error
 	p.ids, err = p.found.ledger.Press(bounded, kills, p.order.Force)
@@ -225,7 +232,7 @@ func (p *press) audit(ctx context.Context, took time.Duration) error {
 	if p.order.Reason != "" {
 		detail += "; " + p.order.Reason
 	}
-	bounded, cancel := context.WithTimeout(ctx, auditTimeout)
+	bounded, cancel := p.order.within(ctx, auditTimeout)
 	defer cancel()
 	err := p.found.ledger.Audit(bounded, ledger.Event{Key: fmt.Sprintf("kill/%d/%v", time.Now().UnixNano(), p.ids), Migration: p.order.Migration,
 		FirstRun: p.found.FirstRun, Plan: p.found.Plan, PlanHash: p.found.PlanHash, Event: "kill switch", Actor: p.order.By, Detail: detail})

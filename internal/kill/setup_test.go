@@ -115,7 +115,7 @@ func (b *bundle) now(keys ...string) (all []string) {
 
 func (b *bundle) order(edit ...func(*kill.Order)) kill.Order {
 	o := kill.Order{Migration: "split", Databases: []kill.Database{{Name: "shop", DSN: b.db.DSN}}, Provider: b.provider,
-		By: "alice", Reason: "orders fail", Tell: b.hear}
+		By: "alice", Reason: "orders fail", Patience: time.Minute, Tell: b.hear}
 	for _, e := range edit {
 		e(&o)
 	}

@@ -57,7 +57,7 @@ func (p *press) takeBack(ctx context.Context, all []turned) {
 			if !ok || t.gone != nil {
 				break
 			}
-			bounded, cancel := context.WithTimeout(ctx, lookTimeout)
+			bounded, cancel := p.order.within(ctx, lookTimeout)
 			err := asking.Withdraw(bounded, t.Key, ledger.StepNote(p.order.Migration, step, plan.ShortHash(p.found.PlanHash)))
 			cancel()
 			if err != nil {
@@ -78,7 +78,7 @@ func (p *press) turn(ctx context.Context, used ledger.Used) (t turned, became Fl
 		became.Outcome, became.Why = Failed, err.Error()
 		return t, became, err
 	}
-	bounded, cancel := context.WithTimeout(flags.Telling(flags.Urgent(ctx), func(waiting string) {
+	bounded, cancel := p.order.within(flags.Telling(flags.Urgent(ctx), func(waiting string) {
 		if waiting != "" {
 			p.order.Tell("%s: %s", used.Key, waiting)
 		}
@@ -140,7 +140,7 @@ func (p *press) note() string {
 
 // look tells whether the change stands in the service.
 func (p *press) look(ctx context.Context, t turned) (now flags.State, made bool) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := p.order.within(ctx, lookTimeout)
 	defer cancel()
 	now, err := t.provider.Get(ctx, t.Key)
 	if err != nil {
@@ -176,7 +176,7 @@ func (p *press) made(ctx context.Context, i int, t turned) {
 		return
 	}
 	p.recording.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+		ctx, cancel := p.order.within(ctx, auditTimeout)
 		defer cancel()
 		found, err := written(t.found)
 		var state []byte
