@@ -87,7 +87,7 @@ func (a *app) decide(ctx context.Context, id, step string, verdict signals.Verdi
 		if d.PlanHash == "" && s.Status != nil {
 			d.PlanHash = s.Status.PlanHash
 		}
-		receipt, err := update(ctx, c, s, d)
+		receipt, err := a.update(ctx, c, s, d)
 		if err != nil {
 			return err
 		}
@@ -105,9 +105,9 @@ func (a *app) decide(ctx context.Context, id, step string, verdict signals.Verdi
 
 // update hands the decision to the worker, which accepts or refuses it at once; the receipt is nil when none answered and
 // the decision is queued as a signal. Should both arrive, the second one is the same person's same verdict.
-func update(ctx context.Context, c client.Client, s watch.Snapshot, d signals.Decision) (*signals.Receipt, error) {
+func (a *app) update(ctx context.Context, c client.Client, s watch.Snapshot, d signals.Decision) (*signals.Receipt, error) {
 	if !s.NoWorker {
-		receipt, err := tryUpdate(ctx, c, s, d)
+		receipt, err := tryUpdate(ctx, c, s, d, decideTimeout+a.patience)
 		if err == nil || !unanswered(err) || ctx.Err() != nil {
 			return receipt, refusal(err, s, d)
 		}
@@ -116,7 +116,7 @@ func update(ctx context.Context, c client.Client, s watch.Snapshot, d signals.De
 	if d.Verdict == signals.Rejected {
 		name = signals.Reject
 	}
-	sending, cancel := context.WithTimeout(ctx, dialTimeout)
+	sending, cancel := watch.Within(ctx, dialTimeout)
 	defer cancel()
 	if err := c.SignalWorkflow(sending, s.ID, s.RunID, name, d); err != nil {
 		return nil, watch.Explain(err, "queue the decision for migration "+s.ID)
@@ -124,8 +124,8 @@ func update(ctx context.Context, c client.Client, s watch.Snapshot, d signals.De
 	return nil, nil
 }
 
-func tryUpdate(ctx context.Context, c client.Client, s watch.Snapshot, d signals.Decision) (*signals.Receipt, error) {
-	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+func tryUpdate(ctx context.Context, c client.Client, s watch.Snapshot, d signals.Decision, within time.Duration) (*signals.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	handle, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		UpdateID: updateID(s.ID, d), WorkflowID: s.ID, RunID: s.RunID, UpdateName: signals.Decide, Args: []any{d},

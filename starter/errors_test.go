@@ -102,6 +102,6 @@ func TestSettingsComeFromAProfile(t *testing.T) {
 	out.seen, errs.seen = make(chan struct{}), make(chan struct{})
 	code := run(t.Context(), []string{"list", "--profile", "there", "--json"}, &out, &errs, []string{"TEMPORAL_CONFIG_FILE=" + file})
 	require.Zero(t, code, errs.text())
-	require.Zero(t, call(t, "list", "--address", server.Address()).code)
-	require.Contains(t, call(t, "list", "--profile", "nope").stderr, "nope")
+	require.Zero(t, callAlone(t, "list", "--address", server.Address()).code)
+	require.Contains(t, callAlone(t, "list", "--profile", "nope").stderr, "nope")
 }

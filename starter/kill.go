@@ -66,7 +66,7 @@ Exit codes: 0 all flags are off, 1 not all are off, or refused, 2 wrong call, 4 
 }
 
 func (a *app) kill(ctx context.Context, id string, f killFlags) error {
-	order := kill.Order{Migration: id, Force: f.force, Reason: f.reason}
+	order := kill.Order{Migration: id, Force: f.force, Reason: f.reason, Patience: a.patience}
 	var err error
 	if order.By, err = person(f.by); err != nil {
 		return err

@@ -47,6 +47,9 @@ func (a answer) decode(t *testing.T, v any) {
 	require.NoError(t, json.Unmarshal([]byte(a.stdout), v), "stdout: %s", a.stdout)
 }
 
+// patience of who calls the program: whom it asks is there, and may only be slow.
+const patience = time.Minute
+
 // call runs the program with the server's address in its environment, and no settings of this machine.
 func call(t *testing.T, args ...string) answer {
 	t.Helper()
@@ -55,9 +58,20 @@ func call(t *testing.T, args ...string) answer {
 
 func callAt(t *testing.T, address string, args ...string) answer {
 	t.Helper()
+	return callWith(t, patience, address, args...)
+}
+
+// callAlone runs it where no worker may be, and waits for none any longer than people do.
+func callAlone(t *testing.T, args ...string) answer {
+	t.Helper()
+	return callWith(t, 0, server.Address(), args...)
+}
+
+func callWith(t *testing.T, patience time.Duration, address string, args ...string) answer {
+	t.Helper()
 	var out, errs bytes.Buffer
-	code := run(t.Context(), args, &out, &errs, environmentOf(t, address))
-	return answer{code, out.String(), errs.String()}
+	a := app{stdout: &out, stderr: &errs, env: environmentOf(t, address), patience: patience}
+	return answer{a.run(t.Context(), args), out.String(), errs.String()}
 }
 
 func environmentOf(t *testing.T, address string) []string {
@@ -66,7 +80,8 @@ func environmentOf(t *testing.T, address string) []string {
 
 func dial(t *testing.T) client.Client {
 	t.Helper()
-	c, err := client.Dial(client.Options{HostPort: server.Address(), Logger: temporalserver.Quiet()})
+	c, err := client.Dial(client.Options{HostPort: server.Address(), Logger: temporalserver.Quiet(),
+		ConnectionOptions: client.ConnectionOptions{GetSystemInfoTimeout: patience}})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -75,7 +90,7 @@ func dial(t *testing.T) client.Client {
 // startWorker runs the stub on a task queue of the test's own.
 func startWorker(t *testing.T, queue string) {
 	t.Helper()
-	w := worker.New(dial(t), queue, worker.Options{})
+	w := worker.New(dial(t), queue, worker.Options{DeadlockDetectionTimeout: patience})
 	w.RegisterWorkflowWithOptions(migration, workflow.RegisterOptions{Name: signals.Workflow})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
@@ -187,10 +202,13 @@ func migration(ctx workflow.Context, raw json.RawMessage) (*signals.Result, erro
 	return &signals.Result{Plan: plan, PlanHash: stubHash, Outcome: signals.Completed, Rows: 42, Started: st.Started, Ended: workflow.Now(ctx)}, nil
 }
 
-// startStub starts a migration on the queue and returns its id, which is the queue's name.
+// startStub starts a migration on the queue and returns its id, which is the queue's name. It ends with the test: who lists the
+// migrations asks for each open one's worker.
 func startStub(t *testing.T, queue string) string {
 	t.Helper()
-	a := call(t, "start", queue, "--task-queue", queue, "--by", "carol")
+	c := dial(t)
+	t.Cleanup(func() { _ = c.TerminateWorkflow(context.Background(), queue, "", "the test is over") })
+	a := callAlone(t, "start", queue, "--task-queue", queue, "--by", "carol")
 	require.Zero(t, a.code, a.stderr)
 	return queue
 }

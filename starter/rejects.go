@@ -27,8 +27,8 @@ const (
 	workerConfig = "contraflow-worker.yaml"
 	// listTimeout bounds the look into the target database: rejects are few.
 	listTimeout = 30 * time.Second
-	// planTimeout is for the status and then the plan, of a worker that has to replay a history first.
-	planTimeout = 15 * time.Second
+	// planTimeout is for the plan, of a worker that has to replay a history first.
+	planTimeout = 10 * time.Second
 	// lateAnswer is when a person begins to wonder. A reject takes milliseconds.
 	lateAnswer = 10 * time.Second
 )
@@ -207,7 +207,7 @@ func (a *app) retryRejects(ctx context.Context, c client.Client, id string) erro
 func (a *app) wait(ctx context.Context, run client.WorkflowRun, queue string, done *signals.RejectsRetried) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run.Get(ctx, done) }()
-	late := time.NewTimer(lateAnswer)
+	late := time.NewTimer(lateAnswer + a.patience)
 	defer late.Stop()
 	select {
 	case err := <-ended:
@@ -231,9 +231,6 @@ func retriedText(done signals.RejectsRetried) string {
 
 // planOf asks a migration for the plan that it runs, and finds its task queue.
 func planOf(ctx context.Context, c client.Client, id string) (running signals.RunningPlan, queue string, err error) {
-	whole := ctx
-	ctx, cancel := context.WithTimeout(ctx, planTimeout)
-	defer cancel()
 	s, err := watch.Fetch(ctx, c, id, "") // follows runs that continued as new
 	if err != nil {
 		return running, "", err
@@ -248,7 +245,9 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 	if err != nil {
 		return running, "", watch.Explain(err, "look at migration "+id)
 	}
-	answer, err := c.QueryWorkflow(ctx, s.ID, s.RunID, signals.PlanQuery)
+	asked, cancel := watch.Within(ctx, planTimeout)
+	defer cancel()
+	answer, err := c.QueryWorkflow(asked, s.ID, s.RunID, signals.PlanQuery)
 	if err == nil {
 		err = answer.Get(&running)
 	}
@@ -258,11 +257,11 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 	switch {
 	case err == nil:
 		return running, described.GetExecutionConfig().GetTaskQueue().GetName(), nil
-	case whole.Err() != nil:
-		return running, "", whole.Err()
+	case ctx.Err() != nil:
+		return running, "", ctx.Err()
 	case refused:
 		return running, "", fmt.Errorf("migration %s has no plan to fill rows by: %s", id, err)
-	case nobody || late || ctx.Err() != nil:
+	case nobody || late:
 		return running, "", fmt.Errorf("no worker answers for migration %s: start one, then try again", id)
 	}
 	return running, "", watch.Explain(err, "ask migration "+id+" for its plan")

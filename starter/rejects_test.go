@@ -94,7 +94,7 @@ func TestRetryingRejectsNeedsAWorkerThatKnowsThePlan(t *testing.T) {
 	t.Parallel()
 	_, err := dial(t).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "retry-alone", TaskQueue: "retry-alone"}, signals.Workflow, signals.Input{Name: "retry-alone"})
 	require.NoError(t, err)
-	a := call(t, "retry-rejects", "retry-alone")
+	a := callAlone(t, "retry-rejects", "retry-alone")
 	require.Equal(t, exitError, a.code)
 	require.Equal(t, "no worker answers for migration retry-alone: start one, then try again\n", a.stderr)
 
@@ -112,7 +112,7 @@ func TestRetryingRejectsNeedsAWorkerThatKnowsThePlan(t *testing.T) {
 func TestRetryingRejectsTellsWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	const queue = "retry-rejects"
-	w := worker.New(dial(t), queue, worker.Options{})
+	w := worker.New(dial(t), queue, worker.Options{DeadlockDetectionTimeout: patience})
 	w.RegisterWorkflowWithOptions(waiting, workflow.RegisterOptions{Name: signals.Workflow})
 	w.RegisterWorkflowWithOptions(retried, workflow.RegisterOptions{Name: signals.RetryRejectsWorkflow})
 	require.NoError(t, w.Start())
@@ -127,7 +127,7 @@ func TestRetryingRejectsTellsWhatIsLeft(t *testing.T) {
 		"retry-partly": {exitError, "the rejects of migration retry-partly could not be tried: step fill: no such column\nBesides: 2 tried: 2 filled, 0 left.\n"},
 		"retry-undone": {exitError, "migration retry-undone is being rolled back: what would be filled goes again. Start its plan again afterwards\n"},
 	} {
-		require.Zero(t, call(t, "start", id, "--task-queue", queue, "--by", "carol").code)
+		require.Zero(t, callAlone(t, "start", id, "--task-queue", queue, "--by", "carol").code) // it never says that it has begun
 		a := call(t, "retry-rejects", id)
 		require.Equal(t, want.code, a.code, a.stderr)
 		require.Equal(t, want.said, a.stdout+a.stderr)

@@ -7,9 +7,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/internal/watch"
 )
 
 // app is one invocation: where it writes, and what its flags say.
@@ -20,11 +23,16 @@ type app struct {
 	connection     connection
 	// began is set once a command runs: errors before that are about how it was called.
 	began bool
+	// patience is beside how long others may take: for a machine that does much else. None for people.
+	patience time.Duration
 }
 
 // run is the whole program; env is as of os.Environ.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, env []string) int {
-	a := &app{stdout: stdout, stderr: stderr, env: env}
+	return (&app{stdout: stdout, stderr: stderr, env: env}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -118,7 +126,7 @@ const (
 func (a *app) does(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a.began = true
-		return do(cmd.Context(), args)
+		return do(watch.Patient(cmd.Context(), a.patience), args)
 	}
 }
 

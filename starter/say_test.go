@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +59,7 @@ func TestADecisionIsAnsweredAtOnce(t *testing.T) {
 	require.True(t, d.Receipt.Decided)
 	require.False(t, d.Queued)
 
-	require.Eventually(t, func() bool { return statusOf(t, id).String() == "Completed" }, waitFor, every)
+	require.Equal(t, exitOK, call(t, "watch", id).code, "it completes")
 	late := call(t, "reject", id, "cutover", "--by", "alice", "--reason", "oh")
 	require.Equal(t, exitError, late.code)
 	require.Contains(t, late.stderr, "migration decide is over (completed)")
@@ -68,14 +71,14 @@ func TestADecisionWaitsForAWorker(t *testing.T) {
 	const id = "queued"
 	startStub(t, id)
 
-	a := call(t, "reject", id, "cutover", "--by", "bob", "--reason", "no", "--json")
+	a := callAlone(t, "reject", id, "cutover", "--by", "bob", "--reason", "no", "--json")
 	require.Zero(t, a.code, a.stdout)
 	var d decided
 	a.decode(t, &d)
 	require.True(t, d.Queued)
 	require.Nil(t, d.Receipt)
 
-	shown := call(t, "status", id)
+	shown := callAlone(t, "status", id)
 	require.Zero(t, shown.code)
 	require.Contains(t, shown.stdout, "No worker answers")
 
@@ -102,11 +105,11 @@ func TestARequestWaitsForAWorker(t *testing.T) {
 	t.Parallel()
 	const id = "queued-request"
 	startStub(t, id)
-	a := call(t, "rollback", id, "--reason", "enough")
+	a := callAlone(t, "rollback", id, "--reason", "enough")
 	require.Zero(t, a.code, a.stderr)
 	require.Contains(t, a.stdout, "Queued: no worker answers now.")
 	var s said
-	call(t, "pause", id, "--json").decode(t, &s)
+	callAlone(t, "pause", id, "--json").decode(t, &s)
 	require.True(t, s.Queued)
 
 	startWorker(t, id)
@@ -134,8 +137,8 @@ func TestWhatIsSaidArrives(t *testing.T) {
 	var s watch.Snapshot
 	require.Eventually(t, func() bool {
 		s = watch.Snapshot{} // decoding would keep what is there
-		call(t, "status", id, "--json").decode(t, &s)
-		return s.Status != nil && len(s.Status.Notices) == 5
+		a := call(t, "status", id, "--json")
+		return json.Unmarshal([]byte(a.stdout), &s) == nil && s.Status != nil && len(s.Status.Notices) == 5
 	}, waitFor, every)
 	var told []string
 	for _, n := range s.Status.Notices {
@@ -149,16 +152,13 @@ func TestWhatIsSaidArrives(t *testing.T) {
 	require.Contains(t, shown, "contraflow approve steer cutover --by alice")
 	require.NotContains(t, shown, "\x1b", "no colours where there is no terminal")
 
-	var listed []watch.Entry
-	require.Eventually(t, func() bool {
-		listed = nil
-		call(t, "list", "--json").decode(t, &listed)
-		for _, e := range listed {
-			if e.ID == id {
-				return e.State == string(signals.Waiting) && e.Ended.IsZero()
-			}
-		}
-		return false
+	require.Eventually(t, func() bool { // other tests' migrations have no worker, and are not waited for
+		var listed []watch.Entry
+		a := callAlone(t, "list", "--json")
+		return json.Unmarshal([]byte(a.stdout), &listed) == nil && slices.ContainsFunc(listed, func(e watch.Entry) bool {
+			return e.ID == id && e.State == string(signals.Waiting) && e.Ended.IsZero()
+		})
 	}, waitFor, every)
-	require.Contains(t, call(t, "list").stdout, "◆ waiting")
+	line := regexp.MustCompile(`(?m)^steer .* ◆ waiting `)
+	require.Eventually(t, func() bool { return line.MatchString(callAlone(t, "list").stdout) }, waitFor, every)
 }

@@ -108,7 +108,7 @@ func (a *app) start(ctx context.Context, planArg string, f startFlags) error {
 		if f.wait {
 			return a.follow(ctx, c, f.id, run.GetRunID())
 		}
-		s, err := begin(ctx, c, f.id, run.GetRunID())
+		s, err := a.begin(ctx, c, f.id, run.GetRunID())
 		if err != nil {
 			return err
 		}
@@ -126,10 +126,10 @@ func (a *app) start(ctx context.Context, planArg string, f startFlags) error {
 
 // begin waits until the migration has begun, at most beginTimeout; s is then as it was last seen. The error is the migration's own
 // failure, or ctx's.
-func begin(ctx context.Context, c client.Client, id, runID string) (s watch.Snapshot, err error) {
+func (a *app) begin(ctx context.Context, c client.Client, id, runID string) (s watch.Snapshot, err error) {
 	tick := time.NewTicker(beginPoll)
 	defer tick.Stop()
-	late := time.NewTimer(beginTimeout)
+	late := time.NewTimer(beginTimeout + a.patience)
 	defer late.Stop()
 	for {
 		// Started it is, whatever becomes of the connection now.
@@ -164,7 +164,7 @@ func failed(s watch.Snapshot) error {
 }
 
 func execute(ctx context.Context, c client.Client, f startFlags, input signals.Input) (client.WorkflowRun, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := watch.Within(ctx, dialTimeout)
 	defer cancel()
 	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: f.id, TaskQueue: f.taskQueue,

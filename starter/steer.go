@@ -120,7 +120,7 @@ func (a *app) say(ctx context.Context, id, signal, by string, from func(*signals
 			return over(before)
 		}
 		payload := from(before.Status)
-		sending, cancel := context.WithTimeout(ctx, dialTimeout)
+		sending, cancel := watch.Within(ctx, dialTimeout)
 		defer cancel()
 		err = watch.Explain(c.SignalWorkflow(sending, id, "", signal, payload), "say "+signal+" to migration "+id)
 		if errors.Is(err, watch.ErrUnknown) { // it ended just now

@@ -33,6 +33,11 @@ const (
 	maxRuns = 1000
 )
 
+// Within bounds one call to Temporal by d, of ten seconds at most: the SDK gives a call half of the time that its context has left.
+func Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 2*d)
+}
+
 // Fetch takes a snapshot of a migration; runID "" stands for the latest run, and runs that continued as new are followed.
 // The error is ErrUnknown, ErrUnreachable, ctx's own, or what Temporal said.
 func Fetch(ctx context.Context, c client.Client, id, runID string) (Snapshot, error) {
@@ -51,7 +56,7 @@ func Fetch(ctx context.Context, c client.Client, id, runID string) (Snapshot, er
 
 // fetchRun looks at one run; next is the run that continues it, or "".
 func fetchRun(ctx context.Context, c client.Client, id, runID string) (s Snapshot, next string, err error) {
-	answer, cancel := context.WithTimeout(ctx, answerTimeout)
+	answer, cancel := Within(ctx, answerTimeout)
 	defer cancel()
 	desc, err := c.DescribeWorkflowExecution(answer, id, runID)
 	if err != nil {
@@ -78,9 +83,22 @@ func fetchRun(ctx context.Context, c client.Client, id, runID string) (s Snapsho
 	return s, "", err
 }
 
+type patienceKey struct{}
+
+// Patient lets a worker take more time than usual before it counts as away: for who knows that one is there, on a machine that does
+// much else.
+func Patient(ctx context.Context, more time.Duration) context.Context {
+	return context.WithValue(ctx, patienceKey{}, more)
+}
+
+func patience(ctx context.Context) time.Duration {
+	more, _ := ctx.Value(patienceKey{}).(time.Duration)
+	return more
+}
+
 // queryStatus asks the worker. Only ctx's end is an error: without an answer the rest of the snapshot is still worth seeing.
 func queryStatus(ctx context.Context, c client.Client, id, runID string) (st *signals.Status, noWorker bool, err error) {
-	asked, cancel := context.WithTimeout(ctx, queryTimeout)
+	asked, cancel := Within(ctx, queryTimeout+patience(ctx))
 	defer cancel()
 	value, err := c.QueryWorkflow(asked, id, runID, signals.StatusQuery)
 	if err == nil {

@@ -30,7 +30,7 @@ const listLookups = 8
 // List tells of the open migrations and the ones that ended last, limit in all, the open ones first. Temporal's list may lag
 // behind by a second or so. Errors as of Fetch.
 func List(ctx context.Context, c client.Client, limit int) ([]Entry, error) {
-	answer, cancel := context.WithTimeout(ctx, answerTimeout)
+	answer, cancel := Within(ctx, answerTimeout)
 	defer cancel()
 	listed, err := c.ListWorkflow(answer, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: int32(limit),
@@ -57,7 +57,7 @@ func List(ctx context.Context, c client.Client, limit int) ([]Entry, error) {
 // entry asks for the state only where the list does not tell it; what can't be learnt stays as Temporal names it.
 func entry(ctx context.Context, c client.Client, info *workflowpb.WorkflowExecutionInfo) Entry {
 	e := Entry{ID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(), Started: info.GetStartTime().AsTime()}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := Within(ctx, answerTimeout)
 	defer cancel()
 	if info.GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		e.State = string(signals.Running)
