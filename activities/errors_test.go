@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -111,7 +112,9 @@ func TestEachErrorIsTriedAgainOrNot(t *testing.T) {
 
 func TestPausesBeforeTheNextAttempt(t *testing.T) {
 	t.Parallel()
-	require.InDelta(t, 7*time.Second, requireRetryable(t, fail(t.Context(), &flags.RateLimited{Until: time.Now().Add(7 * time.Second)})), float64(time.Second))
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, 7*time.Second, requireRetryable(t, fail(t.Context(), &flags.RateLimited{Until: time.Now().Add(7 * time.Second)})))
+	})
 	require.Equal(t, time.Second, requireRetryable(t, fail(t.Context(), &flags.RateLimited{Until: time.Now().Add(-time.Hour)})), "clocks may disagree")
 	require.Equal(t, 9*time.Second, requireRetryable(t, fail(t.Context(), &slack.RateLimitedError{RetryAfter: 9 * time.Second})))
 	require.Equal(t, time.Millisecond, requireRetryable(t, fail(t.Context(), backfill.ErrStopped)))
