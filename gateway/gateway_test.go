@@ -73,7 +73,7 @@ func setup(t *testing.T, deliveries int) *bundle {
 	t.Helper()
 	b := &bundle{decider: &decider{}}
 	b.chat = chatserver.New(chatserver.Options{
-		Token: token, SigningSecret: secret,
+		Token: token, SigningSecret: secret, PressTimeout: 2 * soon,
 		People: []chatserver.Person{{ID: alice, Name: "alice"}, {ID: "U0BOB", Name: "bob"}, {ID: mallory, Name: "mallory"}},
 	})
 	require.NoError(t, b.chat.Start("127.0.0.1:0"))

@@ -3,6 +3,7 @@
 package chatserver
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,8 +11,12 @@ import (
 	"time"
 )
 
-// pressTimeout is how long Slack waits for the answer to an interaction.
-const pressTimeout = 3 * time.Second
+const (
+	// DefaultPressTimeout is how long Slack waits for the answer to an interaction.
+	DefaultPressTimeout = 3 * time.Second
+	// readHeaderTimeout is for clients that never say what they want.
+	readHeaderTimeout = 30 * time.Second
+)
 
 // Person is a member of the workspace who can press buttons.
 type Person struct {
@@ -19,7 +24,7 @@ type Person struct {
 	Name string
 }
 
-// Options of a server. All fields but InteractionsURL are required.
+// Options of a server. All fields but InteractionsURL and PressTimeout are required.
 type Options struct {
 	// Token is the bot token clients must show.
 	Token string
@@ -27,6 +32,9 @@ type Options struct {
 	SigningSecret string
 	// InteractionsURL gets the interactions. Defaults to none: pressing fails until SetInteractionsURL is called.
 	InteractionsURL string
+	// PressTimeout is how long a press waits for the answer. Defaults to DefaultPressTimeout; more is for tests, which press on
+	// machines that do much else.
+	PressTimeout time.Duration
 	// People of the workspace, in the order of the page's picker.
 	People []Person
 }
@@ -54,7 +62,7 @@ type Server struct {
 func New(o Options) *Server {
 	return &Server{
 		token: o.Token, secret: o.SigningSecret, people: o.People, interactionsURL: o.InteractionsURL,
-		client: &http.Client{Timeout: pressTimeout}, now: time.Now, listeners: map[chan struct{}]bool{},
+		client: &http.Client{Timeout: cmp.Or(o.PressTimeout, DefaultPressTimeout)}, now: time.Now, listeners: map[chan struct{}]bool{},
 	}
 }
 
@@ -72,7 +80,7 @@ func (s *Server) Start(addr string) error {
 		return fmt.Errorf("start the chat server: %w", err)
 	}
 	s.url = "http://" + listener.Addr().String()
-	s.http = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: pressTimeout}
+	s.http = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout}
 	go func() { _ = s.http.Serve(listener) }()
 	return nil
 }
