@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second // both programs listen within a second; a loaded two-core machine takes longer
+	startTimeout = 60 * time.Second // both programs listen within a second; a loaded two-core machine takes much longer
 	stopTimeout  = 15 * time.Second // longer than the programs' own grace for what is under way
 	logShown     = 4 << 10          // bytes of a log's end in an error: the last words matter
 )

@@ -29,6 +29,7 @@ const (
 	startTimeout = 60 * time.Second      // it is up in 0.5 s; a cold, loaded two-core machine may take much longer
 	stopTimeout  = 5 * time.Second       // a server that has not ended by then will not
 	pollInterval = 50 * time.Millisecond // a tenth of a quick start
+	answerTime   = 5 * time.Second       // of one attempt: a server that is up answers in milliseconds, on a loaded machine in seconds
 	portAttempts = 3                     // somebody else may take a free port before the server does: rare, never thrice
 	logShown     = 4 << 10               // bytes of the log's end in an error: the last words matter
 )
@@ -197,7 +198,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 20*pollInterval)
+		attempt, cancel := context.WithTimeout(ctx, 2*answerTime)
 		_, err := c.WorkflowService().DescribeNamespace(attempt, &workflowservice.DescribeNamespaceRequest{Namespace: Namespace})
 		cancel()
 		if err == nil && s.running() {

@@ -8,11 +8,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/client"
 
 	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
 )
+
+// dialTimeout is far above any dial; the SDK's own five seconds are not.
+const dialTimeout = time.Minute
 
 var (
 	once   sync.Once
@@ -50,12 +54,17 @@ func Address(t testing.TB) string {
 // Client connects to the test binary's server and is closed when the test ends.
 func Client(t testing.TB) client.Client {
 	t.Helper()
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: Address(t), Logger: temporalserver.Quiet()})
+	c, err := client.DialContext(t.Context(), Options(Address(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// Options are a test's own connection to a server that runs: quiet, and dialled with patience, for the machine may do much else.
+func Options(address string) client.Options {
+	return client.Options{HostPort: address, Logger: temporalserver.Quiet(), ConnectionOptions: client.ConnectionOptions{GetSystemInfoTimeout: dialTimeout}}
 }
 
 // TaskQueue is a name no other test uses, also not one that runs a second time.
