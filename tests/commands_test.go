@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,32 +46,50 @@ func (c *command) code() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-// contraflow calls our command line and expects an exit code. It returns all that was said.
-func (b *bundle) contraflow(code int, args ...string) string {
+// unanswered is how our command line says that Temporal, or a worker that it only asks, did not answer in time. What goes on without
+// a worker, as a decision that is queued, is none of this.
+var unanswered = regexp.MustCompile(`No Temporal server answers|No worker answers\. |now: no worker answers|no worker answers for migration`)
+
+// contraflow calls our command line and expects an exit code. It returns all that was said. It calls again where nobody answered: a
+// machine that does much else may stall either of them, and each test that calls has both running.
+func (b *bundle) contraflow(code int, args ...string) (said string) {
 	b.t.Helper()
-	c := b.command(binaries.cli, args...)
-	got := c.code()
-	said := c.stdout.String() + c.stderr.String()
+	var got int
+	b.eventually(fmt.Sprintf("somebody answers contraflow %v", args), func() bool {
+		c := b.command(binaries.cli, args...)
+		got = c.code()
+		said = c.stdout.String() + c.stderr.String()
+		return !unanswered.MatchString(said)
+	})
 	require.Equal(b.t, code, got, "contraflow %v: %s", args, said)
 	return said
 }
 
-// statusSays polls what `contraflow status` says, until it holds all these parts. A call that fails is made again: a machine that does
-// much else may keep Temporal from answering in time.
-func (b *bundle) statusSays(what string, parts ...string) {
+// statusSays polls what `contraflow status` says, until it holds all these parts, and returns it. A call that fails is made again: a
+// machine that does much else may keep Temporal from answering in time.
+func (b *bundle) statusSays(what string, parts ...string) (said string) {
 	b.t.Helper()
 	b.eventually(what, func() bool {
 		c := b.command(binaries.cli, "status", b.plan.Name)
-		return c.code() == 0 && contains(c.stdout.String(), parts...)
+		code := c.code()
+		said = c.stdout.String()
+		return code == 0 && contains(said, parts...)
 	})
+	return said
 }
 
-// temporalCLI calls Temporal's own command line, which must succeed. It returns what it printed.
-func (b *bundle) temporalCLI(args ...string) string {
+// temporalCLI calls Temporal's own command line, which must succeed. It returns what it printed. Unlike ours, this command does not
+// ask again when Temporal says that the workflow is busy, so we do; a call of which the answer alone was lost has been heard already.
+func (b *bundle) temporalCLI(args ...string) (printed string) {
 	b.t.Helper()
-	c := b.temporalCommand(args...)
-	require.Zero(b.t, c.code(), "temporal %v: %s", args, &c.stderr)
-	return c.stdout.String()
+	again := false
+	b.eventually(fmt.Sprintf("temporal %v", args), func() bool {
+		c := b.temporalCommand(args...)
+		heard := c.code() == 0 || again && contains(c.stderr.String(), "already")
+		printed, again = c.stdout.String(), true
+		return heard
+	})
+	return printed
 }
 
 func (b *bundle) temporalCommand(args ...string) *command {

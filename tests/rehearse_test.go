@@ -75,8 +75,7 @@ func TestARehearsalTravelsWithTheStartToTheFirstCard(t *testing.T) {
 		return b.card("cutover", "by dora on shop "+report.Server, "statements, worst: blocks everything for a scan, 1 problem", "3 of 2000 sampled rows are refused",
 			"000002_add_street.up.sql:5", "ACCESS EXCLUSIVE on customers, 2 k rows", "leads back to the same catalog")
 	})
-	said = b.contraflow(0, "status", b.plan.Name)
-	require.True(t, contains(said, "ago by dora on shop "+report.Server, "worst: blocks everything for a scan, 1 problem"), said)
+	b.statusSays("who rehearsed it, and how it went", "ago by dora on shop "+report.Server, "worst: blocks everything for a scan, 1 problem")
 	b.approve("cutover")
 	b.asks("contract")
 	b.eventually("the next card is there", func() bool { return b.card("contract", "cutover") })
