@@ -55,7 +55,7 @@ func (b *bundle) requireRefused(d signals.Decision, says string) {
 	d.Verdict = signals.Approved
 	_, err := b.decide(d)
 	require.ErrorContains(b.t, err, says)
-	before, _ := b.status()
+	before := b.answers()
 	b.say(signals.Approve, d)
 	after := b.reaches("the refusal is told", func(s signals.Status) bool { return len(s.Notices) > len(before.Notices) })
 	require.Contains(b.t, after.Notices[len(after.Notices)-1].Text, says)
@@ -82,7 +82,9 @@ func TestPeopleDecideInTheChat(t *testing.T) {
 	b.eventually("no card has buttons", func() bool {
 		return !slices.ContainsFunc(b.chat.Messages(), func(m chatserver.Message) bool { return len(m.Buttons) > 0 })
 	})
-	require.True(t, slices.ContainsFunc(b.chat.Messages(), func(m chatserver.Message) bool { return strings.Contains(m.Text, "completed") }))
+	b.eventually("the chat is told the end", func() bool {
+		return slices.ContainsFunc(b.chat.Messages(), func(m chatserver.Message) bool { return strings.Contains(m.Text, "completed") })
+	})
 }
 
 func TestARejectionInTheChatRollsBack(t *testing.T) {

@@ -58,6 +58,12 @@ func (b *bundle) reaches(what string, so func(signals.Status) bool) (s signals.S
 	return s
 }
 
+// answers waits for the status, whatever it is.
+func (b *bundle) answers() signals.Status {
+	b.t.Helper()
+	return b.reaches("it answers", func(signals.Status) bool { return true })
+}
+
 // step of a status; the zero value when there is none.
 func step(s signals.Status, name string) signals.StepStatus {
 	i := slices.IndexFunc(s.Steps, func(x signals.StepStatus) bool { return x.Name == name })

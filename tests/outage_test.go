@@ -1,17 +1,27 @@
 package tests
 
 import (
+	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/contraflow/contraflow/plan"
 	"github.com/contraflow/contraflow/signals"
 )
 
 func TestFlagServiceDownAtTheStartAndInTheMiddle(t *testing.T) {
 	t.Parallel()
-	b := setup(t, options{edit: func(p *plan.Plan) { p.Steps[1].Flag.Soak = 30 * short }})
+	b := setup(t, options{})
+	var changes atomic.Int32
+	leave := func(w http.ResponseWriter, r *http.Request, flags http.Handler) {
+		if _, ok := changed(r); ok && changes.Add(1) == 2 { // the second stage's, which is cut
+			b.flagsAt.down()
+			return
+		}
+		flags.ServeHTTP(w, r)
+	}
+	b.flagsAt.meddle.Store(&leave)
 	b.flagsAt.down()
 	b.migrate()
 	b.statusSays("the status tells what it waits for", "waits", "flag", "connection refused")
@@ -19,8 +29,6 @@ func TestFlagServiceDownAtTheStartAndInTheMiddle(t *testing.T) {
 	b.requireUntouched()
 	b.flagsAt.up()
 
-	b.reaches("the first stage soaks", func(s signals.Status) bool { return step(s, "write-new").Percent == 10 })
-	b.flagsAt.down()
 	b.waits("write-new", "ApplyFlag", "connection refused")
 	require.Equal(t, 10, b.percent("customers-write-new"))
 	b.flagsAt.up()

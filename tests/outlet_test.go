@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/contraflow/contraflow/internal/devstack/port"
 )
 
 // outlet is where a server can be reached, and now and then not: while it is down, connections are refused and open ones are
@@ -25,7 +28,11 @@ type outlet struct {
 }
 
 func newOutlet(t *testing.T, handler http.Handler) *outlet {
-	o := &outlet{t: t, addr: "127.0.0.1:0", handler: handler}
+	t.Helper()
+	kept, release, err := port.Keep() // also while it is down, or somebody else might answer there
+	require.NoError(t, err)
+	t.Cleanup(release)
+	o := &outlet{t: t, addr: fmt.Sprintf("127.0.0.1:%d", kept), handler: handler}
 	o.up()
 	t.Cleanup(o.down)
 	return o
@@ -42,7 +49,6 @@ func (o *outlet) up() {
 	}
 	listener, err := net.Listen("tcp", o.addr)
 	require.NoError(o.t, err)
-	o.addr = listener.Addr().String()
 	o.http = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if meddle := o.meddle.Load(); meddle != nil {
 			(*meddle)(w, r, o.handler)
