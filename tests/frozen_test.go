@@ -21,24 +21,25 @@ func TestAFrozenWorkerComesBackBesideItsSuccessor(t *testing.T) {
 	b.startWorker()
 	b.address = direct
 	fence := func() int64 { return b.count(`select fence from contraflow.backfill_lane`) }
+	b.stopAt(0.3)
 	b.migrate()
-	b.walked(0.3)
-	b.inChunk()
+	b.stopped()
 	frozen := b.worker
 	require.NoError(t, syscall.Kill(frozen.Pid(), syscall.SIGSTOP))
 	t.Cleanup(frozen.Kill)
 	held := fence()
+	b.stopAt(0.6)
 
 	successor := b.anotherWorker("successor")
 	t.Cleanup(successor.Stop)
 	b.eventually("the successor has taken the lane over", func() bool { return fence() != held })
-	at, _ := b.share()
-	b.walked(at + 0.05)
+	b.stopped() // far behind the chunk of the frozen one, and not at its end
 	through.cut()
 	require.NoError(t, syscall.Kill(frozen.Pid(), syscall.SIGCONT))
 	b.eventually("the old attempt is told off", func() bool {
 		return contains(b.logged("worker"), "another attempt has taken this lane over")
 	})
+	b.stopAt(1)
 	b.approve("cutover")
 	b.approve("contract")
 	require.Equal(t, b.rows, b.completes().Rows)

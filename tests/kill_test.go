@@ -2,7 +2,6 @@ package tests
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -70,11 +69,12 @@ func TestWorkerKilledInEveryStep(t *testing.T) {
 		gated(p)
 		for i := range p.Steps {
 			if p.Steps[i].Flag != nil {
-				p.Steps[i].Flag.Soak = 30 * short
+				p.Steps[i].Flag.Soak = 50 * short
 			}
 		}
 	}})
 	applied := b.watchFlags()
+	b.stopAt(0.3)
 
 	release := b.holdReaders()
 	run := b.migrate()
@@ -85,10 +85,10 @@ func TestWorkerKilledInEveryStep(t *testing.T) {
 
 	b.killedInEveryStage("write-new")
 	closeGate := b.hold("select pg_advisory_xact_lock($1)", gate)
-	for _, share := range []float64{0.3, 0.6, 0.8} {
-		b.walked(share)
-		b.inChunk()
+	for _, next := range []float64{0.6, 0.8, 1} {
+		b.stopped()
 		b.crashWorker()
+		b.stopAt(next)
 	}
 	b.blocked() // prove
 	b.crashWorker()
@@ -127,36 +127,32 @@ var (
 func (b *bundle) killedInEveryStage(name string) {
 	b.t.Helper()
 	for _, percent := range b.plan.Steps[b.plan.StepIndex(name)].Flag.Rollout {
-		b.reaches("the stage soaks", func(s signals.Status) bool { return step(s, name).Percent == percent })
+		b.reaches("the stage soaks, or did", func(s signals.Status) bool { return step(s, name).Percent >= percent })
 		b.crashWorker()
 	}
 }
 
-// waits until the status that people see says that an activity of a step is tried again, and these parts, and the next
+// waits until the status as people see it says that an activity of a step is tried again, and these parts, and the next
 // attempt is some seconds away. A worker that is killed then leaves no attempt behind, which Temporal would wait a minute for.
 func (b *bundle) waits(name, activity string, parts ...string) {
 	b.t.Helper()
 	b.begins(name)
 	b.eventually(activity+" is tried again", func() bool {
-		said := b.command(binaries.cli, "status", b.plan.Name)
-		if said.code() != 0 || !contains(said.stdout.String(), append(parts, "waits")...) {
-			return false
-		}
-		var s watch.Snapshot
-		c := b.command(binaries.cli, "status", b.plan.Name, "--json")
-		if c.code() != 0 || json.Unmarshal(c.stdout.Bytes(), &s) != nil {
+		s, err := watch.Fetch(b.t.Context(), b.temporal, b.plan.Name, "")
+		if err != nil || !contains(strings.Join(watch.Render(s, watch.Style{}), "\n"), append(parts, "waits")...) {
 			return false
 		}
 		return slices.ContainsFunc(s.Pending, func(p watch.Pending) bool { return p.Activity == activity && time.Until(p.NextAttempt) > 2*time.Second })
 	})
 }
 
-// watchFlags notes what each change made of a flag.
+// watchFlags notes what each change made of a flag; one that was refused made nothing.
 func (b *bundle) watchFlags() (applied func() []string) {
 	changes := make(chan string, 1000)
 	watch := func(w http.ResponseWriter, r *http.Request, flags http.Handler) {
-		flags.ServeHTTP(w, r)
-		if key, ok := changed(r); ok {
+		answer := &answer{ResponseWriter: w}
+		flags.ServeHTTP(answer, r)
+		if key, ok := changed(r); ok && !answer.refused {
 			if flag, _ := b.flags.Snapshot(key); flag.Archived {
 				changes <- key + " archived"
 			} else {
@@ -176,6 +172,20 @@ func (b *bundle) watchFlags() (applied func() []string) {
 		}
 	}
 }
+
+// answer notes whether it is a refusal.
+type answer struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.refused = status >= http.StatusBadRequest
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets streams be flushed.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // changed tells of which flag a request is a change; a dry run is none.
 func changed(r *http.Request) (key string, ok bool) {

@@ -23,14 +23,15 @@ func TestPostgresCrashesInTheBackfill(t *testing.T) {
 	t.Parallel()
 	cluster := fragile(t)
 	b := setup(t, options{own: cluster, slow: true, edit: func(p *plan.Plan) {
-		p.Guard.Checks[1].Interval = 50 * short // or the guard might pause: that is the next test
+		p.Guard.Checks[1].Interval = 200 * short // or the guard might pause: that is the next test
 	}})
+	b.stopAt(0.3)
 	b.migrate()
-	for _, share := range []float64{0.3, 0.6} {
-		b.walked(share)
-		b.inChunk()
+	for _, next := range []float64{0.6, 1} {
+		b.stopped()
 		cluster.Crash()
 		require.NoError(t, cluster.Restart(t.Context()))
+		b.stopAt(next)
 	}
 	b.approve("cutover")
 	b.approve("contract")
@@ -41,13 +42,15 @@ func TestPostgresDownForLongerPausesAndAsks(t *testing.T) {
 	t.Parallel()
 	cluster := fragile(t)
 	b := setup(t, options{own: cluster, slow: true})
+	b.stopAt(0.3)
 	b.migrate()
-	b.walked(0.3)
+	b.stopped()
 	cluster.Crash()
 	s := b.reaches("the guard asks", func(s signals.Status) bool { return s.State == signals.Paused })
 	require.Contains(t, s.Needs, `"new writes carry the new columns" could not be measured`)
 	b.waits("fill", "BackfillLane", "paused by guard")
 	require.NoError(t, cluster.Restart(t.Context()))
+	b.stopAt(1)
 	b.contraflow(0, "resume", b.plan.Name)
 	b.approve("cutover")
 	b.approve("contract")

@@ -103,8 +103,9 @@ func (b *bundle) ask(method, path, body string) string {
 func TestARollbackInTheMiddleOfTheBackfill(t *testing.T) {
 	t.Parallel()
 	b := setup(t, options{slow: true})
+	b.stopAt(0.3)
 	b.migrate()
-	b.walked(0.1)
+	b.stopped()
 	b.say(signals.Rollback, signals.Request{By: "dave"})
 	requireUndone(t, undone[1:], b.rollsBack())
 	b.requireRolledBack()

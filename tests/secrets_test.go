@@ -50,28 +50,37 @@ func watchLeaks(b *bundle, server *temporalserver.Server) *leaks {
 
 // look takes in what Temporal shows of the migration right now, with the heartbeats of what runs.
 func (l *leaks) look() {
-	t := l.b.t
-	t.Helper()
-	id := l.b.plan.Name
-	described, err := l.b.temporal.DescribeWorkflowExecution(t.Context(), id, "")
-	require.NoError(t, err)
-	raw, err := proto.Marshal(described)
-	require.NoError(t, err)
-	l.seen["pending activities"] = append(l.seen["pending activities"], raw...)
-	raw, err = proto.Marshal(l.b.history(""))
-	require.NoError(t, err)
-	l.seen["history"] = append(l.seen["history"], raw...)
+	b, id := l.b, l.b.plan.Name
+	b.t.Helper()
+	b.eventually("its activities are shown", func() bool { return l.activities() != nil })
+	l.take("history", b.history(""))
 	for _, query := range []string{signals.StatusQuery, metadataQuery} {
-		answer, err := l.b.temporal.WorkflowService().QueryWorkflow(t.Context(), &workflowservice.QueryWorkflowRequest{
-			Namespace: temporalserver.Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: id},
-			Query: &querypb.WorkflowQuery{QueryType: query},
+		b.eventually("the query "+query+" is answered", func() bool {
+			answer, err := b.temporal.WorkflowService().QueryWorkflow(b.t.Context(), &workflowservice.QueryWorkflowRequest{
+				Namespace: temporalserver.Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: id},
+				Query: &querypb.WorkflowQuery{QueryType: query},
+			})
+			return err == nil && l.take("query "+query, answer) != nil
 		})
-		require.NoError(t, err)
-		raw, err := proto.Marshal(answer)
-		require.NoError(t, err)
-		l.seen["query "+query] = append(l.seen["query "+query], raw...)
 	}
-	l.seen["status"] = append(l.seen["status"], l.b.contraflow(0, "status", id)...)
+	l.seen["status"] = append(l.seen["status"], b.contraflow(0, "status", id)...)
+}
+
+// activities takes in what Temporal shows of those that run, with their heartbeats, and returns it; nil when it does not answer.
+func (l *leaks) activities() []byte {
+	described, err := l.b.temporal.DescribeWorkflowExecution(l.b.t.Context(), l.b.plan.Name, "")
+	if err != nil {
+		return nil
+	}
+	return l.take("pending activities", described)
+}
+
+// take in what was said somewhere.
+func (l *leaks) take(where string, said proto.Message) []byte {
+	raw, err := proto.Marshal(said)
+	require.NoError(l.b.t, err)
+	l.seen[where] = append(l.seen[where], raw...)
+	return raw
 }
 
 // requireNone stops everything and searches everywhere: nothing secret is found, and what must be there shows that the search works.
@@ -123,16 +132,15 @@ func leaky(t *testing.T, o options) (*bundle, *leaks) {
 func TestAWholeRunTellsNoSecretAndNoValue(t *testing.T) {
 	t.Parallel()
 	b, l := leaky(t, options{slow: true})
+	b.stopAt(0.3)
 	b.migrate()
 	l.look()
-	b.walked(0.3)
-	b.eventually("a heartbeat tells progress", func() bool {
-		c := b.command(binaries.cli, "status", b.plan.Name, "--json")
-		return c.code() == 0 && contains(c.stdout.String(), `"scanned"`)
-	})
+	b.stopped()
+	b.eventually("a heartbeat tells progress", func() bool { return bytes.Contains(l.activities(), []byte(`"scanned"`)) })
 	l.look()
 	b.killWorker() // with a chunk under way, and another worker takes over
 	b.startWorker()
+	b.stopAt(1)
 	b.asks("cutover")
 	b.say(signals.Approve, signals.Decision{Step: "cutover", By: "mallory"})
 	b.approve("cutover")
@@ -194,7 +202,7 @@ func TestAWrongPasswordIsNotTold(t *testing.T) {
 	b.dsn = wrong
 	b.startWorker()
 	b.migrate()
-	b.statusSays("it is waited for", "waits", "database")
+	l.seen["status"] = append(l.seen["status"], b.statusSays("it is waited for", "waits", "database")...)
 	l.never["the wrong password"] = "wrong-P4SSWORD"
 	l.look()
 	b.stopWorker()

@@ -107,14 +107,17 @@ func (b *bench) wait(ctx context.Context, c contestant, reader time.Duration) er
 		from := time.Now()
 		var took time.Duration
 		changed := make(chan error, 1)
+		running, over := context.WithCancel(ctx)
 		go func() {
+			defer over()
 			var err error
 			took, err = c.run(ctx, t)
 			changed <- err
 		}()
+		seen := awaited(running, read)
 		slept := sleep(ctx, reader)
 		ended := read.Commit(ctx) // in any case: the change waits for it
-		if err := errors.Join(slept, ended, <-changed); err != nil {
+		if err := errors.Join(seen, slept, ended, <-changed); err != nil {
 			return err
 		}
 		to := time.Now()
@@ -130,6 +133,19 @@ func (b *bench) wait(ctx context.Context, c contestant, reader time.Duration) er
 		b.results.add("ddl_failed", float64(l.failed))
 		return nil
 	})
+}
+
+// awaited returns once a change waits for the reader: how soon it gets so far is not its wait.
+func awaited(ctx context.Context, read pgx.Tx) error {
+	for waits := false; !waits; {
+		if err := sleep(ctx, lookEvery); err != nil {
+			return err
+		}
+		if err := read.QueryRow(ctx, "select exists (select from pg_locks where relation = 'customers'::regclass and not granted)").Scan(&waits); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // longest latency of the transactions that were due in between, and how many were longer than waited.

@@ -29,10 +29,11 @@ const (
 
 // options of one run.
 type options struct {
-	rows   int64
-	rounds int
-	only   []string // names of sections; empty for all
-	big    bool     // history also at 10⁷ rows, whatever rows is
+	rows    int64
+	rounds  int
+	presses int      // of the kill switch
+	only    []string // names of sections; empty for all
+	big     bool     // history also at 10⁷ rows, whatever rows is
 	// paths of contraflow-worker, contraflow and the example's shop
 	worker, cli, shop string
 }
@@ -68,6 +69,7 @@ func complain(err error) int {
 
 func parse(args []string) (o options, err error) {
 	var only string
+	o.presses = defaultPresses
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.Int64Var(&o.rows, "rows", defaultRows, "rows of the table")
 	set.IntVar(&o.rounds, "rounds", defaultRounds, "how often each thing is measured")

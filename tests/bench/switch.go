@@ -24,8 +24,8 @@ import (
 const (
 	// childPatch makes this program a child that turns the flag at this URL off by one bare request and does nothing else.
 	childPatch = "CONTRAFLOW_BENCH_CHILD_PATCH"
-	// presses of the kill switch, and as many bare requests: the longest of them is reported.
-	presses = 20
+	// defaultPresses of the kill switch, and as many bare requests: the longest of them is reported.
+	defaultPresses = 20
 	// calm requests in the old way, behind the end of the command, show that none in the new way comes any more.
 	calm = 100
 	// switchToken and switchSDKKey are of a stand-in that lives as long as the measurement.
@@ -58,7 +58,7 @@ func (b *bench) killSwitch(ctx context.Context) error {
 	if _, err := c.felt(ctx, c.kill); err != nil { // warms up the machine's caches
 		return err
 	}
-	for n := range presses {
+	for n := range b.options.presses {
 		felt := map[string]turn{}
 		commands := []struct {
 			name string
