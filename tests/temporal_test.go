@@ -60,7 +60,7 @@ func TestTemporalWipedAndThePlanStartedAgain(t *testing.T) {
 	b.stopAt(0.3)
 	b.migrate()
 	b.stopped()
-	server.Stop()
+	server.Kill() // it keeps its port
 	again := mortal(t, temporalserver.Options{Port: portOf(t, server), DBFile: filepath.Join(b.folder, "new.db")})
 	require.Equal(t, server.Address(), again.Address())
 	_, ok := b.status()

@@ -3,6 +3,7 @@ package temporalserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+
+	"github.com/contraflow/contraflow/internal/devstack/port"
 )
 
 // Namespace is the one that every development server has.
@@ -30,7 +33,7 @@ const (
 	stopTimeout  = 5 * time.Second       // a server that has not ended by then will not
 	pollInterval = 50 * time.Millisecond // a tenth of a quick start
 	answerTime   = 5 * time.Second       // of one attempt: a server that is up answers in milliseconds, on a loaded machine in seconds
-	portAttempts = 3                     // somebody else may take a free port before the server does: rare, never thrice
+	portAttempts = 3                     // somebody else may take one of the ports that the server finds itself: rare, never thrice
 	logShown     = 4 << 10               // bytes of the log's end in an error: the last words matter
 )
 
@@ -54,7 +57,8 @@ type Options struct {
 // Server is a running server.
 type Server struct {
 	options Options
-	root    string // temporary folder, also the server's home
+	root    string   // temporary folder, also the server's home
+	release []func() // each gives a port back
 	cmd     *exec.Cmd
 	done    chan struct{} // closed once the process has ended
 }
@@ -76,8 +80,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("start Temporal: %w", err)
 	}
 	for attempt := 1; ; attempt++ {
-		s := &Server{root: root}
-		if s.options, err = settle(o, root); err == nil {
+		s := &Server{root: root, options: o}
+		if err = s.settle(); err == nil {
 			err = s.Restart(ctx)
 		}
 		if err == nil {
@@ -87,42 +91,36 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 			s.Stop()
 			return nil, err
 		}
+		s.giveBack()
 	}
 }
 
 // settle fills in free ports and temporary files.
-func settle(o Options, root string) (Options, error) {
-	free, err := freePorts(2)
-	if err != nil {
-		return o, fmt.Errorf("find a free port: %w", err)
-	}
+func (s *Server) settle() error {
+	o := &s.options
 	if o.Port == 0 {
-		o.Port = free[0]
+		if err := s.keep(&o.Port); err != nil {
+			return err
+		}
 	}
 	if o.UI && o.UIPort == 0 {
-		o.UIPort = free[1]
+		if err := s.keep(&o.UIPort); err != nil {
+			return err
+		}
 	}
-	if o.DBFile == "" {
-		o.DBFile = filepath.Join(root, "temporal.db")
-	}
-	if o.LogFile == "" {
-		o.LogFile = filepath.Join(root, "log")
-	}
-	return o, nil
+	o.DBFile = cmp.Or(o.DBFile, filepath.Join(s.root, "temporal.db"))
+	o.LogFile = cmp.Or(o.LogFile, filepath.Join(s.root, "log"))
+	return nil
 }
 
-// freePorts are distinct because all of them are held before any is given back.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+// keep a port for the server's whole life, also while it is killed.
+func (s *Server) keep(p *int) error {
+	kept, release, err := port.Keep()
+	if err != nil {
+		return err
 	}
-	return ports, nil
+	*p, s.release = kept, append(s.release, release)
+	return nil
 }
 
 // available refuses a port that somebody listens on: his answers would pass for our server's. 0 is always available.
@@ -269,7 +267,15 @@ func (s *Server) Stop() {
 			s.Kill()
 		}
 	}
+	s.giveBack()
 	_ = os.RemoveAll(s.root) // left-overs of a temporary folder hurt nobody
+}
+
+// giveBack the ports that were kept.
+func (s *Server) giveBack() {
+	for _, release := range s.release {
+		release()
+	}
 }
 
 func (s *Server) logEnd() string {
