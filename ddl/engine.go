@@ -261,6 +261,7 @@ func (e *Engine) attempt(ctx context.Context, work work, o *observer) error {
 	if err := s.lock(ctx, func() { o.refused(ctx, s) }); err != nil {
 		return err
 	}
+	defer func() { _ = s.unlock(ctx) }() // at once: a closed connection's lock lasts until the server has noticed
 	o.over(migrationLock)
 	at, err := readState(ctx, s.conn, s.schema)
 	if err != nil {

@@ -115,7 +115,7 @@ func TestWhatWasSeenIsLookedAtAgain(t *testing.T) {
 // cluster is one whose roles and settings are the test's alone.
 func cluster(t *testing.T, settings map[string]string) bundle {
 	t.Helper()
-	all := map[string]string{"fsync": "off", "max_prepared_transactions": "5"}
+	all := map[string]string{"fsync": "off", "autovacuum": "off", "max_prepared_transactions": "5"}
 	maps.Copy(all, settings)
 	c, err := postgres.Start(t.Context(), postgres.Options{Settings: all})
 	require.NoError(t, err)

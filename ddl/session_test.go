@@ -3,7 +3,6 @@ package ddl
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/jackc/pgx/v5"
@@ -22,14 +21,13 @@ func (s *session) shows(t *testing.T, setting string) (value string) {
 func TestASessionThatStandsStillLosesTheMigrationLock(t *testing.T) {
 	t.Parallel()
 	b := setup(t, three)
-	const idle = 200 * time.Millisecond
-	still, err := connect(t.Context(), b.pool, brief, idle)
+	still, err := dial(t.Context(), b.pool, brief)
 	require.NoError(t, err)
 	defer still.close(t.Context())
 	held, err := still.tryLock(t.Context())
 	require.NoError(t, err)
 	require.True(t, held)
-	_, err = still.conn.Exec(t.Context(), "select pg_sleep($1)", 3*idle.Seconds())
+	_, err = still.conn.Exec(t.Context(), "set idle_session_timeout = '200ms'; select pg_sleep(0.6)", pgx.QueryExecModeSimpleProtocol) // the same, sooner
 	require.NoError(t, err, "a statement may last")
 	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""), "the lock is free in the end")
 	require.Error(t, still.conn.Ping(t.Context()))

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const (
 	// patience is how long a condition may take on a machine busy with other tests.
-	patience = 30 * time.Second
+	patience = time.Minute
 	look     = 10 * time.Millisecond
 )
 

@@ -37,6 +37,8 @@ type Options struct {
 const (
 	startTimeout = 30 * time.Second // it takes milliseconds; a loaded machine may take long
 	look         = 10 * time.Millisecond
+	// portAttempts is how many ports are tried: anybody may take one before PgBouncer does.
+	portAttempts = 3
 )
 
 // Start PgBouncer in front of the server of dsn, a postgres:// URL with a password, and return the URL that leads through
@@ -51,11 +53,7 @@ func Start(t testing.TB, dsn string, o Options) (through string) {
 	if err != nil {
 		t.Fatal("the connection string is no URL")
 	}
-	port := freePort(t)
 	config := filepath.Join(t.TempDir(), "pgbouncer.ini")
-	if err := os.WriteFile(config, []byte(settings(target, port, o)), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	args := []string{config}
 	if os.Geteuid() == 0 { // which it refuses to run as; it reads its configuration before it becomes another
 		name, err := somebody()
@@ -64,6 +62,26 @@ func Start(t testing.TB, dsn string, o Options) (through string) {
 		}
 		args = []string{"--user=" + name, config}
 	}
+	pooled := *target
+	for attempt := 1; ; attempt++ {
+		port := freePort(t)
+		if err := os.WriteFile(config, []byte(settings(target, port, o)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pooled.Host = fmt.Sprintf("127.0.0.1:%d", port)
+		log, ok := run(t, program, args, pooled.Host)
+		if ok {
+			return pooled.String()
+		}
+		if attempt == portAttempts {
+			t.Fatalf("PgBouncer doesn't answer:\n%s", log)
+		}
+	}
+}
+
+// run PgBouncer until the test ends, or say what it has said if it doesn't answer.
+func run(t testing.TB, program string, args []string, address string) (said string, ok bool) {
+	t.Helper()
 	var log bytes.Buffer
 	cmd, done := exec.Command(program, args...), make(chan struct{})
 	cmd.Stderr = &log
@@ -75,19 +93,16 @@ func Start(t testing.TB, dsn string, o Options) (through string) {
 		_ = cmd.Wait() // how it ended is in the log
 		close(done)
 	}()
-	t.Cleanup(func() {
+	stop := func() {
 		_ = cmd.Process.Kill() // an error means that it has ended already
 		<-done
-	})
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	if !answers(address, done) {
-		_ = cmd.Process.Kill()
-		<-done
-		t.Fatalf("PgBouncer doesn't answer:\n%s", log.String())
 	}
-	pooled := *target
-	pooled.Host = address
-	return pooled.String()
+	if !answers(address, done) {
+		stop()
+		return log.String(), false
+	}
+	t.Cleanup(stop)
+	return "", true
 }
 
 func settings(target *url.URL, port int, o Options) string {

@@ -53,9 +53,9 @@ func Stop() {
 func Cluster(t testing.TB) *postgres.Cluster {
 	t.Helper()
 	once.Do(func() {
-		// fsync off: tests kill clients, never the machine.
+		// fsync off: tests kill clients, never the machine. autovacuum off: it would take locks and snapshots whenever it likes.
 		cluster, failed = postgres.Start(context.Background(), postgres.Options{
-			Settings: map[string]string{"fsync": "off", "max_connections": "300"}})
+			Settings: map[string]string{"fsync": "off", "autovacuum": "off", "max_connections": "300"}})
 		if failed == nil {
 			failed = cluster.CreateRole(context.Background(), Role)
 		}

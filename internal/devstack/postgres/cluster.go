@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Superuser is the name of the cluster's bootstrap role.
@@ -28,6 +29,17 @@ const Superuser = "postgres"
 
 // startTimeout bounds initdb's and the server's start; a cold, loaded two-core machine needs about 4 s.
 const startTimeout = 60 * time.Second
+
+const (
+	// portAttempts is how many ports are tried: between the moment a free one is found and the server's start anybody may take it.
+	portAttempts = 3
+	// dropAttempts is how often a database is dropped: Postgres gives whoever is connected five seconds to go.
+	dropAttempts = 3
+	stateInUse   = "55006"
+)
+
+// errEnded says that the server has ended before it answered.
+var errEnded = errors.New("the server ended at once")
 
 // Options of a cluster; the zero value is right for the demo.
 type Options struct {
@@ -99,21 +111,25 @@ func (c *Cluster) start(ctx context.Context, bin string, o Options) error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	if c.Port == 0 { // not before initdb, which leaves others time to take it
-		if c.Port, err = freePort(); err != nil {
-			return err
-		}
-	}
-	args := []string{"-D", dir, "-p", strconv.Itoa(c.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + c.root}
+	args := []string{"-D", dir, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + c.root}
 	for name, value := range o.Settings {
 		args = append(args, "-c", name+"="+value)
 	}
 	c.run = func() *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
+		cmd := exec.Command(filepath.Join(bin, "postgres"), append(args, "-p", strconv.Itoa(c.Port))...)
 		cmd.Dir, cmd.SysProcAttr, cmd.Env = c.root, attr, environment()
 		return cmd
 	}
-	return c.launch(ctx)
+	for attempt := 1; ; attempt++ {
+		if o.Port == 0 {
+			if c.Port, err = freePort(); err != nil {
+				return err
+			}
+		}
+		if err = c.launch(ctx); !errors.Is(err, errEnded) || o.Port != 0 || attempt == portAttempts {
+			return err
+		}
+	}
 }
 
 // Restart starts the server again after Crash, on the same port and the same data, and waits until it has recovered.
@@ -214,7 +230,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-c.done:
-			return fmt.Errorf("the server ended at once:\n%s", c.Log())
+			return fmt.Errorf("%w:\n%s", errEnded, c.Log())
 		case <-ctx.Done():
 			return fmt.Errorf("no answer: %w\n%s", err, c.Log())
 		case <-time.After(20 * time.Millisecond):
@@ -241,7 +257,12 @@ func (c *Cluster) CreateDatabase(ctx context.Context, name, role string) error {
 
 // DropDatabase removes a database and whoever is still connected to it.
 func (c *Cluster) DropDatabase(ctx context.Context, name string) error {
-	return c.exec(ctx, "postgres", "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
+	for attempt := 1; ; attempt++ {
+		err := c.exec(ctx, "postgres", "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
+		if inUse, ok := errors.AsType[*pgconn.PgError](err); !ok || inUse.Code != stateInUse || attempt == dropAttempts {
+			return err
+		}
+	}
 }
 
 func (c *Cluster) exec(ctx context.Context, database, sql string) error {
