@@ -129,9 +129,13 @@ func TestNotificationsComeAtOnceAndAreFollowedOverBrokenConnections(t *testing.T
 	require.Eventually(t, func() bool { return r.Bool("f", "user", "a", false) }, patience, tick)
 	b.exec(t, `delete from contraflow.flag`)
 	require.Eventually(t, func() bool { return !r.Evaluate("f", "user", "a", false).Found() }, patience, tick)
-	mu.Lock()
-	defer mu.Unlock()
-	require.Equal(t, [][]string{{"f"}, {"f"}}, changed)
+	told := func() [][]string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(changed)
+	}
+	require.Eventually(t, func() bool { return len(told()) == 2 }, patience, tick, "told behind the change")
+	require.Equal(t, [][]string{{"f"}, {"f"}}, told())
 }
 
 func TestALostListenerIsConnectedAgainAndMissesNothing(t *testing.T) {

@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -101,11 +100,10 @@ func TestNothingComesBetweenTheQuestionAndTheChange(t *testing.T) {
 	restored := make(chan error, 1)
 	still := func(ctx context.Context, _ flags.State) error {
 		go func() {
-			err := flags.ErrConflict // once at least, and again if the change takes longer than one waits for a row
-			for errors.Is(err, flags.ErrConflict) {
-				_, err = other.Restore(t.Context(), plain, before, want, "compensation", nil)
-			}
-			restored <- err
+			restored <- insisting(func() error {
+				_, err := other.Restore(t.Context(), plain, before, want, "compensation", nil)
+				return err
+			})
 		}()
 		require.Eventually(t, func() bool {
 			return one[int](t, b, `select count(*)::int from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == 1

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -109,4 +110,13 @@ func TestConformanceOverTheGoReader(t *testing.T) {
 		b := setup(t)
 		return b.fixture(t, func(t *testing.T) flagstest.Reader { return inMemory{b.reader(t, b.pool)} })
 	})
+}
+
+// insisting tries again where somebody has held the row for longer than a provider waits, as a step does.
+func insisting(try func() error) error {
+	for {
+		if err := try(); !errors.Is(err, flags.ErrConflict) {
+			return err
+		}
+	}
 }

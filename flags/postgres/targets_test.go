@@ -79,7 +79,9 @@ func TestAVersionNeverComesBack(t *testing.T) {
 	_, err = tx.Exec(t.Context(), `delete from contraflow.flag`)
 	require.NoError(t, err)
 	made := make(chan error, 1)
-	go func() { made <- b.provider.Create(t.Context(), plain, flags.NewFlag{}) }()
+	go func() {
+		made <- insisting(func() error { return b.provider.Create(t.Context(), plain, flags.NewFlag{}) })
+	}()
 	require.Eventually(t, func() bool {
 		return one[int](t, b, `select count(*)::int from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == 1
 	}, patience, tick)

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const (
 	key      = "customers_write_new"
-	patience = 30 * time.Second
+	patience = time.Minute
 	look     = 5 * time.Millisecond
 	// never is an interval that no test lives to see: what is reported was a change.
 	never = time.Hour

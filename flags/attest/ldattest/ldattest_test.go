@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 const (
 	key      = "customers-write-new"
 	instance = "shop-1"
-	patience = 30 * time.Second
+	patience = time.Minute
 	look     = 5 * time.Millisecond
 	// never is an interval that no test lives to see: what is reported was a change.
 	never = time.Hour
@@ -84,10 +84,13 @@ func (b bundle) attest(t *testing.T) *attest.Attester {
 func (b bundle) reported(t *testing.T, key string) string {
 	all, err := b.ledger.Attestations(t.Context(), key, never, time.Time{})
 	require.NoError(t, err)
-	if len(all) == 0 {
+	switch len(all) {
+	case 0:
 		return "nothing"
+	case 1:
+	default:
+		return "several"
 	}
-	require.Len(t, all, 1)
 	require.True(t, strings.HasPrefix(all[0].Instance, instance+"-"))
 	return fmt.Sprintf("%d %s", all[0].Version, all[0].Value)
 }
@@ -218,7 +221,7 @@ func TestTheSDKGoesOnBehindAnAttesterThatWasStoppedInTheMidstOfChanges(t *testin
 		a.Stop()
 		<-changed
 	}
-	require.Equal(t, "nothing", b.reported(t, key), "each has said goodbye")
+	require.Eventually(t, func() bool { return b.reported(t, key) == "nothing" }, patience, look, "each has said goodbye")
 	source.Update(source.Flag(key).On(true))
 	on, err := b.client.BoolVariation(key, ldcontext.New("4711"), false)
 	require.NoError(t, err)
