@@ -163,7 +163,7 @@ func TestWhatAFileSetsDoesNotBlindTheRehearsal(t *testing.T) {
 	t.Parallel()
 	target := pgtest.New(t)
 	target.Exec(t, shop)
-	report := rehearsedOn(t, target, scratchFor(t), `set standard_conforming_strings = off; set client_encoding = 'LATIN1'; set statement_timeout = 1; set search_path = '';
+	report := rehearsedOn(t, target, scratchFor(t), `set standard_conforming_strings = off; set client_encoding = 'LATIN1'; set statement_timeout = '1h'; set search_path = '';
 		set statement_timeout = '1min'; alter table public.customers alter code set not null`, "alter table customers alter code drop not null")
 	require.Len(t, report.Statements, 6)
 	require.Equal(t, BlocksScan, report.Statements[5].Verdict)
@@ -171,4 +171,30 @@ func TestWhatAFileSetsDoesNotBlindTheRehearsal(t *testing.T) {
 	_, err := Run(t.Context(), Options{Plan: planOf(t, "  - name: x\n    migrate: {to: 2}"), Target: target.DSN, Scratch: scratchFor(t),
 		Files: files(t, map[string]string{"1_base.up.sql": "select 1", "2_x.up.sql": "set track_counts = off; select 1", "2_x.down.sql": "select 1"})})
 	require.ErrorIs(t, err, errUncounted)
+}
+
+// A file's time-out doesn't hold for our look at the catalog in its session, and holds again behind it.
+func TestATimeOutOfAFileEndsNoLook(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Connect(t)
+	_, err := conn.Exec(t.Context(), "set statement_timeout = '2s'")
+	require.NoError(t, err)
+	keeper, err := pgx.Connect(t.Context(), db.SuperDSN)
+	require.NoError(t, err)
+	defer closeConn(t.Context(), keeper)
+	_, err = keeper.Exec(t.Context(), "begin; lock table pg_trigger") // which the look reads
+	require.NoError(t, err)
+	looked := make(chan error, 1)
+	go func() {
+		_, err := readCatalog(t.Context(), conn)
+		looked <- err
+	}()
+	blocked(t, db, 1)
+	_, err = keeper.Exec(t.Context(), "select pg_sleep(3); commit")
+	require.NoError(t, err)
+	require.NoError(t, <-looked)
+	var timeout string
+	require.NoError(t, conn.QueryRow(t.Context(), "show statement_timeout").Scan(&timeout))
+	require.Equal(t, "2s", timeout)
 }
