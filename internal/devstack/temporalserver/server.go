@@ -18,6 +18,10 @@ import (
 	"syscall"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
@@ -32,7 +36,7 @@ const (
 	startTimeout = 60 * time.Second      // it is up in 0.5 s; a cold, loaded two-core machine may take much longer
 	stopTimeout  = 5 * time.Second       // a server that has not ended by then will not
 	pollInterval = 50 * time.Millisecond // a tenth of a quick start
-	answerTime   = 5 * time.Second       // of one attempt: a server that is up answers in milliseconds, on a loaded machine in seconds
+	answerTime   = 5 * time.Second       // of one call: a server that is up answers in milliseconds, on a loaded machine in seconds
 	portAttempts = 3                     // somebody else may take one of the ports that the server finds itself: rare, never thrice
 	logShown     = 4 << 10               // bytes of the log's end in an error: the last words matter
 )
@@ -196,8 +200,8 @@ func (s *Server) waitReady(ctx context.Context) error {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 2*answerTime)
-		_, err := c.WorkflowService().DescribeNamespace(attempt, &workflowservice.DescribeNamespaceRequest{Namespace: Namespace})
+		attempt, cancel := context.WithTimeout(ctx, 2*answerTime) // the SDK gives each call half of what is left
+		err := answers(attempt, c.WorkflowService())
 		cancel()
 		if err == nil && s.running() {
 			return nil
@@ -210,6 +214,27 @@ func (s *Server) waitReady(ctx context.Context) error {
 		case <-poll.C:
 		}
 	}
+}
+
+// answers asks for the namespace, and then those services about it that keep what they know of namespaces to themselves: for some
+// moments after its start one of them may not have heard of it.
+func answers(ctx context.Context, service workflowservice.WorkflowServiceClient) error {
+	if _, err := service.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: Namespace}); err != nil {
+		return err
+	}
+	const nothing = "nothing-is-called-so"
+	if _, err := service.DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+		Namespace: Namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: nothing}, TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
+	}); err != nil {
+		return err
+	}
+	_, err := service.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
+		Namespace: Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: nothing},
+	})
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
+		return nil
+	}
+	return err
 }
 
 // Quiet is a logger for the Temporal SDK that drops everything: what it would say while a server starts is expected.
