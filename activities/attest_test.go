@@ -177,7 +177,7 @@ func TestAWaitForInstancesGoesOnOverAttempts(t *testing.T) {
 	require.Equal(t, 10, b.percent(t, writeNew))
 
 	// The last look of an attempt that is about to time out.
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := awaitAttested(ending{ctx}, b.acts.Databases["shop"], in, flags.State{Version: version})
 	require.Equal(t, attestPoll, requireRetryable(t, fail(ctx, err), "waits for 1 of 1 instances: shop-1 (version 1, "))
