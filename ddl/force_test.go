@@ -48,6 +48,9 @@ func TestForceLeavesNoVersion(t *testing.T) {
 	t.Parallel()
 	b := setup(t, three)
 	require.NoError(t, b.engine("p").Up(t.Context(), 1, ""))
+	holders, err := b.engine("p").Holders(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, holders, "a change lets the migration lock go before it says that it is done")
 	require.NoError(t, b.engine("p").Force(t.Context(), func(context.Context, pgx.Tx, Record) (Forced, error) {
 		return Forced{Version: 1}, nil
 	}))
