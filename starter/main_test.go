@@ -19,6 +19,7 @@ import (
 
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
 	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
+	"github.com/contraflow/contraflow/internal/devstack/temporaltest"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -80,8 +81,7 @@ func environmentOf(t *testing.T, address string) []string {
 
 func dial(t *testing.T) client.Client {
 	t.Helper()
-	c, err := client.Dial(client.Options{HostPort: server.Address(), Logger: temporalserver.Quiet(),
-		ConnectionOptions: client.ConnectionOptions{GetSystemInfoTimeout: patience}})
+	c, err := client.Dial(temporaltest.Options(server.Address()))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c

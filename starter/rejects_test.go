@@ -78,7 +78,7 @@ func state(plan string) signals.State {
 // waiting stands in for a migration that waits.
 func waiting(ctx workflow.Context, in signals.Input) error {
 	if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.Status, error) {
-		return signals.Status{Plan: in.Name, State: state(in.Name)}, nil
+		return signals.Status{Plan: in.Name, PlanHash: stubHash, State: state(in.Name)}, nil
 	}); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func TestRetryingRejectsTellsWhatIsLeft(t *testing.T) {
 		"retry-partly": {exitError, "the rejects of migration retry-partly could not be tried: step fill: no such column\nBesides: 2 tried: 2 filled, 0 left.\n"},
 		"retry-undone": {exitError, "migration retry-undone is being rolled back: what would be filled goes again. Start its plan again afterwards\n"},
 	} {
-		require.Zero(t, callAlone(t, "start", id, "--task-queue", queue, "--by", "carol").code) // it never says that it has begun
+		require.Zero(t, call(t, "start", id, "--task-queue", queue, "--by", "carol").code)
 		a := call(t, "retry-rejects", id)
 		require.Equal(t, want.code, a.code, a.stderr)
 		require.Equal(t, want.said, a.stdout+a.stderr)

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
+	"github.com/contraflow/contraflow/internal/devstack/temporaltest"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -44,8 +45,7 @@ const waitFor, every = 60 * time.Second, 50 * time.Millisecond
 
 func dial(t *testing.T, s *temporalserver.Server) client.Client {
 	t.Helper()
-	c, err := client.Dial(client.Options{HostPort: s.Address(), Logger: temporalserver.Quiet(),
-		ConnectionOptions: client.ConnectionOptions{GetSystemInfoTimeout: waitFor}})
+	c, err := client.Dial(temporaltest.Options(s.Address()))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/contraflow/contraflow/internal/devstack/pgtest"
+	"github.com/contraflow/contraflow/internal/devstack/port"
 	"github.com/contraflow/contraflow/internal/devstack/temporaltest"
 )
 
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	patience = 60 * time.Second
+	patience = 120 * time.Second
 	look     = 20 * time.Millisecond
 	secret   = "S3CRET"
 )
@@ -154,13 +154,13 @@ func (r running) requireEnd(t *testing.T, code int) {
 	require.NotContains(t, r.stderr.String(), secret)
 }
 
-func freeAddress(t *testing.T) (address string, port int) {
+// freeAddress is one at which nobody listens but who is told of it.
+func freeAddress(t *testing.T) (address string, kept int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	kept, release, err := port.Keep()
 	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	port = l.Addr().(*net.TCPAddr).Port
-	return fmt.Sprintf("127.0.0.1:%d", port), port
+	t.Cleanup(release)
+	return fmt.Sprintf("127.0.0.1:%d", kept), kept
 }
 
 func contextWithin(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {

@@ -36,7 +36,7 @@ func patient(ctx workflow.Context, again bool) (signals.Decision, error) {
 func TestAMigrationIsAliveAsLongAsItsChainRuns(t *testing.T) {
 	t.Parallel()
 	c, queue := temporaltest.Client(t), temporaltest.TaskQueue(t)
-	w := worker.New(c, queue, worker.Options{})
+	w := worker.New(c, queue, worker.Options{DeadlockDetectionTimeout: patience})
 	w.RegisterWorkflow(patient)
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
@@ -53,8 +53,7 @@ func TestAMigrationIsAliveAsLongAsItsChainRuns(t *testing.T) {
 	firstRun := begun.GetRunID()
 	require.Eventually(t, func() bool {
 		now, err := c.DescribeWorkflowExecution(t.Context(), queue, "")
-		require.NoError(t, err)
-		return now.GetWorkflowExecutionInfo().GetExecution().GetRunId() != firstRun
+		return err == nil && now.GetWorkflowExecutionInfo().GetExecution().GetRunId() != firstRun
 	}, patience, look)
 	require.True(t, is(queue, firstRun), "it continued as new")
 	require.False(t, is(queue, "another run of that name"))
@@ -75,7 +74,10 @@ func TestAMigrationIsAliveAsLongAsItsChainRuns(t *testing.T) {
 	require.False(t, is(queue, firstRun), "what runs now is another migration of the same name")
 	require.True(t, is(queue, again.GetRunID()))
 	require.NoError(t, c.TerminateWorkflow(t.Context(), queue, "", "over"))
-	require.Eventually(t, func() bool { return !is(queue, again.GetRunID()) }, patience, look)
+	require.Eventually(t, func() bool {
+		now, err := alive(c)(t.Context(), queue, again.GetRunID())
+		return err == nil && !now
+	}, patience, look)
 }
 
 func TestAliveIsUnknownWhileTemporalIsDown(t *testing.T) {
