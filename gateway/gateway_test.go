@@ -229,14 +229,12 @@ func TestTellingAPersonSurvivesSlacksRateLimit(t *testing.T) {
 func TestTheAnswerDoesNotWaitForTheWork(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 1)
-	release := make(chan struct{})
-	b.decider.answer = func(ctx context.Context, _ int) error {
-		select {
-		case <-release:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	work := make(chan struct{})
+	release := sync.OnceFunc(func() { close(work) })
+	t.Cleanup(release)
+	b.decider.answer = func(context.Context, int) error {
+		<-work // whatever its context says: an answer that waited for it would not come
+		return nil
 	}
 	require.NoError(t, b.chat.Press(t.Context(), b.ref.TS, approve, alice))
 	require.Eventually(t, func() bool { return len(b.decider.decisions()) == 1 }, soon, tick)
@@ -249,7 +247,7 @@ func TestTheAnswerDoesNotWaitForTheWork(t *testing.T) {
 	require.ErrorAs(t, b.chat.Press(t.Context(), b.ref.TS, approve, "U0BOB"), &refused)
 	require.Equal(t, http.StatusServiceUnavailable, refused.Status)
 
-	close(release)
+	release()
 	require.NoError(t, <-closed, "the decision under way is finished before Close returns")
 	cancel()
 	require.Len(t, b.decider.decisions(), 1)
