@@ -27,8 +27,8 @@ import (
 // Superuser is the name of the cluster's bootstrap role.
 const Superuser = "postgres"
 
-// startTimeout bounds initdb's and the server's start; a cold, loaded two-core machine needs about 4 s.
-const startTimeout = 60 * time.Second
+// startTimeout bounds initdb's and the server's start; a cold two-core machine needs about 4 s, and many times that where a dozen start at once.
+const startTimeout = 2 * time.Minute
 
 const (
 	// portAttempts is how many ports are tried: between the moment a free one is found and the server's start anybody may take it.
