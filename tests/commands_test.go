@@ -46,9 +46,9 @@ func (c *command) code() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-// unanswered is how our command line says that Temporal, or a worker that it only asks, did not answer in time. What goes on without
+// unanswered is how our command line says that Temporal, or a worker that it has to ask, did not answer in time. What goes on without
 // a worker, as a decision that is queued, is none of this.
-var unanswered = regexp.MustCompile(`No Temporal server answers|No worker answers\. |now: no worker answers|no worker answers for migration`)
+var unanswered = regexp.MustCompile(`No Temporal server answers|now: no worker answers|no worker answers for migration`)
 
 // contraflow calls our command line and expects an exit code. It returns all that was said. It calls again where nobody answered: a
 // machine that does much else may stall either of them, and each test that calls has both running.
