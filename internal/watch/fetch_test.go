@@ -127,6 +127,7 @@ func startStub(t *testing.T, c client.Client, id string, busy bool) string {
 	t.Helper()
 	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: id}, signals.Workflow, busy)
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.TerminateWorkflow(context.Background(), id, "", "the test is over") }) // so that no list waits for its worker
 	return run.GetRunID()
 }
 
