@@ -124,7 +124,7 @@ func (a *app) start(ctx context.Context, planArg string, f startFlags) error {
 	})
 }
 
-// begin waits until the migration has begun, at most beginTimeout; s is then as it was last seen. The error is the migration's own
+// begin looks for beginTimeout whether the migration has begun; s is then as it was last seen. The error is the migration's own
 // failure, or ctx's.
 func (a *app) begin(ctx context.Context, c client.Client, id, runID string) (s watch.Snapshot, err error) {
 	tick := time.NewTicker(beginPoll)
