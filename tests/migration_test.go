@@ -2,17 +2,24 @@ package tests
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/contraflow/contraflow/internal/devstack/temporalserver"
 	"github.com/contraflow/contraflow/signals"
 )
 
@@ -25,6 +32,31 @@ func (b *bundle) eventually(what string, holds func() bool) {
 	require.Eventually(b.t, holds, limit, 20*time.Millisecond, what)
 }
 
+// answered makes a call to Temporal, and makes it anew while the ten seconds that the SDK gives it were not enough: a machine that
+// does much else may need more. A call that must count once says who it is.
+func (b *bundle) answered(what string, call func(ctx context.Context) error) (err error) {
+	b.t.Helper()
+	settled := func() bool {
+		ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second) // the SDK gives a call half of it
+		defer cancel()
+		err = call(ctx)
+		return !unsettled(err)
+	}
+	if !settled() {
+		b.eventually(what, settled)
+	}
+	return err
+}
+
+// unsettled tells an error that says nothing of what became of a call.
+func unsettled(err error) bool {
+	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)
+	_, lateUpdate := errors.AsType[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err)
+	_, busy := errors.AsType[*serviceerror.ResourceExhausted](err)
+	_, away := errors.AsType[*serviceerror.Unavailable](err)
+	return late || lateUpdate || busy || away || errors.Is(err, context.DeadlineExceeded)
+}
+
 // migrate starts the plan that the worker knows.
 func (b *bundle) migrate() client.WorkflowRun {
 	b.t.Helper()
@@ -32,10 +64,12 @@ func (b *bundle) migrate() client.WorkflowRun {
 }
 
 // start starts a migration with any input.
-func (b *bundle) start(id string, input any) client.WorkflowRun {
+func (b *bundle) start(id string, input any) (run client.WorkflowRun) {
 	b.t.Helper()
-	run, err := b.temporal.ExecuteWorkflow(b.t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: b.queue}, signals.Workflow, input)
-	require.NoError(b.t, err)
+	require.NoError(b.t, b.answered("the start", func(ctx context.Context) (err error) { // one that runs already is that one
+		run, err = b.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: b.queue}, signals.Workflow, input)
+		return err
+	}))
 	return run
 }
 
@@ -91,13 +125,17 @@ func (b *bundle) asks(name string) signals.Status {
 // decide sends the validated update.
 func (b *bundle) decide(d signals.Decision) (r signals.Receipt, err error) {
 	b.t.Helper()
-	update, err := b.temporal.UpdateWorkflow(b.t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: b.plan.Name, UpdateName: signals.Decide, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{d},
+	id := rand.Text()
+	err = b.answered("the decision", func(ctx context.Context) error {
+		update, err := b.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+			UpdateID: id, WorkflowID: b.plan.Name, UpdateName: signals.Decide, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{d},
+		})
+		if err != nil {
+			return err
+		}
+		return update.Get(ctx, &r)
 	})
-	if err != nil {
-		return r, err
-	}
-	return r, update.Get(b.t.Context(), &r)
+	return r, err
 }
 
 // approve waits until the step asks, and lets alice say yes.
@@ -112,7 +150,16 @@ func (b *bundle) approve(name string) {
 // say sends a signal.
 func (b *bundle) say(signal string, payload any) {
 	b.t.Helper()
-	require.NoError(b.t, b.temporal.SignalWorkflow(b.t.Context(), b.plan.Name, "", signal, payload))
+	input, err := converter.GetDefaultDataConverter().ToPayloads(payload)
+	require.NoError(b.t, err)
+	id := rand.Text()
+	require.NoError(b.t, b.answered(signal, func(ctx context.Context) error {
+		_, err := b.temporal.WorkflowService().SignalWorkflowExecution(ctx, &workflowservice.SignalWorkflowExecutionRequest{
+			Namespace: temporalserver.Namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: b.plan.Name},
+			SignalName: signal, Input: input, RequestId: id,
+		})
+		return err
+	}))
 }
 
 // completes waits for the result of a migration whose approvals have been given.
@@ -153,12 +200,18 @@ func (b *bundle) history(run string) *historypb.History {
 func (b *bundle) historyOf(id, run string) *historypb.History {
 	b.t.Helper()
 	h := &historypb.History{}
-	events := b.temporal.GetWorkflowHistory(b.t.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
-		require.NoError(b.t, err)
-		h.Events = append(h.Events, event)
-	}
+	require.NoError(b.t, b.answered("the history", func(ctx context.Context) error {
+		h.Events = nil
+		events := b.temporal.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				return err
+			}
+			h.Events = append(h.Events, event)
+		}
+		return nil
+	}))
 	return h
 }
 
