@@ -27,8 +27,8 @@ const (
 	// A server that is alive answers in milliseconds, one that stalls in seconds; longer than that and a person wants to be told.
 	answerTimeout = 10 * time.Second
 	// A worker that is alive answers a query in milliseconds, also after a replay of a few hundred events. A machine that does much
-	// else may take some seconds, and a decision shall not go without the hash of its plan for that.
-	queryTimeout = 5 * time.Second
+	// else may take a second or two, and a decision shall not go without the hash of its plan for that.
+	queryTimeout = 3 * time.Second
 	// Runs of one migration that continued as new are followed this far; each of them holds thousands of events.
 	maxRuns = 1000
 )
