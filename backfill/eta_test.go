@@ -33,15 +33,14 @@ func pace(looks []told, seconds float64) float64 {
 func TestTheTimeLeftComesTrue(t *testing.T) {
 	t.Parallel()
 	const rows, perSecond, enough = 60_000, 300, 50
-	b := setup(t, numbers(rows), "create table nap (seconds float8); insert into nap values (0)")
-	spec := counting("numbers")
+	sql, spec := slow(rows) // small chunks: between two of them the time left stands still
 	spec.Lanes, spec.RowsPerSecond = 1, perSecond
-	spec.ChunkTime = 10 * time.Millisecond
-	spec.Set = append(spec.Set, backfill.Assignment{Column: "label", Expr: "'x' || (select pg_sleep(seconds + 0 * id) from nap)"})
+	b := setup(t, sql)
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
 
 	// The first half is walked at any pace, which the attempt at the second one knows nothing of.
+	b.hurry(t)
 	quick := spec
 	quick.RowsPerSecond = 0
 	stop := make(chan struct{})
@@ -53,7 +52,7 @@ func TestTheTimeLeftComesTrue(t *testing.T) {
 	}})
 	require.ErrorIs(t, err, backfill.ErrStopped)
 
-	b.exec(t, "update nap set seconds = 0.0001") // small chunks: between two of them the time left stands still
+	b.exec(t, "update nap set seconds = 0.0001")
 	ended := make(chan error, 1)
 	go func() {
 		_, err := b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{})
@@ -78,7 +77,7 @@ func TestTheTimeLeftComesTrue(t *testing.T) {
 			require.InEpsilon(t, truth, o.ETA.Seconds(), 0.2, "%.1f s before the end it was %s", truth, o.ETA)
 		}
 	}
-	b.exec(t, "update nap set seconds = 0")
+	b.hurry(t)
 	require.NoError(t, b.SetControl(t.Context(), spec.Plan, spec.Step, backfill.Control{RowsPerSecond: backfill.NoCap}))
 	require.NoError(t, receive(t, ended))
 	o, err := b.Overview(t.Context(), spec)

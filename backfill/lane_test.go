@@ -14,22 +14,30 @@ import (
 	"github.com/contraflow/contraflow/internal/pg"
 )
 
-// endless rows keep a slow lane busy for half a minute: for tests that stop it themselves.
+// endless rows keep a slow lane busy for half a minute, unless a test stops it or lets it hurry.
 const endless = 30_000
+
+// napping is what a slow lane sleeps for each row.
+const napping = "create table nap (seconds float8); insert into nap values (0.0001);"
 
 // slow keeps a lane busy long enough to do something to it, a millisecond or more for each row: chunks of 100 rows or so at first,
 // 10 ms each later.
 func slow(rows int) (sql string, spec backfill.Spec) {
 	spec = counting("numbers")
 	spec.ChunkRows, spec.ChunkTime = 100, 10*time.Millisecond
-	spec.Set = append(spec.Set, backfill.Assignment{Column: "label", Expr: "'x' || (select pg_sleep(0.0001 + 0 * id))"})
-	return numbers(rows), spec
+	spec.Set = append(spec.Set, backfill.Assignment{Column: "label", Expr: "'x' || (select pg_sleep(seconds + 0 * id) from nap)"})
+	return napping + numbers(rows), spec
+}
+
+// hurry makes slow lanes quick.
+func (b bundle) hurry(t *testing.T) {
+	t.Helper()
+	b.exec(t, "update nap set seconds = 0")
 }
 
 func TestPauseAndResumeFromPsql(t *testing.T) {
 	t.Parallel()
-	const rows = 10_000
-	sql, spec := slow(rows)
+	sql, spec := slow(endless)
 	b := setup(t, sql)
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
@@ -41,17 +49,18 @@ func TestPauseAndResumeFromPsql(t *testing.T) {
 	o, err := b.Overview(t.Context(), spec)
 	require.NoError(t, err)
 	require.Equal(t, backfill.HoldingPaused, o.Holding)
-	require.Less(t, o.Rows, int64(rows))
-	before, again := last.Load().Rows, last.Load()
+	require.Less(t, o.Rows, int64(endless))
+	rows, again := last.Load().Rows, last.Load()
 	require.Eventually(t, func() bool { return last.Load() != again }, soon, tick, "a paused lane still reports")
-	require.Equal(t, before, last.Load().Rows)
+	require.Equal(t, rows, last.Load().Rows)
 
+	b.hurry(t)
 	b.exec(t, "update contraflow.backfill_control set paused = false")
 	require.NoError(t, receive(t, ended))
 	require.Empty(t, last.Load().Holding)
-	require.EqualValues(t, rows, last.Load().Rows)
-	require.EqualValues(t, rows, last.Load().Total)
-	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.EqualValues(t, endless, last.Load().Rows)
+	require.EqualValues(t, endless, last.Load().Total)
+	require.EqualValues(t, endless, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
 }
 
 func TestPausedBeforeItBegins(t *testing.T) {
@@ -108,8 +117,7 @@ func TestRateCap(t *testing.T) {
 
 func TestStopAndCancelLoseNothing(t *testing.T) {
 	t.Parallel()
-	const rows = 10_000
-	sql, spec := slow(rows)
+	sql, spec := slow(endless)
 	b := setup(t, sql)
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
@@ -131,15 +139,15 @@ func TestStopAndCancelLoseNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, run.Resumed)
 	require.False(t, run.StaleHash)
-	require.Less(t, run.Lanes[0].Rows, int64(rows))
+	require.Less(t, run.Lanes[0].Rows, int64(endless))
+	b.hurry(t)
 	b.run(t, spec)
-	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.EqualValues(t, endless, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
 }
 
 func TestOfTwoAttemptsOneWins(t *testing.T) {
 	t.Parallel()
-	const rows = 10_000
-	sql, spec := slow(rows)
+	sql, spec := slow(endless)
 	b := setup(t, sql)
 	_, err := b.Prepare(t.Context(), spec)
 	require.NoError(t, err)
@@ -148,8 +156,9 @@ func TestOfTwoAttemptsOneWins(t *testing.T) {
 	err = receive(t, first)
 	require.ErrorIs(t, err, backfill.ErrFenced)
 	require.True(t, backfill.Permanent(err))
+	b.hurry(t)
 	require.NoError(t, receive(t, second))
-	require.EqualValues(t, rows, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.EqualValues(t, endless, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
 }
 
 func TestManyAttemptsAtOnce(t *testing.T) {
@@ -260,7 +269,7 @@ func TestContentionHalvesTheChunkAndGoesOn(t *testing.T) {
 
 func TestStatementTimeoutHalvesTheChunkAndCountingHasNone(t *testing.T) {
 	t.Parallel()
-	b := setup(t, numbers(60))
+	b := setup(t, numbers(40))
 	spec := counting("numbers")
 	spec.ChunkRows, spec.ChunkTime = 40, time.Second // 40 rows take 3.2 s, 20 rows 1.6 s
 	spec.Set = append(spec.Set, backfill.Assignment{Column: "label", Expr: "'x' || (select pg_sleep(0.08 + 0 * id))"})
@@ -272,12 +281,12 @@ func TestStatementTimeoutHalvesTheChunkAndCountingHasNone(t *testing.T) {
 	_, err = b.RunLane(t.Context(), spec, 0, backfill.LaneOptions{Report: func(p backfill.Progress) { held = append(held, p.Holding) }})
 	require.NoError(t, err)
 	require.Contains(t, held, "retry after statement timeout")
-	require.EqualValues(t, 60, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
+	require.EqualValues(t, 40, scalar[int64](t, b, "select count(*) from numbers where n = 1"))
 
-	spec.Where = "(select pg_sleep(0.05 + 0 * id)) is not null and n = 1"
+	spec.Where = "(select pg_sleep(0.07 + 0 * id)) is not null and n = 1"
 	left, err := b.Remaining(t.Context(), spec)
 	require.NoError(t, err)
-	require.EqualValues(t, 60, left)
+	require.EqualValues(t, 40, left)
 }
 
 func TestATakeoverWhileAChunkIsUnderWayRollsThatBack(t *testing.T) {

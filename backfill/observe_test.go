@@ -125,7 +125,7 @@ func TestALaneThatNobodyWalksKeepsNoShare(t *testing.T) {
 
 func TestAVacuumThatPreventsWraparoundGoesFirst(t *testing.T) {
 	t.Parallel()
-	const partitions = `create table numbers (id bigint primary key, n integer not null default 0, label text) partition by range (id);
+	const partitions = napping + `create table numbers (id bigint primary key, n integer not null default 0, label text) partition by range (id);
 		create table "numbers one" partition of numbers for values from (0) to (45000); create table two partition of numbers default;
 		insert into numbers (id) select 3 * i from generate_series(1, 30000) i; analyze numbers`
 	plain, spec := slow(endless)
