@@ -122,7 +122,7 @@ func TestADecidedCardGetsItsButtonsNotBack(t *testing.T) {
 func TestASilentChatThatMissesAPressHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	b := setup(t, planOf(t, returning))
-	b.chat = true
+	b.chat, b.silent = true, true
 	b.when("UpdateCard", fleeting)
 	b.when("PostNotice", fleeting)
 	b.when("WatchHealth", press(90*time.Minute, 7, "a"), forever)

@@ -13,7 +13,7 @@ import (
 // silent is a chat that answers nothing: each attempt fails, and is tried again.
 func silent(t *testing.T, b *bundle) *bundle {
 	t.Helper()
-	b.chat = true
+	b.chat, b.silent = true, true
 	for _, key := range []string{"PostCard", "UpdateCard", "PostNotice"} {
 		b.when(key, fleeting)
 	}
