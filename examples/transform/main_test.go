@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	patience = 60 * time.Second
+	patience = 3 * time.Minute
 	look     = 5 * time.Millisecond
 )
 
