@@ -54,7 +54,8 @@ func unsettled(err error) bool {
 	_, lateUpdate := errors.AsType[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err)
 	_, busy := errors.AsType[*serviceerror.ResourceExhausted](err)
 	_, away := errors.AsType[*serviceerror.Unavailable](err)
-	return late || lateUpdate || busy || away || errors.Is(err, context.DeadlineExceeded)
+	_, lost := errors.AsType[*serviceerror.NamespaceNotFound](err) // by a server that could not read its own database in time
+	return late || lateUpdate || busy || away || lost || errors.Is(err, context.DeadlineExceeded)
 }
 
 // migrate starts the plan that the worker knows.
@@ -186,9 +187,13 @@ func (b *bundle) ended(result any) error {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), limit)
 	defer cancel()
-	err := b.temporal.GetWorkflow(ctx, b.plan.Name, "").Get(ctx, result)
-	require.NoError(b.t, ctx.Err(), "it does not end")
-	return err
+	for {
+		err := b.temporal.GetWorkflow(ctx, b.plan.Name, "").Get(ctx, result)
+		require.NoError(b.t, ctx.Err(), "it does not end")
+		if !unsettled(err) {
+			return err
+		}
+	}
 }
 
 // history of one run; the latest when run is "".
