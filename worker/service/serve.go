@@ -107,20 +107,23 @@ func serve(ctx context.Context, o Options, cfg *config.Config, env envconfig.Env
 		}()
 	}
 	fatal := make(chan error, 1)
-	w := worker.New(c, cfg.TaskQueue, worker.Options{
-		WorkerStopTimeout: cfg.StopTimeout, MaxHeartbeatThrottleInterval: throttle, DefaultHeartbeatThrottleInterval: throttle,
-		DeadlockDetectionTimeout: deadlockTimeout,
-		OnFatalError: func(err error) {
-			select {
-			case fatal <- err:
-			default: // the first one ends the worker
-			}
-		},
+	w, err := start(ctx, log, func() worker.Worker {
+		w := worker.New(c, cfg.TaskQueue, worker.Options{
+			WorkerStopTimeout: cfg.StopTimeout, MaxHeartbeatThrottleInterval: throttle, DefaultHeartbeatThrottleInterval: throttle,
+			DeadlockDetectionTimeout: deadlockTimeout,
+			OnFatalError: func(err error) {
+				select {
+				case fatal <- err:
+				default: // the first one ends the worker
+				}
+			},
+		})
+		workflows.Register(w)
+		w.RegisterActivity(acts)
+		return w
 	})
-	workflows.Register(w)
-	w.RegisterActivity(acts)
-	if err := w.Start(); err != nil {
-		return fmt.Errorf("start the worker: %w", err)
+	if w == nil {
+		return err
 	}
 	defer w.Stop()
 	ready.Store(true)

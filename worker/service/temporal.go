@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	temporalotel "go.temporal.io/sdk/contrib/opentelemetry"
 	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/contraflow/contraflow/activities"
 	"github.com/contraflow/contraflow/gateway"
@@ -55,12 +56,45 @@ func dial(ctx context.Context, options client.Options, metrics client.MetricsHan
 			return c
 		}
 		log.Warn("waiting for Temporal", "address", options.HostPort, "error", err.Error())
-		select {
-		case <-ctx.Done():
-			log.Info("stopped while waiting for Temporal", "address", options.HostPort)
+		if !pause(ctx, log) {
 			return nil
-		case <-time.After(dialPause):
 		}
+	}
+}
+
+// start starts a worker, and another one as long as Temporal, which has answered before, does not: a worker starts once. What Temporal
+// does answer, no such namespace for example, is the error; nil without one when ctx ends meanwhile.
+func start(ctx context.Context, log *slog.Logger, make func() worker.Worker) (worker.Worker, error) {
+	for {
+		w := make()
+		err := w.Start()
+		if err == nil {
+			return w, nil
+		}
+		if !unanswered(err) {
+			return nil, fmt.Errorf("start the worker: %w", err)
+		}
+		log.Warn("waiting for Temporal", "error", err.Error())
+		if !pause(ctx, log) {
+			return nil, nil
+		}
+	}
+}
+
+func unanswered(err error) bool {
+	var away *serviceerror.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &away) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// pause before Temporal is asked once more; false when ctx ends meanwhile.
+func pause(ctx context.Context, log *slog.Logger) bool {
+	select {
+	case <-ctx.Done():
+		log.Info("stopped while waiting for Temporal")
+		return false
+	case <-time.After(dialPause):
+		return true
 	}
 }
 

@@ -1,7 +1,11 @@
 package service
 
 import (
+	"context"
+	"log/slog"
 	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +13,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/contraflow/contraflow/gateway"
 	"github.com/contraflow/contraflow/internal/devstack/temporaltest"
@@ -120,4 +127,68 @@ func TestLinksToTheUI(t *testing.T) {
 	t.Parallel()
 	require.Nil(t, workflowURL("", "default"))
 	require.Equal(t, "http://ui/namespaces/my%20space/workflows/a%2Fb/run/history", workflowURL("http://ui/", "my space")("a/b", "run"))
+}
+
+// unwell is a Temporal that does not describe its namespace, as one does that is just coming up, for as long as err says.
+func unwell(t *testing.T, namespace string, err func() error) client.Client {
+	t.Helper()
+	o := temporaltest.Options(temporaltest.Address(t))
+	o.Namespace = namespace
+	o.ConnectionOptions.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(func(
+		ctx context.Context, method string, in, out any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption,
+	) error {
+		if strings.HasSuffix(method, "/DescribeNamespace") {
+			if err := err(); err != nil {
+				return err
+			}
+		}
+		return call(ctx, method, in, out, cc, opts...)
+	})}
+	c, dialled := client.Dial(o)
+	require.NoError(t, dialled)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func newWorker(t *testing.T, c client.Client) func() worker.Worker {
+	return func() worker.Worker {
+		w := worker.New(c, temporaltest.TaskQueue(t), worker.Options{})
+		w.RegisterWorkflow(patient)
+		return w
+	}
+}
+
+func TestAWorkerStartsOnceTemporalAnswers(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	c := unwell(t, "default", func() error {
+		if asked.Add(1) > 1 {
+			return nil
+		}
+		return status.Error(codes.DeadlineExceeded, "late")
+	})
+	w, err := start(t.Context(), slog.New(slog.DiscardHandler), newWorker(t, c))
+	require.NoError(t, err)
+	w.Stop()
+	require.Equal(t, int32(2), asked.Load())
+}
+
+func TestAWorkerDoesNotStartWhereItIsNotWanted(t *testing.T) {
+	t.Parallel()
+	w, err := start(t.Context(), slog.New(slog.DiscardHandler), newWorker(t, unwell(t, "nowhere", func() error { return nil })))
+	require.Nil(t, w)
+	require.ErrorContains(t, err, "start the worker: ")
+	require.ErrorContains(t, err, "nowhere")
+}
+
+func TestAWorkerThatWaitsForTemporalCanBeStopped(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	c := unwell(t, "default", func() error {
+		stop()
+		return status.Error(codes.DeadlineExceeded, "late")
+	})
+	w, err := start(ctx, slog.New(slog.DiscardHandler), newWorker(t, c))
+	require.NoError(t, err)
+	require.Nil(t, w)
 }
