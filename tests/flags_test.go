@@ -101,7 +101,7 @@ func TestAPlanWhoseFlagIsOfTheOtherKindIsRefusedAtItsStart(t *testing.T) {
 func changedByAStranger(t *testing.T) (b *bundle, strangers flagserver.Flag) {
 	b = setup(t, options{edit: func(p *plan.Plan) {
 		p.Steps[1].Flag.Rollout = []int{10, 100}
-		p.Steps[1].Flag.Soak = 120 * short // the stranger comes meanwhile
+		p.Steps[1].Flag.Soak = 80 * short // the stranger comes meanwhile
 	}})
 	b.migrate()
 	b.reaches("the first stage soaks", func(s signals.Status) bool { return step(s, "write-new").Percent == 10 })
