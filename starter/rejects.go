@@ -253,7 +253,8 @@ func planOf(ctx context.Context, c client.Client, id string) (running signals.Ru
 	}
 	_, refused := errors.AsType[*serviceerror.QueryFailed](err)
 	_, nobody := errors.AsType[*serviceerror.FailedPrecondition](err) // no worker has asked for work lately
-	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)     // Temporal gives up somewhat before us
+	// Temporal, which has just answered, gives up before us or after.
+	late := errors.Is(watch.Explain(err, "ask"), watch.ErrUnreachable)
 	switch {
 	case err == nil:
 		return running, described.GetExecutionConfig().GetTaskQueue().GetName(), nil

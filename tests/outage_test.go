@@ -2,10 +2,12 @@ package tests
 
 import (
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"github.com/contraflow/contraflow/signals"
 )
@@ -55,11 +57,22 @@ func TestChatDownAtTheStart(t *testing.T) {
 	require.Empty(t, ts, "nothing is asked that was decided long ago")
 }
 
+// pending tells whether an activity still runs or is tried again.
+func (b *bundle) pending(activity string) bool {
+	described, err := b.temporal.DescribeWorkflowExecution(b.t.Context(), b.plan.Name, "")
+	return err != nil || slices.ContainsFunc(described.GetPendingActivities(), func(p *workflowpb.PendingActivityInfo) bool {
+		return p.GetActivityType().GetName() == activity
+	})
+}
+
 func TestChatDownInTheMiddle(t *testing.T) {
 	t.Parallel()
 	b := setup(t, options{})
 	b.migrate()
-	b.eventually("the card is there", func() bool { ts, _ := b.button("cutover", "approve"); return ts != "" })
+	b.eventually("the card is there, and the migration knows it", func() bool {
+		ts, _ := b.button("cutover", "approve")
+		return ts != "" && !b.pending("PostCard")
+	})
 	b.chatAt.down()
 	b.say(signals.Approve, signals.Decision{Step: "cutover", By: "alice"})
 	b.asks("contract")
