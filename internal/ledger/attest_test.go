@@ -283,6 +283,56 @@ func TestReportsAtTheSameMomentDoNotDeadlock(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
+// holding is a transaction that holds shop-1's row of flag b, which it has just changed.
+func holding(t *testing.T, pool *pgxpool.Pool) (letGo func()) {
+	t.Helper()
+	requireAttests(t, pool, "shop-1", `{"b": {"version": 1}}`)
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	_, err = tx.Exec(t.Context(), "update contraflow.attestation set version = 2 where flag_key = 'b'")
+	require.NoError(t, err)
+	return func() { require.NoError(t, tx.Commit(t.Context())) }
+}
+
+// waiting makes a report of shop-1 that has to wait, as n then do.
+func waiting(t *testing.T, pool *pgxpool.Pool, group *errgroup.Group, n int, seen string) {
+	t.Helper()
+	group.Go(func() error {
+		_, err := attest(t.Context(), pool, "shop-1", seen)
+		return err
+	})
+	require.Eventually(t, func() bool {
+		return one[int](t, pool, `select count(distinct pid)::int from pg_locks join pg_stat_activity using (pid)
+			where datname = current_database() and not granted`) == n
+	}, time.Minute, 10*time.Millisecond)
+}
+
+// A goodbye takes the rows that it has found, not one that was reported while it waited: another report may hold that one, and
+// wait for the next.
+func TestAGoodbyeDoesNotDeadlockWithAFlagThatIsReportedMeanwhile(t *testing.T) {
+	t.Parallel()
+	_, pool := setup(t)
+	letGo := holding(t, pool)
+	var group errgroup.Group
+	waiting(t, pool, &group, 1, `{}`)
+	requireAttests(t, pool, "shop-1", `{"a": {"version": 1}}`)
+	waiting(t, pool, &group, 2, `{"a": {"version": 2}, "b": {"version": 2}}`)
+	letGo()
+	require.NoError(t, group.Wait())
+}
+
+func TestAGoodbyeTakesARowThatIsChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	_, pool := setup(t)
+	letGo := holding(t, pool)
+	var group errgroup.Group
+	waiting(t, pool, &group, 1, `{}`)
+	letGo()
+	require.NoError(t, group.Wait())
+	require.Zero(t, one[int](t, pool, "select count(*)::int from contraflow.attestation"))
+}
+
 func TestAnApplicationNeedsTwoRightsAndNoTable(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

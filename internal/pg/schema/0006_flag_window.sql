@@ -67,9 +67,9 @@ begin
             using errcode = '54000', hint = 'attest the flags that plans move, and no others';
     end if;
     if seen = '{}' then
-        -- In the order of the reports, so that none of them deadlocks with it.
-        perform from contraflow.attestation where instance = instance_ order by flag_key for update;
-        delete from contraflow.attestation where instance = instance_;
+        -- In the order of the reports, and no row that is reported while this waits, so that none of them deadlocks with it.
+        with found as (select a.flag_key from contraflow.attestation a where a.instance = instance_ order by a.flag_key for update)
+        delete from contraflow.attestation a using found where a.flag_key = found.flag_key and a.instance = instance_;
         return 0;
     end if;
     for flag in select key, value from jsonb_each(seen) loop
