@@ -179,6 +179,7 @@ func (s *Server) Restart(ctx context.Context) error {
 func (s *Server) arguments() []string {
 	o := s.options
 	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(o.Port), "--db-filename", o.DBFile,
+		"--sqlite-pragma", "synchronous=0", // servers are killed here, machines never
 		"--log-level", "warn", "--disable-config-env", "--disable-config-file"}
 	if o.UIPort == 0 {
 		args = append(args, "--headless")
