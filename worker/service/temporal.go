@@ -48,6 +48,7 @@ func clientOptions(env envconfig.EnvLookup) (client.Options, error) {
 // dial connects to Temporal and waits, saying so, while it does not answer; nil when ctx ends meanwhile.
 func dial(ctx context.Context, options client.Options, metrics client.MetricsHandler, log *slog.Logger) client.Client {
 	options.MetricsHandler, options.Logger = metrics, sdklog.NewStructuredLogger(log)
+	log = log.With("address", options.HostPort)
 	for {
 		bounded, cancel := context.WithTimeout(ctx, dialTimeout)
 		c, err := client.DialContext(bounded, options)
@@ -55,7 +56,7 @@ func dial(ctx context.Context, options client.Options, metrics client.MetricsHan
 		if err == nil {
 			return c
 		}
-		log.Warn("waiting for Temporal", "address", options.HostPort, "error", err.Error())
+		log.Warn("waiting for Temporal", "error", err.Error())
 		if !pause(ctx, log) {
 			return nil
 		}
@@ -64,9 +65,9 @@ func dial(ctx context.Context, options client.Options, metrics client.MetricsHan
 
 // start starts a worker, and another one as long as Temporal, which has answered before, does not: a worker starts once. What Temporal
 // does answer, no such namespace for example, is the error; nil without one when ctx ends meanwhile.
-func start(ctx context.Context, log *slog.Logger, make func() worker.Worker) (worker.Worker, error) {
+func start(ctx context.Context, log *slog.Logger, newWorker func() worker.Worker) (worker.Worker, error) {
 	for {
-		w := make()
+		w := newWorker()
 		err := w.Start()
 		if err == nil {
 			return w, nil
